@@ -1,0 +1,1 @@
+//! Reads a catalogue from the Akeneo PIM REST API.

@@ -1,0 +1,1 @@
+//! CSV files as a source and a sink.

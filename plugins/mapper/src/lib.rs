@@ -1,0 +1,1 @@
+//! Maps records by declarative rules.

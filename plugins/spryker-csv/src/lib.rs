@@ -1,0 +1,1 @@
+//! Writes the Spryker import CSV set and its import YAML.
