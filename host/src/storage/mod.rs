@@ -44,7 +44,11 @@ pub trait Journal: Send + Sync {
     /// The last checkpoint of a flow.
     fn checkpoint(&self, flow: &str) -> Result<Option<Checkpoint>, StorageError>;
     /// Values by key, in the order asked.
-    fn table_get_many(&self, table: &str, keys: &[&str]) -> Result<Vec<Option<Vec<u8>>>, StorageError>;
+    fn table_get_many(
+        &self,
+        table: &str,
+        keys: &[&str],
+    ) -> Result<Vec<Option<Vec<u8>>>, StorageError>;
     /// Up to `limit` entries whose key starts with `prefix` and is greater than `after`, in byte order.
     fn table_find(
         &self,
@@ -60,7 +64,9 @@ pub trait Journal: Send + Sync {
 #[non_exhaustive]
 pub enum StorageError {
     /// Another process holds the folder.
-    #[error("the state folder {path} is in use by another crossdock process{holder}; stop it or use another folder with --state")]
+    #[error(
+        "the state folder {path} is in use by another crossdock process{holder}; stop it or use another folder with --state"
+    )]
     InUse {
         /// The folder.
         path: PathBuf,
@@ -87,7 +93,9 @@ pub enum StorageError {
         message: String,
     },
     /// What is stored was written by a newer crossdock.
-    #[error("{what} has format {found}, this crossdock knows up to {known}; upgrade crossdock or start with --from-start in another --state folder")]
+    #[error(
+        "{what} has format {found}, this crossdock knows up to {known}; upgrade crossdock or start with --from-start in another --state folder"
+    )]
     TooNew {
         /// What it is.
         what: String,
