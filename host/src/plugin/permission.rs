@@ -20,7 +20,7 @@ pub struct Grants {
     pub write: Vec<String>,
     /// Connections by name.
     pub connections: Vec<String>,
-    /// Tables by name.
+    /// Tables by name; `*` is all of them.
     pub tables: Vec<String>,
     /// URL prefixes for requests without a connection: `https://api.example.com/v1`, with a method in front when only
     /// that one is allowed: `GET https://api.example.com/v1`.
@@ -33,7 +33,7 @@ impl Grants {
     }
 
     pub(super) fn table(&self, name: &str) -> bool {
-        self.tables.iter().any(|granted| granted == name)
+        self.tables.iter().any(|granted| granted == name || granted == "*")
     }
 
     /// Whether a request without a connection is covered by a granted URL: same scheme, host and port, a path at or
