@@ -17,10 +17,10 @@ use std::collections::{BTreeSet, HashSet};
 
 use serde_json::Value;
 
-pub use fixtures::{FixtureError, Fixtures};
+pub use fixtures::{FixtureError, Fixtures, uuid as uuid_of};
 pub use generated::Generated;
 pub use stamp::{format_stamp, parse_iso, parse_plain};
-pub use store::{Change, Store};
+pub use store::{Ancestors, Change, Store};
 
 /// A kind of item that can be listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -117,7 +117,12 @@ impl Head {
     /// Reads the head from a whole item.
     pub fn of(kind: Kind, item: &Value) -> Self {
         let text = |key: &str| item.get(key).and_then(Value::as_str).map(str::to_owned);
-        let time = |key: &str| item.get(key).and_then(Value::as_str).and_then(parse_iso).unwrap_or_default();
+        let time = |key: &str| {
+            item.get(key)
+                .and_then(Value::as_str)
+                .and_then(parse_iso)
+                .unwrap_or_default()
+        };
         Self {
             code: text(kind.key()).unwrap_or_default(),
             uuid: text("uuid"),
@@ -196,7 +201,8 @@ pub struct Expected {
 }
 
 fn count<C: Catalogue + ?Sized>(catalogue: &C) -> Expected {
-    let heads = |kind| (0..catalogue.len(kind)).filter_map(move |index| catalogue.head(kind, index));
+    let heads =
+        |kind| (0..catalogue.len(kind)).filter_map(move |index| catalogue.head(kind, index));
     let mut used = HashSet::new();
     for head in heads(Kind::ProductModels) {
         used.extend(head.family_variant.map(|code| code.to_lowercase()));
@@ -209,8 +215,10 @@ fn count<C: Catalogue + ?Sized>(catalogue: &C) -> Expected {
             Some(parent) => owners.extend(catalogue.find(Kind::ProductModels, &parent)),
         }
     }
-    let variants: Vec<Value> =
-        heads(Kind::Families).filter_map(|family| catalogue.family_variants(&family.code)).flatten().collect();
+    let variants: Vec<Value> = heads(Kind::Families)
+        .filter_map(|family| catalogue.family_variants(&family.code))
+        .flatten()
+        .collect();
     let options = heads(Kind::Attributes)
         .filter_map(|attribute| catalogue.options(&attribute.code))
         .map(|options| options.len())
@@ -232,12 +240,19 @@ fn count<C: Catalogue + ?Sized>(catalogue: &C) -> Expected {
 
 fn axes(variants: &[Value], used: &HashSet<String>) -> BTreeSet<String> {
     let strings = |value: &Value, key: &str| -> Vec<Value> {
-        value.get(key).and_then(Value::as_array).cloned().unwrap_or_default()
+        value
+            .get(key)
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default()
     };
     variants
         .iter()
         .filter(|variant| {
-            variant.get("code").and_then(Value::as_str).is_some_and(|code| used.contains(&code.to_lowercase()))
+            variant
+                .get("code")
+                .and_then(Value::as_str)
+                .is_some_and(|code| used.contains(&code.to_lowercase()))
         })
         .flat_map(|variant| strings(variant, "variant_attribute_sets"))
         .flat_map(|set| strings(&set, "axes"))

@@ -39,7 +39,11 @@ impl Store {
     /// Lays an empty set of changes over `base`. With `inherited`, products and sub models show the values and categories
     /// of their ancestors too, as Akeneo does; without, each item shows only its own.
     pub fn new(base: Box<dyn Catalogue>, inherited: bool) -> Self {
-        Self { base, inherited, edits: RwLock::default() }
+        Self {
+            base,
+            inherited,
+            edits: RwLock::default(),
+        }
     }
 
     /// The item as the API shows it: with what it inherits, when the store was made so.
@@ -58,13 +62,24 @@ impl Store {
     /// The categories of a product or model, with those of its ancestors when they are inherited.
     pub fn categories(&self, kind: Kind, index: usize, ancestors: &mut Ancestors) -> Vec<String> {
         let item = self.shown(kind, index, ancestors).unwrap_or_default();
-        let list = item.get("categories").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        list.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+        let list = item
+            .get("categories")
+            .and_then(Value::as_array)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        list.iter()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect()
     }
 
     /// Stores a whole item under its own code.
     pub fn put(&self, kind: Kind, item: Value) -> Change {
-        let code = item.get(kind.key()).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let code = item
+            .get(kind.key())
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned();
         let known = self.find(kind, &code);
         let base = self.base.len(kind);
         let mut all = self.edits.write().unwrap_or_else(PoisonError::into_inner);
@@ -79,7 +94,9 @@ impl Store {
                 Change::Updated
             }
             None => {
-                edits.by_code.insert(code.to_lowercase(), base + edits.added.len());
+                edits
+                    .by_code
+                    .insert(code.to_lowercase(), base + edits.added.len());
                 edits.added.push(item);
                 Change::Created
             }
@@ -90,7 +107,12 @@ impl Store {
         self.find(Kind::ProductModels, item.get("parent")?.as_str()?)
     }
 
-    fn ancestor<'a>(&self, index: usize, ancestors: &'a mut Ancestors, depth: usize) -> Option<&'a Value> {
+    fn ancestor<'a>(
+        &self,
+        index: usize,
+        ancestors: &'a mut Ancestors,
+        depth: usize,
+    ) -> Option<&'a Value> {
         if !ancestors.0.contains_key(&index) {
             let mut item = self.item(Kind::ProductModels, index);
             // Akeneo knows two levels of models; the bound keeps a wrong parent code from looping.
@@ -107,10 +129,19 @@ impl Store {
     }
 
     fn edited<T>(&self, kind: Kind, read: impl FnOnce(&Edits) -> Option<T>) -> Option<T> {
-        self.edits.read().unwrap_or_else(PoisonError::into_inner).get(&kind).and_then(read)
+        self.edits
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&kind)
+            .and_then(read)
     }
 
-    fn edited_item<T>(&self, kind: Kind, index: usize, read: impl FnOnce(&Value) -> T) -> Option<T> {
+    fn edited_item<T>(
+        &self,
+        kind: Kind,
+        index: usize,
+        read: impl FnOnce(&Value) -> T,
+    ) -> Option<T> {
         let base = self.base.len(kind);
         self.edited(kind, |edits| match index.checked_sub(base) {
             Some(added) => edits.added.get(added).map(read),
@@ -121,28 +152,40 @@ impl Store {
 
 impl Catalogue for Store {
     fn len(&self, kind: Kind) -> usize {
-        self.base.len(kind) + self.edited(kind, |edits| Some(edits.added.len())).unwrap_or_default()
+        self.base.len(kind)
+            + self
+                .edited(kind, |edits| Some(edits.added.len()))
+                .unwrap_or_default()
     }
 
     fn item(&self, kind: Kind, index: usize) -> Option<Value> {
-        self.edited_item(kind, index, Value::clone).or_else(|| self.base.item(kind, index))
+        self.edited_item(kind, index, Value::clone)
+            .or_else(|| self.base.item(kind, index))
     }
 
     fn head(&self, kind: Kind, index: usize) -> Option<Head> {
-        self.edited_item(kind, index, |item| Head::of(kind, item)).or_else(|| self.base.head(kind, index))
+        self.edited_item(kind, index, |item| Head::of(kind, item))
+            .or_else(|| self.base.head(kind, index))
     }
 
     fn find(&self, kind: Kind, code: &str) -> Option<usize> {
-        self.edited(kind, |edits| edits.by_code.get(&code.to_lowercase()).copied())
-            .or_else(|| self.base.find(kind, code))
+        self.edited(kind, |edits| {
+            edits.by_code.get(&code.to_lowercase()).copied()
+        })
+        .or_else(|| self.base.find(kind, code))
     }
 
     fn find_uuid(&self, uuid: &str) -> Option<usize> {
         let added = |edits: &Edits| {
-            edits.added.iter().position(|item| item.get("uuid").and_then(Value::as_str) == Some(uuid))
+            edits
+                .added
+                .iter()
+                .position(|item| item.get("uuid").and_then(Value::as_str) == Some(uuid))
         };
         let base = self.base.len(Kind::Products);
-        self.edited(Kind::Products, added).map(|at| base + at).or_else(|| self.base.find_uuid(uuid))
+        self.edited(Kind::Products, added)
+            .map(|at| base + at)
+            .or_else(|| self.base.find_uuid(uuid))
     }
 
     fn options(&self, attribute: &str) -> Option<Vec<Value>> {
@@ -160,7 +203,10 @@ impl Catalogue for Store {
 
 /// Adds the values and categories of `parent` that `child` does not have.
 fn inherit(child: &mut Value, parent: &Value) {
-    if let (Some(own), Some(theirs)) = (object(child, "values"), parent.get("values").and_then(Value::as_object)) {
+    if let (Some(own), Some(theirs)) = (
+        object(child, "values"),
+        parent.get("values").and_then(Value::as_object),
+    ) {
         for (code, entries) in theirs {
             if !own.contains_key(code) {
                 own.insert(code.clone(), entries.clone());

@@ -100,7 +100,10 @@ mod tests {
     #[test]
     fn every_owner_of_a_product_is_listed_once_whatever_the_size() {
         for products in 0..170 {
-            let listed: Vec<_> = (0..models(products)).map(model).map(|(block, role)| (block, role.suffix())).collect();
+            let listed: Vec<_> = (0..models(products))
+                .map(model)
+                .map(|(block, role)| (block, role.suffix()))
+                .collect();
             let mut wanted = std::collections::BTreeSet::new();
             for place in (0..products).map(place) {
                 if let Some(role) = place.owner {
@@ -108,7 +111,14 @@ mod tests {
                     wanted.extend(role.parent().map(|root| (place.block, root.suffix())));
                 }
             }
-            assert_eq!(listed.iter().copied().collect::<std::collections::BTreeSet<_>>(), wanted, "{products}");
+            assert_eq!(
+                listed
+                    .iter()
+                    .copied()
+                    .collect::<std::collections::BTreeSet<_>>(),
+                wanted,
+                "{products}"
+            );
             assert_eq!(listed.len(), wanted.len(), "{products}");
         }
     }

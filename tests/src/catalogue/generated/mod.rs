@@ -17,7 +17,7 @@ use std::collections::HashMap;
 use serde_json::{Value, json};
 
 use self::content::{Theme, Values};
-use self::layout::{Place, Role};
+use self::layout::Role;
 use self::words::hash;
 use super::{Catalogue, Head, Kind, format_stamp};
 
@@ -46,13 +46,21 @@ impl Generated {
             (Kind::MeasurementFamilies, reference::measurement_families()),
             (Kind::AssociationTypes, reference::association_types()),
         ]);
-        Self { products, seed, categories: (30 + products / 40).min(400), fixed }
+        Self {
+            products,
+            seed,
+            categories: (30 + products / 40).min(400),
+            fixed,
+        }
     }
 
     fn used_variants(&self) -> Vec<&'static str> {
         // After six blocks every family variant has been used.
         let models = layout::models(self.products.min(6 * layout::BLOCK));
-        let mut used: Vec<_> = (0..models).map(layout::model).map(|(block, role)| family_variant(block, role)).collect();
+        let mut used: Vec<_> = (0..models)
+            .map(layout::model)
+            .map(|(block, role)| family_variant(block, role))
+            .collect();
         used.sort_unstable();
         used.dedup();
         used
@@ -60,7 +68,11 @@ impl Generated {
 
     fn category_parent(&self, node: usize) -> Option<String> {
         let parent = node.checked_sub(1)? / 6;
-        Some(if node % 11 == 5 { category_code(parent).to_uppercase() } else { category_code(parent) })
+        Some(if node % 11 == 5 {
+            category_code(parent).to_uppercase()
+        } else {
+            category_code(parent)
+        })
     }
 
     /// Children first, for a third of them: the listing starts late in the tree and wraps around.
@@ -76,8 +88,12 @@ impl Generated {
             .iter()
             .zip(texts)
             .enumerate()
-            .filter(|(at, _)| node == 0 || !hash(self.seed, 301 + *at as u64, node as u64).is_multiple_of(5))
-            .map(|(_, (locale, text))| ((*locale).to_owned(), json!(format!("{text} {node}{tail}"))))
+            .filter(|(at, _)| {
+                node == 0 || !hash(self.seed, 301 + *at as u64, node as u64).is_multiple_of(5)
+            })
+            .map(|(_, (locale, text))| {
+                ((*locale).to_owned(), json!(format!("{text} {node}{tail}")))
+            })
             .collect();
         json!({
             "code": category_code(node),
@@ -93,8 +109,13 @@ impl Generated {
         (0..1 + roll % 3)
             .map(|n| {
                 let below_root = self.categories as u64 - 1;
-                let code = category_code(1 + ((roll >> 8).wrapping_add(n * 7) % below_root) as usize);
-                if (roll >> 4).wrapping_add(n).is_multiple_of(10) { code.to_uppercase() } else { code }
+                let code =
+                    category_code(1 + ((roll >> 8).wrapping_add(n * 7) % below_root) as usize);
+                if (roll >> 4).wrapping_add(n).is_multiple_of(10) {
+                    code.to_uppercase()
+                } else {
+                    code
+                }
             })
             .collect()
     }
@@ -112,7 +133,11 @@ impl Generated {
             uuid: Some(self.uuid(index)),
             parent: place.owner.map(|role| {
                 let code = model_code(place.block, role);
-                if index % 13 == 4 { code.to_uppercase() } else { code }
+                if index % 13 == 4 {
+                    code.to_uppercase()
+                } else {
+                    code
+                }
             }),
             family,
             family_variant: None,
@@ -161,7 +186,11 @@ impl Generated {
             uuid: None,
             parent: role.parent().map(|root| {
                 let code = model_code(block, root);
-                if block % 13 == 6 { code.to_uppercase() } else { code }
+                if block % 13 == 6 {
+                    code.to_uppercase()
+                } else {
+                    code
+                }
             }),
             family: Some(theme(block, Some(role)).family().to_owned()),
             family_variant: Some(family_variant(block, role).to_owned()),
@@ -184,7 +213,11 @@ impl Generated {
             Role::B1 => values.sub_model(first_axis(variant), 0),
             Role::B2 => values.sub_model(first_axis(variant), 1),
         }
-        let categories = if role.parent().is_some() { vec![] } else { self.categories_of(221, number) };
+        let categories = if role.parent().is_some() {
+            vec![]
+        } else {
+            self.categories_of(221, number)
+        };
         let mut item = self.shared(&head, categories, values.into_json());
         item["code"] = json!(head.code);
         item["family_variant"] = json!(head.family_variant);
@@ -219,7 +252,11 @@ impl Generated {
 }
 
 fn category_code(node: usize) -> String {
-    if node == 0 { "master".to_owned() } else { format!("cat_{node:04}") }
+    if node == 0 {
+        "master".to_owned()
+    } else {
+        format!("cat_{node:04}")
+    }
 }
 
 fn identifier(index: usize) -> String {
@@ -234,7 +271,9 @@ fn identifier(index: usize) -> String {
 fn theme(block: usize, owner: Option<Role>) -> Theme {
     match owner {
         Some(Role::A) => [Theme::Clothing, Theme::Shoes, Theme::Accessories][block % 3],
-        Some(Role::B | Role::B1 | Role::B2) => [Theme::Clothing, Theme::Shoes, Theme::Clothing][block % 3],
+        Some(Role::B | Role::B1 | Role::B2) => {
+            [Theme::Clothing, Theme::Shoes, Theme::Clothing][block % 3]
+        }
         Some(Role::C) => [Theme::Clothing, Theme::Accessories][block % 2],
         None => [Theme::Accessories, Theme::Clothing][block % 2],
     }
@@ -250,7 +289,10 @@ fn family_variant(block: usize, role: Role) -> &'static str {
 }
 
 fn first_axis(variant: &str) -> &'static str {
-    reference::VARIANTS.iter().find(|row| row[0] == variant).map_or("color", |row| row[2])
+    reference::VARIANTS
+        .iter()
+        .find(|row| row[0] == variant)
+        .map_or("color", |row| row[2])
 }
 
 fn model_code(block: usize, role: Role) -> String {
@@ -262,11 +304,19 @@ fn model_code(block: usize, role: Role) -> String {
 fn digits(code: &str) -> Option<usize> {
     let start = code.find(|c: char| c.is_ascii_digit())?;
     let rest = &code[start..];
-    rest[..rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len())].parse().ok()
+    rest[..rest
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(rest.len())]
+        .parse()
+        .ok()
 }
 
 fn position(items: &[Value], code: &str) -> Option<usize> {
-    items.iter().position(|item| item["code"].as_str().is_some_and(|own| own.eq_ignore_ascii_case(code)))
+    items.iter().position(|item| {
+        item["code"]
+            .as_str()
+            .is_some_and(|own| own.eq_ignore_ascii_case(code))
+    })
 }
 
 impl Generated {
@@ -288,7 +338,9 @@ impl Catalogue for Generated {
     fn item(&self, kind: Kind, index: usize) -> Option<Value> {
         match kind {
             Kind::Products => (index < self.products).then(|| self.product(index)),
-            Kind::ProductModels => (index < layout::models(self.products)).then(|| self.model(index)),
+            Kind::ProductModels => {
+                (index < layout::models(self.products)).then(|| self.model(index))
+            }
             Kind::Categories => (index < self.categories).then(|| self.category(index)),
             _ => self.fixed(kind).get(index).cloned(),
         }
@@ -297,7 +349,9 @@ impl Catalogue for Generated {
     fn head(&self, kind: Kind, index: usize) -> Option<Head> {
         match kind {
             Kind::Products => (index < self.products).then(|| self.product_head(index)),
-            Kind::ProductModels => (index < layout::models(self.products)).then(|| self.model_head(index)),
+            Kind::ProductModels => {
+                (index < layout::models(self.products)).then(|| self.model_head(index))
+            }
             _ => self.item(kind, index).map(|item| Head::of(kind, &item)),
         }
     }
@@ -305,10 +359,14 @@ impl Catalogue for Generated {
     fn find(&self, kind: Kind, code: &str) -> Option<usize> {
         let same = |own: &str| own.eq_ignore_ascii_case(code);
         match kind {
-            Kind::Products => digits(code).filter(|&index| index < self.products && same(&identifier(index))),
+            Kind::Products => {
+                digits(code).filter(|&index| index < self.products && same(&identifier(index)))
+            }
             Kind::ProductModels => {
                 let first = digits(code)?.checked_mul(layout::MODELS)?;
-                let last = first.saturating_add(layout::MODELS).min(layout::models(self.products));
+                let last = first
+                    .saturating_add(layout::MODELS)
+                    .min(layout::models(self.products));
                 (first..last).find(|&index| {
                     let (block, role) = layout::model(index);
                     same(&model_code(block, role))

@@ -13,55 +13,328 @@ pub(super) const EPOCH: i64 = 1_704_067_200;
 type Row = (&'static str, &'static str, bool, bool, [&'static str; 3]);
 
 const ATTRIBUTES: [Row; 42] = [
-    ("sku", "pim_catalog_identifier", false, false, ["SKU", "Artikelnummer", "Référence"]),
-    ("name", "pim_catalog_text", true, false, ["Name", "Name", "Nom"]),
-    ("description", "pim_catalog_textarea", true, true, ["Description", "Beschreibung", "Description"]),
-    ("short_description", "pim_catalog_textarea", true, false, ["Short description", "Kurzbeschreibung", ""]),
-    ("erp_name", "pim_catalog_text", false, false, ["ERP name", "", ""]),
-    ("meta_title", "pim_catalog_text", true, false, ["Meta title", "Meta-Titel", "Méta-titre"]),
-    ("meta_description", "pim_catalog_textarea", true, false, ["Meta description", "Meta-Beschreibung", ""]),
-    ("meta_keywords", "pim_catalog_textarea", true, false, ["Keywords", "Schlüsselwörter", "Mots-clés"]),
-    ("variation_name", "pim_catalog_text", true, false, ["Variation name", "Variantenname", "Nom de la variante"]),
-    ("ean", "pim_catalog_text", false, false, ["EAN", "EAN", "EAN"]),
-    ("brand", "pim_catalog_simpleselect", false, false, ["Brand", "Marke", "Marque"]),
-    ("color", "pim_catalog_simpleselect", false, false, ["Color", "Farbe", "Couleur"]),
-    ("size", "pim_catalog_simpleselect", false, false, ["Size", "Größe", "Taille"]),
-    ("shoe_size", "pim_catalog_simpleselect", false, false, ["Shoe size (EU)", "Schuhgröße", "Pointure"]),
-    ("material", "pim_catalog_simpleselect", false, false, ["Material", "Material", "Matière"]),
-    ("collection", "pim_catalog_multiselect", false, false, ["Collection", "Kollektion", "Collection"]),
-    ("features", "pim_catalog_multiselect", false, false, ["Features", "Merkmale", "Caractéristiques"]),
-    ("channel_flags", "pim_catalog_multiselect", false, true, ["Channel flags", "", ""]),
-    ("tax_class", "pim_catalog_simpleselect", false, false, ["Tax class", "Steuerklasse", "Classe de taxe"]),
-    ("weight", "pim_catalog_metric", false, false, ["Weight", "Gewicht", "Poids"]),
-    ("length", "pim_catalog_metric", false, false, ["Length", "Länge", "Longueur"]),
-    ("price", "pim_catalog_price_collection", false, false, ["Price", "Preis", "Prix"]),
-    ("list_price", "pim_catalog_price_collection", false, true, ["List price", "Listenpreis", "Prix conseillé"]),
-    ("waterproof", "pim_catalog_boolean", false, false, ["Waterproof", "Wasserdicht", "Imperméable"]),
-    ("handmade", "pim_catalog_boolean", false, true, ["Handmade", "Handgemacht", "Fait main"]),
-    ("release_date", "pim_catalog_date", false, false, ["Release date", "Erscheinungsdatum", "Date de sortie"]),
-    ("stock_hint", "pim_catalog_number", false, false, ["Stock hint", "Bestandshinweis", ""]),
-    ("rating", "pim_catalog_number", false, false, ["Rating", "Bewertung", "Note"]),
-    ("image", "pim_catalog_image", false, false, ["Image", "Bild", "Image"]),
-    ("gallery_image", "pim_catalog_image", true, true, ["Gallery image", "Galeriebild", "Image de galerie"]),
-    ("datasheet", "pim_catalog_file", true, false, ["Data sheet", "Datenblatt", "Fiche technique"]),
-    ("country_of_origin", "pim_reference_data_simpleselect", false, false, ["Origin", "Herkunft", "Origine"]),
-    ("fabrics", "pim_reference_data_multiselect", false, false, ["Fabrics", "Stoffe", "Tissus"]),
-    ("designer", "akeneo_reference_entity", false, false, ["Designer", "", ""]),
-    ("certificates", "akeneo_reference_entity_collection", false, false, ["Certificates", "Zertifikate", ""]),
-    ("media_assets", "pim_catalog_asset_collection", false, false, ["Assets", "", ""]),
-    ("size_chart", "pim_catalog_table", false, false, ["Size chart", "Größentabelle", ""]),
-    ("successor", "pim_catalog_product_link", false, false, ["Successor", "Nachfolger", ""]),
-    ("care_note", "pim_catalog_textarea", true, true, ["Care note", "Pflegehinweis", "Note d'entretien"]),
-    ("legal_note", "pim_catalog_textarea", true, false, ["", "Rechtshinweis", ""]),
-    ("Legacy_Code", "pim_catalog_text", false, false, ["Legacy; \"code\"", "", ""]),
-    ("never_filled", "pim_catalog_text", false, false, ["Never filled", "Nie gefüllt", "Jamais rempli"]),
+    (
+        "sku",
+        "pim_catalog_identifier",
+        false,
+        false,
+        ["SKU", "Artikelnummer", "Référence"],
+    ),
+    (
+        "name",
+        "pim_catalog_text",
+        true,
+        false,
+        ["Name", "Name", "Nom"],
+    ),
+    (
+        "description",
+        "pim_catalog_textarea",
+        true,
+        true,
+        ["Description", "Beschreibung", "Description"],
+    ),
+    (
+        "short_description",
+        "pim_catalog_textarea",
+        true,
+        false,
+        ["Short description", "Kurzbeschreibung", ""],
+    ),
+    (
+        "erp_name",
+        "pim_catalog_text",
+        false,
+        false,
+        ["ERP name", "", ""],
+    ),
+    (
+        "meta_title",
+        "pim_catalog_text",
+        true,
+        false,
+        ["Meta title", "Meta-Titel", "Méta-titre"],
+    ),
+    (
+        "meta_description",
+        "pim_catalog_textarea",
+        true,
+        false,
+        ["Meta description", "Meta-Beschreibung", ""],
+    ),
+    (
+        "meta_keywords",
+        "pim_catalog_textarea",
+        true,
+        false,
+        ["Keywords", "Schlüsselwörter", "Mots-clés"],
+    ),
+    (
+        "variation_name",
+        "pim_catalog_text",
+        true,
+        false,
+        ["Variation name", "Variantenname", "Nom de la variante"],
+    ),
+    (
+        "ean",
+        "pim_catalog_text",
+        false,
+        false,
+        ["EAN", "EAN", "EAN"],
+    ),
+    (
+        "brand",
+        "pim_catalog_simpleselect",
+        false,
+        false,
+        ["Brand", "Marke", "Marque"],
+    ),
+    (
+        "color",
+        "pim_catalog_simpleselect",
+        false,
+        false,
+        ["Color", "Farbe", "Couleur"],
+    ),
+    (
+        "size",
+        "pim_catalog_simpleselect",
+        false,
+        false,
+        ["Size", "Größe", "Taille"],
+    ),
+    (
+        "shoe_size",
+        "pim_catalog_simpleselect",
+        false,
+        false,
+        ["Shoe size (EU)", "Schuhgröße", "Pointure"],
+    ),
+    (
+        "material",
+        "pim_catalog_simpleselect",
+        false,
+        false,
+        ["Material", "Material", "Matière"],
+    ),
+    (
+        "collection",
+        "pim_catalog_multiselect",
+        false,
+        false,
+        ["Collection", "Kollektion", "Collection"],
+    ),
+    (
+        "features",
+        "pim_catalog_multiselect",
+        false,
+        false,
+        ["Features", "Merkmale", "Caractéristiques"],
+    ),
+    (
+        "channel_flags",
+        "pim_catalog_multiselect",
+        false,
+        true,
+        ["Channel flags", "", ""],
+    ),
+    (
+        "tax_class",
+        "pim_catalog_simpleselect",
+        false,
+        false,
+        ["Tax class", "Steuerklasse", "Classe de taxe"],
+    ),
+    (
+        "weight",
+        "pim_catalog_metric",
+        false,
+        false,
+        ["Weight", "Gewicht", "Poids"],
+    ),
+    (
+        "length",
+        "pim_catalog_metric",
+        false,
+        false,
+        ["Length", "Länge", "Longueur"],
+    ),
+    (
+        "price",
+        "pim_catalog_price_collection",
+        false,
+        false,
+        ["Price", "Preis", "Prix"],
+    ),
+    (
+        "list_price",
+        "pim_catalog_price_collection",
+        false,
+        true,
+        ["List price", "Listenpreis", "Prix conseillé"],
+    ),
+    (
+        "waterproof",
+        "pim_catalog_boolean",
+        false,
+        false,
+        ["Waterproof", "Wasserdicht", "Imperméable"],
+    ),
+    (
+        "handmade",
+        "pim_catalog_boolean",
+        false,
+        true,
+        ["Handmade", "Handgemacht", "Fait main"],
+    ),
+    (
+        "release_date",
+        "pim_catalog_date",
+        false,
+        false,
+        ["Release date", "Erscheinungsdatum", "Date de sortie"],
+    ),
+    (
+        "stock_hint",
+        "pim_catalog_number",
+        false,
+        false,
+        ["Stock hint", "Bestandshinweis", ""],
+    ),
+    (
+        "rating",
+        "pim_catalog_number",
+        false,
+        false,
+        ["Rating", "Bewertung", "Note"],
+    ),
+    (
+        "image",
+        "pim_catalog_image",
+        false,
+        false,
+        ["Image", "Bild", "Image"],
+    ),
+    (
+        "gallery_image",
+        "pim_catalog_image",
+        true,
+        true,
+        ["Gallery image", "Galeriebild", "Image de galerie"],
+    ),
+    (
+        "datasheet",
+        "pim_catalog_file",
+        true,
+        false,
+        ["Data sheet", "Datenblatt", "Fiche technique"],
+    ),
+    (
+        "country_of_origin",
+        "pim_reference_data_simpleselect",
+        false,
+        false,
+        ["Origin", "Herkunft", "Origine"],
+    ),
+    (
+        "fabrics",
+        "pim_reference_data_multiselect",
+        false,
+        false,
+        ["Fabrics", "Stoffe", "Tissus"],
+    ),
+    (
+        "designer",
+        "akeneo_reference_entity",
+        false,
+        false,
+        ["Designer", "", ""],
+    ),
+    (
+        "certificates",
+        "akeneo_reference_entity_collection",
+        false,
+        false,
+        ["Certificates", "Zertifikate", ""],
+    ),
+    (
+        "media_assets",
+        "pim_catalog_asset_collection",
+        false,
+        false,
+        ["Assets", "", ""],
+    ),
+    (
+        "size_chart",
+        "pim_catalog_table",
+        false,
+        false,
+        ["Size chart", "Größentabelle", ""],
+    ),
+    (
+        "successor",
+        "pim_catalog_product_link",
+        false,
+        false,
+        ["Successor", "Nachfolger", ""],
+    ),
+    (
+        "care_note",
+        "pim_catalog_textarea",
+        true,
+        true,
+        ["Care note", "Pflegehinweis", "Note d'entretien"],
+    ),
+    (
+        "legal_note",
+        "pim_catalog_textarea",
+        true,
+        false,
+        ["", "Rechtshinweis", ""],
+    ),
+    (
+        "Legacy_Code",
+        "pim_catalog_text",
+        false,
+        false,
+        ["Legacy; \"code\"", "", ""],
+    ),
+    (
+        "never_filled",
+        "pim_catalog_text",
+        false,
+        false,
+        ["Never filled", "Nie gefüllt", "Jamais rempli"],
+    ),
 ];
 
 /// Code, family, axes and attributes of level 1, axes and attributes of level 2 (comma lists; empty = no such level).
 pub(super) const VARIANTS: [[&str; 6]; 8] = [
-    ["clothing_size", "clothing", "size", "size,sku,ean,weight,stock_hint", "", ""],
-    ["shoes_size", "shoes", "shoe_size", "shoe_size,sku,ean,weight,stock_hint", "", ""],
-    ["accessories_material", "accessories", "material", "material,sku,ean,weight,stock_hint", "", ""],
+    [
+        "clothing_size",
+        "clothing",
+        "size",
+        "size,sku,ean,weight,stock_hint",
+        "",
+        "",
+    ],
+    [
+        "shoes_size",
+        "shoes",
+        "shoe_size",
+        "shoe_size,sku,ean,weight,stock_hint",
+        "",
+        "",
+    ],
+    [
+        "accessories_material",
+        "accessories",
+        "material",
+        "material,sku,ean,weight,stock_hint",
+        "",
+        "",
+    ],
     [
         "clothing_color_size",
         "clothing",
@@ -119,7 +392,12 @@ const FAMILIES: [(&str, &str, [&str; 3]); 4] = [
 
 /// Labels of the locales that have one.
 pub(super) fn labels(texts: &[&str]) -> Value {
-    LOCALES.iter().zip(texts).filter(|(_, text)| !text.is_empty()).map(|(locale, text)| (*locale, *text)).collect()
+    LOCALES
+        .iter()
+        .zip(texts)
+        .filter(|(_, text)| !text.is_empty())
+        .map(|(locale, text)| (*locale, *text))
+        .collect()
 }
 
 fn list(text: &str) -> Vec<&str> {
@@ -127,7 +405,11 @@ fn list(text: &str) -> Vec<&str> {
 }
 
 pub(super) fn attributes() -> Vec<Value> {
-    ATTRIBUTES.iter().enumerate().map(|(order, row)| attribute(order, row)).collect()
+    ATTRIBUTES
+        .iter()
+        .enumerate()
+        .map(|(order, row)| attribute(order, row))
+        .collect()
 }
 
 fn attribute(order: usize, &(code, kind, localizable, scopable, names): &Row) -> Value {
@@ -137,7 +419,10 @@ fn attribute(order: usize, &(code, kind, localizable, scopable, names): &Row) ->
         "pim_catalog_text" | "pim_catalog_textarea" => "marketing",
         _ => "technical",
     };
-    let number = matches!(kind, "pim_catalog_number" | "pim_catalog_metric" | "pim_catalog_price_collection");
+    let number = matches!(
+        kind,
+        "pim_catalog_number" | "pim_catalog_metric" | "pim_catalog_price_collection"
+    );
     let decimals = matches!(code, "weight" | "rating" | "price" | "list_price");
     let (metric_family, unit) = match code {
         "weight" => (Some("Weight"), Some("GRAM")),
@@ -196,9 +481,21 @@ fn reference_data(code: &str) -> Option<&'static str> {
 
 /// The options of a select attribute; none for other types and for reference data, as in Akeneo.
 pub(super) fn options(attribute: &str) -> Vec<Value> {
-    let translated = |rows: &[[&'static str; 4]]| rows.iter().map(|row| (row[0].to_owned(), labels(&row[1..]))).collect();
+    let translated = |rows: &[[&'static str; 4]]| {
+        rows.iter()
+            .map(|row| (row[0].to_owned(), labels(&row[1..])))
+            .collect()
+    };
     let plain = |codes: &[&str]| -> Vec<(String, Value)> {
-        codes.iter().map(|code| ((*code).to_owned(), labels(&[&code.to_uppercase(), &code.to_uppercase(), ""]))).collect()
+        codes
+            .iter()
+            .map(|code| {
+                (
+                    (*code).to_owned(),
+                    labels(&[&code.to_uppercase(), &code.to_uppercase(), ""]),
+                )
+            })
+            .collect()
     };
     let rows: Vec<(String, Value)> = match attribute {
         "color" => translated(&COLORS),
@@ -206,8 +503,17 @@ pub(super) fn options(attribute: &str) -> Vec<Value> {
         "brand" => translated(&BRANDS),
         "features" => translated(&FEATURES),
         "size" => plain(&SIZES),
-        "shoe_size" => (36..48).map(|size| (size.to_string(), labels(&[&size.to_string(), &size.to_string()]))).collect(),
-        "collection" => (2021..2027).map(|year| (format!("Summer_{year}"), season(year))).collect(),
+        "shoe_size" => (36..48)
+            .map(|size| {
+                (
+                    size.to_string(),
+                    labels(&[&size.to_string(), &size.to_string()]),
+                )
+            })
+            .collect(),
+        "collection" => (2021..2027)
+            .map(|year| (format!("Summer_{year}"), season(year)))
+            .collect(),
         "channel_flags" => plain(&["new", "sale", "bestseller"]),
         "tax_class" => plain(&["standard", "reduced", "zero"]),
         _ => return Vec::new(),
@@ -221,15 +527,22 @@ pub(super) fn options(attribute: &str) -> Vec<Value> {
 }
 
 fn season(year: u16) -> Value {
-    labels(&[&format!("Summer {year}"), &format!("Sommer {year}"), &format!("Été {year}")])
+    labels(&[
+        &format!("Summer {year}"),
+        &format!("Sommer {year}"),
+        &format!("Été {year}"),
+    ])
 }
 
 pub(super) fn families() -> Vec<Value> {
     FAMILIES
         .iter()
         .map(|(code, extra, names)| {
-            let attributes: Vec<&str> =
-                if *code == "empty_family" { vec!["sku"] } else { list(COMMON).into_iter().chain(list(extra)).collect() };
+            let attributes: Vec<&str> = if *code == "empty_family" {
+                vec!["sku"]
+            } else {
+                list(COMMON).into_iter().chain(list(extra)).collect()
+            };
             json!({
                 "code": code,
                 "attributes": attributes,
@@ -249,12 +562,21 @@ pub(super) fn family_variants(family: &str, used: &[&str]) -> Vec<Value> {
         .iter()
         .filter(|row| row[1] == family && used.contains(&row[0]))
         .map(|[code, _, axes1, attributes1, axes2, attributes2]| {
-            let mut sets = vec![json!({"level": 1, "axes": list(axes1), "attributes": list(attributes1)})];
+            let mut sets =
+                vec![json!({"level": 1, "axes": list(axes1), "attributes": list(attributes1)})];
             if !axes2.is_empty() {
-                sets.push(json!({"level": 2, "axes": list(axes2), "attributes": list(attributes2)}));
+                sets.push(
+                    json!({"level": 2, "axes": list(axes2), "attributes": list(attributes2)}),
+                );
             }
-            let own: Vec<&str> = list(attributes1).into_iter().chain(list(attributes2)).collect();
-            let common: Vec<&str> = list(COMMON).into_iter().filter(|code| !own.contains(code)).collect();
+            let own: Vec<&str> = list(attributes1)
+                .into_iter()
+                .chain(list(attributes2))
+                .collect();
+            let common: Vec<&str> = list(COMMON)
+                .into_iter()
+                .filter(|code| !own.contains(code))
+                .collect();
             json!({
                 "code": code,
                 "labels": labels(&[&code.replace('_', " by "), "", ""]),
@@ -266,24 +588,48 @@ pub(super) fn family_variants(family: &str, used: &[&str]) -> Vec<Value> {
 }
 
 pub(super) fn channels() -> Vec<Value> {
-    let channel = |code: &str, currencies: &[&str], locales: &[&str], units: Value, names: [&str; 3]| {
+    let channel = |code: &str,
+                   currencies: &[&str],
+                   locales: &[&str],
+                   units: Value,
+                   names: [&str; 3]| {
         json!({"code": code, "currencies": currencies, "locales": locales, "category_tree": "master",
             "conversion_units": units, "labels": labels(&names)})
     };
     vec![
-        channel("ecommerce", &["EUR", "USD"], &LOCALES, json!({"weight": "KILOGRAM"}), ["Ecommerce", "Onlineshop", ""]),
-        channel("print", &["EUR"], &LOCALES[..2], json!({}), ["Print", "Druck", "Impression"]),
+        channel(
+            "ecommerce",
+            &["EUR", "USD"],
+            &LOCALES,
+            json!({"weight": "KILOGRAM"}),
+            ["Ecommerce", "Onlineshop", ""],
+        ),
+        channel(
+            "print",
+            &["EUR"],
+            &LOCALES[..2],
+            json!({}),
+            ["Print", "Druck", "Impression"],
+        ),
     ]
 }
 
 pub(super) fn locales() -> Vec<Value> {
     let locale = |code: &&str| json!({"code": code, "enabled": LOCALES.contains(code)});
-    ["de_AT", "de_DE", "en_GB", "en_US", "es_ES", "fr_FR", "it_IT", "ja_JP"].iter().map(locale).collect()
+    [
+        "de_AT", "de_DE", "en_GB", "en_US", "es_ES", "fr_FR", "it_IT", "ja_JP",
+    ]
+    .iter()
+    .map(locale)
+    .collect()
 }
 
 pub(super) fn currencies() -> Vec<Value> {
     let currency = |code: &&str| json!({"code": code, "enabled": matches!(*code, "EUR" | "USD"), "label": code});
-    ["CHF", "EUR", "GBP", "JPY", "USD"].iter().map(currency).collect()
+    ["CHF", "EUR", "GBP", "JPY", "USD"]
+        .iter()
+        .map(currency)
+        .collect()
 }
 
 pub(super) fn measurement_families() -> Vec<Value> {
@@ -304,13 +650,26 @@ pub(super) fn measurement_families() -> Vec<Value> {
 }
 
 pub(super) fn association_types() -> Vec<Value> {
-    let row = |code: &str, two_way: bool, quantified: bool, names: [&str; 3]| {
-        json!({"code": code, "labels": labels(&names), "is_two_way": two_way, "is_quantified": quantified})
-    };
+    let row = |code: &str, two_way: bool, quantified: bool, names: [&str; 3]| json!({"code": code, "labels": labels(&names), "is_two_way": two_way, "is_quantified": quantified});
     vec![
-        row("X_SELL", false, false, ["Cross sell", "Cross-Selling", "Vente croisée"]),
+        row(
+            "X_SELL",
+            false,
+            false,
+            ["Cross sell", "Cross-Selling", "Vente croisée"],
+        ),
         row("UPSELL", false, false, ["Upsell", "", ""]),
-        row("COMPATIBLE", true, false, ["Compatible with", "Kompatibel mit", ""]),
-        row("PRODUCT_SET", false, true, ["Product set", "Produktset", "Ensemble"]),
+        row(
+            "COMPATIBLE",
+            true,
+            false,
+            ["Compatible with", "Kompatibel mit", ""],
+        ),
+        row(
+            "PRODUCT_SET",
+            false,
+            true,
+            ["Product set", "Produktset", "Ensemble"],
+        ),
     ]
 }

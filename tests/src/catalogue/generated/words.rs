@@ -2,7 +2,8 @@
 
 /// A number that depends on all three and looks random (the splitmix64 finisher).
 pub(super) const fn hash(seed: u64, salt: u64, n: u64) -> u64 {
-    let mut z = seed ^ salt.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ n.wrapping_mul(0xD1B5_4A32_D192_ED03);
+    let mut z =
+        seed ^ salt.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ n.wrapping_mul(0xD1B5_4A32_D192_ED03);
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^ (z >> 31)
@@ -97,7 +98,12 @@ pub(super) const MATERIALS: [[&str; 4]; 8] = [
 ];
 
 pub(super) const BRANDS: [[&str; 4]; 6] = [
-    ["harbour_and_sons", "Harbour & Sons", "Harbour & Sons", "Harbour & Sons"],
+    [
+        "harbour_and_sons",
+        "Harbour & Sons",
+        "Harbour & Sons",
+        "Harbour & Sons",
+    ],
     ["oneill_test", "O'Neal's", "O'Neal's", "O'Neal's"],
     ["Zuerich7", "Zürich 7", "Zürich 7", "Zürich 7"],
     ["plain", "Plain", "", ""],
@@ -110,8 +116,18 @@ pub(super) const FEATURES: [[&str; 4]; 9] = [
     ["windproof", "Windproof", "Winddicht", "Coupe-vent"],
     ["reflective", "Reflective", "Reflektierend", "Réfléchissant"],
     ["vegan", "Vegan 🌱", "Vegan 🌱", "Végane 🌱"],
-    ["hand_wash", "Hand wash, cold", "Handwäsche, kalt", "Lavage à la main, froid"],
-    ["iron_low", "Iron at 110 °C", "Bügeln bei 110 °C", "Repasser à 110 °C"],
+    [
+        "hand_wash",
+        "Hand wash, cold",
+        "Handwäsche, kalt",
+        "Lavage à la main, froid",
+    ],
+    [
+        "iron_low",
+        "Iron at 110 °C",
+        "Bügeln bei 110 °C",
+        "Repasser à 110 °C",
+    ],
     ["fair", "Fair trade", "Fairer Handel", ""],
     ["gift", "Gift \"boxed\"", "", ""],
     ["outlet", "Outlet", "Outlet", "Déstockage"],
