@@ -1,0 +1,1 @@
+//! Remote systems: authentication, secrets, limits, and the one outgoing HTTP client.

@@ -1,0 +1,1 @@
+//! Components as the engine's stages. The only module that knows wasmtime.
