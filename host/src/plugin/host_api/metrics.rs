@@ -89,7 +89,7 @@ type StageKey = (String, String, String);
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Page {
     pub(crate) metrics: Arc<StageMetrics>,
-    pub(crate) denials: Arc<Denials>,
+    pub(in crate::plugin) denials: Arc<Denials>,
 }
 
 impl Book {
