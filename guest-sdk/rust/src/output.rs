@@ -141,7 +141,7 @@ impl<'b> Output<'b> {
     /// Gives out a JSON record.
     pub fn emit(&mut self, stream: &str, key: &[u8], payload: &[u8]) {
         self.emit_with(stream, key, b"", Op::Upsert, |buffer| {
-            buffer.extend_from_slice(payload)
+            buffer.extend_from_slice(payload);
         });
     }
 
@@ -157,7 +157,7 @@ impl<'b> Output<'b> {
         let mark = builder.mark();
         let mut result = Ok(());
         builder.record(key, b"", Op::Upsert, origin, |buffer| {
-            result = serde_json::to_writer(buffer, value)
+            result = serde_json::to_writer(buffer, value);
         });
         if result.is_err() {
             builder.roll_back(mark);

@@ -179,10 +179,9 @@ impl<'a> Object<'a> {
             self.members.remove(old);
             last -= usize::from(old < last);
         }
-        let key = self.new_key(to);
-        self.members[last].key = key;
-        self.members[last].escaped = false;
-        self.members[last].original = false;
+        let (key, escaped) = self.new_key(to);
+        let entry = &mut self.members[last];
+        (entry.key, entry.escaped, entry.original) = (key, escaped, false);
         true
     }
 
@@ -269,20 +268,22 @@ impl<'a> Object<'a> {
             self.members[last].value = value;
             self.members[last].original = false;
         } else {
-            let key = self.new_key(name);
+            let (key, escaped) = self.new_key(name);
             self.members.push(Entry {
                 key,
                 value,
-                escaped: false,
+                escaped,
                 original: false,
             });
         }
     }
 
-    fn new_key(&mut self, name: &str) -> Span {
+    /// A new key, and whether it has escapes.
+    fn new_key(&mut self, name: &str) -> (Span, bool) {
         let start = self.extra.len();
         text::write_string(name, &mut self.extra);
-        Span::new(start, self.extra.len(), Place::Extra)
+        let key = Span::new(start, self.extra.len(), Place::Extra);
+        (key, key.range().len() > name.len() + 2)
     }
 
     /// Removes duplicates in front of the last member with this name, and answers where that one is then.

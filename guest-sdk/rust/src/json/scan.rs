@@ -26,18 +26,18 @@ mod lanes {
 
     pub(super) type Block = v128;
 
-    #[inline(always)]
+    #[inline]
     pub(super) fn load(bytes: &[u8; 16]) -> Block {
         // SAFETY: the reference proves that 16 bytes can be read; `v128_load` has no alignment requirement.
         unsafe { v128_load(bytes.as_ptr().cast()) }
     }
 
-    #[inline(always)]
+    #[inline]
     pub(super) fn equal(block: Block, byte: u8) -> u32 {
         u32::from(i8x16_bitmask(u8x16_eq(block, u8x16_splat(byte))))
     }
 
-    #[inline(always)]
+    #[inline]
     pub(super) fn either(block: Block, one: u8, other: u8) -> u32 {
         let found = v128_or(
             u8x16_eq(block, u8x16_splat(one)),
@@ -46,17 +46,17 @@ mod lanes {
         u32::from(i8x16_bitmask(found))
     }
 
-    #[inline(always)]
+    #[inline]
     pub(super) fn below(block: Block, byte: u8) -> u32 {
         u32::from(i8x16_bitmask(u8x16_lt(block, u8x16_splat(byte))))
     }
 
-    #[inline(always)]
+    #[inline]
     pub(super) fn high(block: Block) -> u32 {
         u32::from(i8x16_bitmask(block))
     }
 
-    #[inline(always)]
+    #[inline]
     pub(super) fn with_bits(block: Block, bits: u8) -> Block {
         v128_or(block, u8x16_splat(bits))
     }
@@ -77,25 +77,25 @@ mod lanes {
 
     pub(super) type Block = __m128i;
 
-    #[inline(always)]
+    #[inline]
     pub(super) fn load(bytes: &[u8; 16]) -> Block {
         // SAFETY: the reference proves that 16 bytes can be read; `loadu` has no alignment requirement; SSE2 is part
         // of every x86-64.
         unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
     }
 
-    #[inline(always)]
+    #[inline]
     pub(super) fn equal(block: Block, byte: u8) -> u32 {
         // SAFETY: SSE2 is part of every x86-64.
         unsafe { _mm_movemask_epi8(_mm_cmpeq_epi8(block, _mm_set1_epi8(byte as i8))) as u32 }
     }
 
-    #[inline(always)]
+    #[inline]
     pub(super) fn either(block: Block, one: u8, other: u8) -> u32 {
         equal(block, one) | equal(block, other)
     }
 
-    #[inline(always)]
+    #[inline]
     pub(super) fn below(block: Block, byte: u8) -> u32 {
         // SAFETY: SSE2 is part of every x86-64.
         unsafe {
@@ -105,13 +105,13 @@ mod lanes {
         }
     }
 
-    #[inline(always)]
+    #[inline]
     pub(super) fn high(block: Block) -> u32 {
         // SAFETY: SSE2 is part of every x86-64.
         unsafe { _mm_movemask_epi8(block) as u32 }
     }
 
-    #[inline(always)]
+    #[inline]
     pub(super) fn with_bits(block: Block, bits: u8) -> Block {
         // SAFETY: SSE2 is part of every x86-64.
         unsafe { _mm_or_si128(block, _mm_set1_epi8(bits as i8)) }
@@ -168,13 +168,13 @@ mod plain {
 }
 
 /// 16 bytes from `at`, when there are as many.
-#[inline(always)]
+#[inline]
 fn block(bytes: &[u8], at: usize) -> Option<&[u8; LANES]> {
     bytes.get(at..)?.first_chunk()
 }
 
 /// The masks of 16 bytes.
-#[inline(always)]
+#[inline]
 pub(super) fn masks(bytes: &[u8; LANES]) -> Masks {
     let block = lanes::load(bytes);
     // `[` and `]` differ from `{` and `}` in one bit. Setting it maps no other byte to these two.
@@ -187,7 +187,7 @@ pub(super) fn masks(bytes: &[u8; LANES]) -> Masks {
 }
 
 /// The first `"` or `\` at or behind `at`.
-#[inline(always)]
+#[inline]
 pub(super) fn string_stop(bytes: &[u8], mut at: usize) -> Option<usize> {
     while let Some(sixteen) = block(bytes, at) {
         let found = lanes::either(lanes::load(sixteen), b'"', b'\\');
@@ -204,7 +204,7 @@ pub(super) fn string_stop(bytes: &[u8], mut at: usize) -> Option<usize> {
 
 /// What ends a run of plain text in a string, at or behind `at`: `"`, `\`, a control character or, with `ascii`, a byte
 /// above 0x7F.
-#[inline(always)]
+#[inline]
 pub(super) fn text_stop<const ASCII: bool>(bytes: &[u8], mut at: usize) -> Option<usize> {
     while let Some(sixteen) = block(bytes, at) {
         let block = lanes::load(sixteen);
@@ -224,7 +224,7 @@ pub(super) fn text_stop<const ASCII: bool>(bytes: &[u8], mut at: usize) -> Optio
 }
 
 /// The next 16 bytes from `at` as masks, or fewer at the end of the text.
-#[inline(always)]
+#[inline]
 pub(super) fn masks_at(bytes: &[u8], at: usize) -> Masks {
     if let Some(sixteen) = block(bytes, at) {
         return masks(sixteen);
@@ -275,7 +275,7 @@ mod tests {
             prop_assert_eq!(text_stop::<false>(&bytes, from), position(text));
             prop_assert_eq!(
                 text_stop::<true>(&bytes, from),
-                position(|byte| byte == b'"' || byte == b'\\' || byte < 0x20 || byte >= 0x80)
+                position(|byte| matches!(byte, b'"' | b'\\' | ..0x20 | 0x80..))
             );
             prop_assert_eq!(string_stop(&bytes, bytes.len() + at), None);
             prop_assert_eq!(masks_at(&bytes, bytes.len() + at), Masks { quote: 0, backslash: 0, bracket: 0 });

@@ -5,7 +5,7 @@ use super::scan;
 use super::{Kind, MAX_DEPTH};
 
 /// The first byte at or behind `at` that is no white space.
-#[inline(always)]
+#[inline]
 pub(super) fn skip_space(text: &[u8], mut at: usize) -> usize {
     while let Some(b' ' | b'\t' | b'\n' | b'\r') = text.get(at) {
         at += 1;
@@ -14,7 +14,7 @@ pub(super) fn skip_space(text: &[u8], mut at: usize) -> usize {
 }
 
 /// A string that starts with the quote at `at`: the position behind its closing quote, and whether it has escapes.
-#[inline(always)]
+#[inline]
 pub(super) fn skip_string(text: &[u8], at: usize) -> Result<(usize, bool), Error> {
     let mut from = at + 1;
     let mut escapes = false;
@@ -31,7 +31,7 @@ pub(super) fn skip_string(text: &[u8], at: usize) -> Result<(usize, bool), Error
 }
 
 /// What kind of value starts with this byte.
-#[inline(always)]
+#[inline]
 pub(super) fn kind_of(byte: u8) -> Option<Kind> {
     match byte {
         b'{' => Some(Kind::Object),
@@ -45,7 +45,7 @@ pub(super) fn kind_of(byte: u8) -> Option<Kind> {
 }
 
 /// The position behind the value that starts at `at`. Scalars are checked, containers only for matching brackets.
-#[inline(always)]
+#[inline]
 pub(super) fn skip_value(text: &[u8], at: usize) -> Result<usize, Error> {
     match text.get(at) {
         Some(b'"') => skip_string(text, at).map(|(end, _)| end),
@@ -69,7 +69,7 @@ fn skip_word(text: &[u8], at: usize, word: &[u8]) -> Result<usize, Error> {
 }
 
 /// RFC 8259: `-? (0 | [1-9][0-9]*) (\.[0-9]+)? ([eE][+-]?[0-9]+)?`
-#[inline(always)]
+#[inline]
 pub(super) fn skip_number(text: &[u8], at: usize) -> Result<usize, Error> {
     let digits = |mut from: usize| {
         let start = from;

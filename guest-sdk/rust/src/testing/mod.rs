@@ -3,7 +3,7 @@
 mod drive;
 pub(crate) mod host;
 
-pub use drive::{Applied, SinkDriver, SourceDriver, TransformerDriver, run_transformer};
+pub use drive::{Applied, Rejected, SinkDriver, SourceDriver, TransformerDriver, run_transformer};
 pub use host::{Host, HostTable};
 
 /// Makes a batch of JSON values: `batch!("products", [{"sku": "A-1"}, {"sku": "B-2"}])`. Keys are empty.
