@@ -96,7 +96,7 @@ impl Diagnostic for Shown<'_> {
         // The file may have changed since it was read.
         let offset = at.offset.min(size);
         let span = SourceSpan::new(offset.into(), at.length.min(size - offset));
-        Some(Box::new(std::iter::once(LabeledSpan::new_primary_with_span(Some("here".to_owned()), span))))
+        Some(Box::new(std::iter::once(LabeledSpan::new_primary_with_span(None, span))))
     }
 }
 

@@ -16,8 +16,8 @@ use tracing_subscriber::fmt::MakeWriter;
 use super::{
     output::Output,
     style::{self, FAINT, Paint, STRONG, WARN, count},
-    view::{Phase, Progress},
 };
+use crate::app::{Phase, Progress, StageProgress};
 
 /// Between two redrawn screens.
 const LIVE: Duration = Duration::from_millis(125);
@@ -83,10 +83,13 @@ fn lines(flow: &str, progress: &Progress, paint: Paint) -> Vec<String> {
         phase(progress.phase),
         style::seconds(progress.seconds),
         progress.epoch,
-        style::counted(progress.in_flight_batches as u64, "batch").replace("batchs", "batches"),
+        match progress.in_flight_batches {
+            1 => "1 batch".to_owned(),
+            batches => format!("{} batches", count(batches as u64)),
+        },
         style::bytes(progress.in_flight_bytes as u64),
     )];
-    let width = |text: fn(&super::view::StageProgress) -> &str| {
+    let width = |text: fn(&StageProgress) -> &str| {
         progress.stages.iter().map(|stage| text(stage).chars().count()).max().unwrap_or_default()
     };
     let (names, plugins) = (width(|stage| &stage.name), width(|stage| &stage.plugin));
@@ -194,7 +197,6 @@ impl MakeWriter<'_> for LogWriter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::view::StageProgress;
 
     fn progress() -> Progress {
         let stage = |name: &str, plugin: &str, records_in, records_out, rejected| StageProgress {
@@ -227,7 +229,7 @@ mod tests {
         insta::assert_snapshot!(lines("a", &Progress::default(), Paint { on: false }).join("\n"));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn showing_ends_with_the_run() {
         let (sender, receiver) = watch::channel(progress());
         let paint = Paint { on: false };

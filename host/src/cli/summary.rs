@@ -5,9 +5,8 @@ use std::fmt::Write as _;
 use super::{
     output::table,
     style::{self, BAD, FAINT, GOOD, Paint, STRONG, WARN, count, counted},
-    view::{Outcome, RunSummary},
 };
-use crate::storage::StreamCounts;
+use crate::app::{Outcome, RunSummary, StreamCounts};
 
 /// Exit code of a run that came to an end.
 pub(super) fn exit_code(summary: &RunSummary) -> u8 {
@@ -25,7 +24,7 @@ pub(super) fn render(summary: &RunSummary, paint: Paint) -> String {
     out.push_str(&streams(summary));
     filtered(summary, &mut out);
     // Writing to a String cannot fail.
-    let _ = writeln!(out, "\n Delivery      {}", paint.with(STRONG, &summary.delivery.label));
+    let _ = writeln!(out, "\n Delivery      {}", paint.with(STRONG, summary.delivery.label.as_str()));
     for reason in &summary.delivery.reasons {
         let _ = writeln!(out, "               {}", paint.with(FAINT, reason));
     }
@@ -101,7 +100,7 @@ pub(super) mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::cli::view::Delivery;
+    use crate::app::{Delivery, Label};
 
     pub(in crate::cli) fn summary(outcome: Outcome, dead: u64) -> RunSummary {
         let counts = |read, written, filtered, dead| StreamCounts { read, written, filtered, dead, expanded: 0 };
@@ -122,7 +121,7 @@ pub(super) mod tests {
             seconds: 2.5,
             records_per_second: 4_824.0,
             delivery: Delivery {
-                label: "exactly-once".to_owned(),
+                label: Label::ExactlyOnce,
                 reasons: vec!["sink `spryker-csv` discards what it wrote behind a checkpoint".to_owned()],
             },
             state_dir: "/srv/shop/.crossdock".into(),
