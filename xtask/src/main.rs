@@ -1,2 +1,121 @@
-//! xtask
-fn main() {}
+//! The project's own commands. `cargo xtask demo` and `cargo xtask test` are all that a newcomer needs.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+};
+
+use clap::{Parser, Subcommand};
+
+mod bench;
+mod ci;
+mod demo;
+mod guests;
+
+/// The project's own commands.
+#[derive(Parser)]
+#[command(name = "cargo xtask", disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Runs the main job: a catalogue flows from Akeneo to Spryker through sandboxed plugins.
+    Demo(demo::Options),
+    /// Runs every test. Arguments are given to the test runner.
+    Test {
+        /// For `cargo nextest run` (or `cargo test` where nextest is not installed).
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Builds the host and the plugins into `target/`.
+    Build {
+        /// Builds the host as it is shipped.
+        #[arg(long)]
+        release: bool,
+    },
+    /// Measures. Each row is an A/B in one run, medians.
+    Bench(bench::Options),
+    /// What has to pass before a change lands: format, lints, tests, docs, demo.
+    Ci,
+}
+
+fn main() -> ExitCode {
+    let task = Arguments::parse().command;
+    let done = match task {
+        Task::Demo(options) => demo::run(&options),
+        Task::Test { arguments } => ci::test(&arguments),
+        Task::Build { release } => build(release).map(drop),
+        Task::Bench(options) => bench::run(&options),
+        Task::Ci => ci::run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            say(&format!("error: {message}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What was built, and where.
+struct Built {
+    /// The host.
+    crossdock: PathBuf,
+    /// The stand-in of Akeneo's API.
+    standin: PathBuf,
+    /// The folder of plugins.
+    plugins: PathBuf,
+}
+
+/// Builds the plugins, the host and the stand-in.
+fn build(release: bool) -> Result<Built, String> {
+    let root = workspace();
+    guests::build(&root, &["plugins"])?;
+    let mut cargo = cargo();
+    cargo.args(["build", "--quiet", "-p", "crossdock", "-p", "crossdock-tests", "--bins"]);
+    if release {
+        cargo.arg("--release");
+    }
+    execute(&mut cargo)?;
+    let target = guests::target_dir(&root);
+    let bins = target.join(if release { "release" } else { "debug" });
+    Ok(Built {
+        crossdock: bins.join("crossdock"),
+        standin: bins.join("akeneo-standin"),
+        plugins: target.join("plugins"),
+    })
+}
+
+/// The root of the repository.
+fn workspace() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_path_buf()
+}
+
+fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(workspace());
+    cargo
+}
+
+/// Runs a command to its end; a failure names it.
+fn execute(command: &mut Command) -> Result<(), String> {
+    let name = || format!("{command:?}").replace('"', "");
+    let status = command.status().map_err(|e| format!("{}: {e}", name()))?;
+    if status.success() { Ok(()) } else { Err(format!("`{}` failed ({status})", name())) }
+}
+
+/// Progress goes to standard error; results to standard output.
+#[allow(clippy::print_stderr, reason = "this is a command line tool")]
+fn say(text: &str) {
+    eprintln!("{text}");
+}
+
+/// A result.
+#[allow(clippy::print_stdout, reason = "this is a command line tool")]
+fn print(text: &str) {
+    println!("{text}");
+}
