@@ -1,8 +1,172 @@
 //! The command line: one file per command.
+//!
+//! Results go to stdout, everything else to stderr. With `--json` exactly one JSON document is on stdout, whatever
+//! happens: an object with `ok`, and `error` with `findings` when it is `false`.
 
-use std::process::ExitCode;
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")
+)]
 
-/// Runs the command line and gives the exit code.
+mod arguments;
+mod check;
+mod dead_letter;
+mod diagnostic;
+mod folders;
+mod json;
+mod map;
+mod output;
+mod plugin;
+mod progress;
+mod run;
+mod schema;
+mod style;
+mod summary;
+
+#[cfg(test)]
+mod tests;
+
+use std::{future::Future, io, process::ExitCode};
+
+use clap::{CommandFactory as _, Parser as _};
+use serde_json::json;
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    app::AppError,
+    flow::{Finding, Severity},
+};
+use arguments::{Arguments, Command, DeadLetterCommand, MapCommand, PluginCommand};
+use output::Output;
+
+/// Runs the command line and gives the exit code: 0 done, 1 failed, 2 usage or configuration error, 3 finished with
+/// dead letters, 130 aborted.
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let arguments = Arguments::parse();
+    let output = Output::new(arguments.color);
+    log_to_stderr(&arguments.log, output);
+    let json = arguments.command.wants_json();
+    let code = dispatch(arguments.command, output).unwrap_or_else(|failure| failure.report(json, output));
+    ExitCode::from(code)
+}
+
+fn dispatch(command: Command, output: Output) -> Result<u8, Failure> {
+    match command {
+        Command::Run(arguments) => block_on(run::run(arguments, output)),
+        Command::Check(arguments) => block_on(check::check(arguments, output)),
+        Command::Schema(arguments) => Ok(schema::schema(&arguments, output)),
+        Command::Plugin(PluginCommand::Inspect { file, json }) => plugin::inspect(&file, json, output),
+        Command::Map(MapCommand::Test(arguments)) => block_on(map::test(arguments, output)),
+        Command::DeadLetter(DeadLetterCommand::List(arguments)) => dead_letter::list(arguments, output),
+        Command::DeadLetter(DeadLetterCommand::Show { id, state, json }) => {
+            dead_letter::show(id, state.state, json, output)
+        }
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "crossdock", &mut script);
+            output.print(&String::from_utf8_lossy(&script));
+            Ok(0)
+        }
+    }
+}
+
+impl Command {
+    fn wants_json(&self) -> bool {
+        match self {
+            Self::Run(arguments) => arguments.json,
+            Self::Check(arguments) => arguments.json,
+            Self::Map(MapCommand::Test(arguments)) => arguments.json,
+            Self::DeadLetter(DeadLetterCommand::List(arguments)) => arguments.json,
+            Self::Plugin(PluginCommand::Inspect { json, .. })
+            | Self::DeadLetter(DeadLetterCommand::Show { json, .. }) => *json,
+            Self::Schema(_) | Self::Completions { .. } => false,
+        }
+    }
+}
+
+fn block_on(work: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|source| Failure::Io { action: "the runtime cannot be started", source })?;
+    let result = runtime.block_on(work);
+    // An aborted run may leave blocking work behind that nobody waits for any more.
+    runtime.shutdown_background();
+    result
+}
+
+fn log_to_stderr(filter: &str, output: Output) {
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(filter))
+        .with_writer(progress::LogWriter)
+        .with_ansi(output.paint_errors.on)
+        .finish();
+    // Fails only when there is one already, as in a test that calls `main` twice.
+    let _ = tracing::subscriber::set_global_default(subscriber);
+}
+
+/// Why a command did not end well.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// The application said so.
+    #[error(transparent)]
+    App(#[from] AppError),
+    /// What was typed or a file that it names is wrong.
+    #[error("{0}")]
+    Usage(String),
+    /// The operating system said no.
+    #[error("{action}: {source}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Failure {
+    /// Tells it and gives the exit code.
+    fn report(&self, json: bool, output: Output) -> u8 {
+        let findings = match self {
+            Self::App(error) => error.findings(),
+            Self::Usage(_) | Self::Io { .. } => &[],
+        };
+        let code = match self {
+            Self::App(error) => error.exit_code(),
+            Self::Usage(_) => 2,
+            Self::Io { .. } => 1,
+        };
+        if json {
+            output.print_json(&failed(&self.message(findings), findings));
+        } else if findings.is_empty() {
+            let head = output.paint_errors.with(style::BAD, "error:");
+            output.tell(&format!("{head} {}", self.message(findings)));
+        } else {
+            output.tell(&diagnostic::render(findings, output.paint_errors));
+        }
+        code
+    }
+
+    /// One sentence with its causes, each said once.
+    fn message(&self, findings: &[Finding]) -> String {
+        let errors = findings.iter().filter(|one| one.severity == Severity::Error).count();
+        if errors > 0 {
+            return format!("the configuration has {}", style::counted(errors as u64, "error"));
+        }
+        let mut message = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            let text = error.to_string();
+            if !message.contains(&text) {
+                message.push_str(": ");
+                message.push_str(&text);
+            }
+            cause = error.source();
+        }
+        message
+    }
+}
+
+/// The JSON document of a command that failed.
+fn failed(message: &str, findings: &[Finding]) -> serde_json::Value {
+    json!({ "ok": false, "error": message, "findings": findings })
 }

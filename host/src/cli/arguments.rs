@@ -1,0 +1,275 @@
+//! What can be typed. Descriptions and examples are the help texts.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser};
+use clap_complete::Shell;
+use tracing_subscriber::EnvFilter;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done
+  1    failed
+  2    usage or configuration error
+  3    finished, but some records became dead letters
+  130  aborted by a second Ctrl-C";
+
+/// Moves records between systems through sandboxed, hot-swappable WebAssembly plugins
+#[derive(Debug, Parser)]
+#[command(name = "crossdock", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub(super) struct Arguments {
+    /// What is logged to stderr: error, warn, info, debug, trace, or per target (`warn,plugin=info`)
+    #[arg(
+        long, global = true, value_name = "LEVEL", env = "CROSSDOCK_LOG", hide_env_values = true,
+        default_value = "warn", value_parser = log_filter
+    )]
+    pub(super) log: String,
+    /// When to use colors
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(super) color: Color,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// When to use colors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Color {
+    /// On a terminal, unless `NO_COLOR` is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run a flow once, from where its last run ended
+    #[command(after_help = "\
+Examples:
+  crossdock run flows/prices.yaml
+  crossdock run flows/prices.yaml --var SHOP=berlin --from-start
+  crossdock run flows/prices.yaml --json > summary.json
+
+Ctrl-C once drains what was read, makes a checkpoint and ends; the next run goes on from there.
+Ctrl-C twice aborts; the next run goes on from the last checkpoint.
+
+Exit codes: 0 done or stopped, 1 failed, 2 configuration error, 3 finished with dead letters")]
+    Run(RunArguments),
+    /// Check a flow without running it
+    #[command(after_help = "\
+Examples:
+  crossdock check flows/prices.yaml
+  crossdock check flows/prices.yaml --connect   # also asks the remote systems
+
+Exit codes: 0 fine (perhaps with warnings), 2 something is wrong")]
+    Check(CheckArguments),
+    /// Print the JSON Schema of a kind of file, for editors
+    #[command(after_help = "\
+Example:
+  crossdock schema flow > flow.schema.json
+  # first line of a flow file, for editors with the YAML language server:
+  # yaml-language-server: $schema=../flow.schema.json")]
+    Schema(SchemaArguments),
+    /// Look at plugins
+    #[command(subcommand)]
+    Plugin(PluginCommand),
+    /// Work on mappings
+    #[command(subcommand)]
+    Map(MapCommand),
+    /// Look at records that could not be processed
+    #[command(subcommand)]
+    DeadLetter(DeadLetterCommand),
+    /// Print a completion script for a shell
+    #[command(after_help = "\
+Example:
+  crossdock completions bash > ~/.local/share/bash-completion/completions/crossdock")]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// Where plugins are and what variables are worth.
+#[derive(Debug, Args)]
+pub(super) struct FlowArguments {
+    /// The flow file
+    pub(super) flow: PathBuf,
+    /// Set a variable of the flow file; may be repeated. Others come from the environment
+    #[arg(long = "var", value_name = "NAME=VALUE", value_parser = variable)]
+    pub(super) variables: Vec<(String, String)>,
+    /// Folder for checkpoints and dead letters [default: .crossdock in the project's folder]
+    #[arg(long, value_name = "DIR", env = "CROSSDOCK_STATE", hide_env_values = true)]
+    pub(super) state: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) plugins: PluginFolders,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PluginFolders {
+    /// Folder with plugins; may be repeated. Then come CROSSDOCK_PLUGINS, `plugins` in the project's folder, and
+    /// `plugins` beside the program
+    #[arg(long = "plugins", value_name = "DIR")]
+    pub(super) folders: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunArguments {
+    #[command(flatten)]
+    pub(super) flow: FlowArguments,
+    /// Forget the last checkpoint and read everything again
+    #[arg(long)]
+    pub(super) from_start: bool,
+    /// Print the summary as one JSON document, and no progress
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Print no progress and no summary
+    #[arg(long, short)]
+    pub(super) quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CheckArguments {
+    #[command(flatten)]
+    pub(super) flow: FlowArguments,
+    /// Also let every plugin check what it connects to
+    #[arg(long)]
+    pub(super) connect: bool,
+    /// Print the findings as one JSON document
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SchemaArguments {
+    /// The kind of file
+    #[arg(value_name = "KIND", value_parser = PossibleValuesParser::new(["flow", "connection"]))]
+    pub(super) kind: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum PluginCommand {
+    /// Show what a component is, without running it
+    #[command(after_help = "\
+Example:
+  crossdock plugin inspect plugins/csv.wasm")]
+    Inspect {
+        /// The component
+        file: PathBuf,
+        /// Print it as one JSON document
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum MapCommand {
+    /// Run a mapping on sample records and show each before and after
+    #[command(after_help = "\
+Examples:
+  crossdock map test mappings/products.yaml --input samples.jsonl
+  crossdock map test mappings/products.yaml --input samples.jsonl --stream products --table brands=brands.jsonl
+
+Samples are JSON records, one a line. A table's file has one {\"key\": ..., \"value\": ...} a line.
+
+Exit codes: 0 all mapped, 1 the mapper failed, 2 the mapping is wrong, 3 some records were rejected")]
+    Test(MapTestArguments),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct MapTestArguments {
+    /// The mapping
+    pub(super) mapping: PathBuf,
+    /// Sample records, one JSON text a line; `-` for stdin
+    #[arg(long, short, value_name = "FILE")]
+    pub(super) input: PathBuf,
+    /// The stream that the samples are in
+    #[arg(long, value_name = "NAME", default_value = "records")]
+    pub(super) stream: String,
+    /// Content of a table that the mapping reads; may be repeated
+    #[arg(long = "table", value_name = "NAME=FILE", value_parser = table)]
+    pub(super) tables: Vec<(String, PathBuf)>,
+    /// The plugin that maps: its name or a path
+    #[arg(long, value_name = "PLUGIN", default_value = "mapper")]
+    pub(super) plugin: String,
+    #[command(flatten)]
+    pub(super) plugins: PluginFolders,
+    /// Print the results as one JSON document
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum DeadLetterCommand {
+    /// List dead letters, oldest first
+    #[command(after_help = "\
+Examples:
+  crossdock dead-letter list
+  crossdock dead-letter list --flow prices --limit 10 --json")]
+    List(DeadLetterListArguments),
+    /// Show one dead letter with its record
+    #[command(after_help = "\
+Example:
+  crossdock dead-letter show 17")]
+    Show {
+        /// Its number, from `crossdock dead-letter list`
+        id: u64,
+        #[command(flatten)]
+        state: StateFolder,
+        /// Print it as one JSON document
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DeadLetterListArguments {
+    /// Only those of this flow
+    #[arg(long, value_name = "NAME")]
+    pub(super) flow: Option<String>,
+    /// Only those of this run
+    #[arg(long, value_name = "ID")]
+    pub(super) run: Option<String>,
+    /// Only those of this stage
+    #[arg(long, value_name = "NAME")]
+    pub(super) stage: Option<String>,
+    /// Only those behind this number
+    #[arg(long, value_name = "ID", default_value_t = 0)]
+    pub(super) after: u64,
+    /// At most this many
+    #[arg(long, value_name = "COUNT", default_value_t = 100)]
+    pub(super) limit: usize,
+    #[command(flatten)]
+    pub(super) state: StateFolder,
+    /// Print them as one JSON document
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct StateFolder {
+    /// Folder with checkpoints and dead letters [default: .crossdock in the project's folder]
+    #[arg(long, value_name = "DIR", env = "CROSSDOCK_STATE", hide_env_values = true)]
+    pub(super) state: Option<PathBuf>,
+}
+
+fn log_filter(text: &str) -> Result<String, String> {
+    let filter = EnvFilter::builder().parse(text);
+    filter.map(|_| text.to_owned()).map_err(|error| format!("{error}; try `info` or `warn,plugin=debug`"))
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    if !starts || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+        return Err(format!("`{name}` is no name: it has letters, digits and `_`"));
+    }
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn table(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, file)) if !name.is_empty() && !file.is_empty() => Ok((name.to_owned(), file.into())),
+        _ => Err("expected NAME=FILE".to_owned()),
+    }
+}

@@ -1,0 +1,264 @@
+//! `crossdock dead-letter`: records that could not be processed.
+
+use std::{borrow::Cow, fmt::Write as _, path::PathBuf};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{
+    Failure,
+    arguments::DeadLetterListArguments,
+    folders,
+    json::Bytes,
+    output::{Output, table},
+    style::{self, BAD, FAINT, Paint, STRONG},
+};
+use crate::app::{self, DeadLetter, DeadLetterFilter};
+
+/// A message is cut to this in the list; `show` has it whole.
+const MAX_MESSAGE: usize = 70;
+
+pub(super) fn list(arguments: DeadLetterListArguments, output: Output) -> Result<u8, Failure> {
+    let folder = existing(folders::state(arguments.state.state))?;
+    let filter = DeadLetterFilter {
+        flow: arguments.flow,
+        run: arguments.run,
+        stage: arguments.stage,
+        after: arguments.after,
+        limit: arguments.limit,
+        ..DeadLetterFilter::default()
+    };
+    let letters = app::dead_letters(&folder, &filter)?;
+    if arguments.json {
+        let dead_letters = letters.iter().map(document).collect();
+        output.print_json(&List { ok: true, dead_letters });
+    } else {
+        output.print(&listed(&letters, filter.limit));
+    }
+    Ok(0)
+}
+
+pub(super) fn show(id: u64, state: Option<PathBuf>, json: bool, output: Output) -> Result<u8, Failure> {
+    let folder = existing(folders::state(state))?;
+    let Some(letter) = app::dead_letter(&folder, id)? else {
+        let place = style::path(&folder);
+        return Err(Failure::Usage(format!(
+            "there is no dead letter {id} in {place}; `crossdock dead-letter list` shows which there are"
+        )));
+    };
+    if json {
+        output.print_json(&One { ok: true, dead_letter: document(&letter) });
+    } else {
+        output.print(&shown(&letter, output.paint));
+    }
+    Ok(0)
+}
+
+/// Looking must not make a folder.
+fn existing(folder: PathBuf) -> Result<PathBuf, Failure> {
+    if folder.is_dir() {
+        return Ok(folder);
+    }
+    let place = style::path(&folder);
+    Err(Failure::Usage(format!("there is no state folder {place}; name it with --state, or run a flow first")))
+}
+
+#[derive(Serialize)]
+struct List<'a> {
+    ok: bool,
+    dead_letters: Vec<Document<'a>>,
+}
+
+#[derive(Serialize)]
+struct One<'a> {
+    ok: bool,
+    dead_letter: Document<'a>,
+}
+
+/// A dead letter with its bytes as people can read them, in JSON.
+#[derive(Serialize)]
+struct Document<'a> {
+    id: u64,
+    at: String,
+    flow: &'a str,
+    run: &'a str,
+    stage: &'a str,
+    plugin: &'a str,
+    version: &'a str,
+    digest: &'a str,
+    config_digest: &'a str,
+    fault: &'a str,
+    message: &'a str,
+    location: &'a str,
+    backtrace: Option<&'a str>,
+    stream: &'a str,
+    form: &'a str,
+    delete: bool,
+    key: Cow<'a, str>,
+    headers: Bytes<'a>,
+    payload: Bytes<'a>,
+}
+
+fn document(letter: &DeadLetter) -> Document<'_> {
+    Document {
+        id: letter.id,
+        at: time(letter.at_ms),
+        flow: &letter.flow,
+        run: &letter.run,
+        stage: &letter.stage,
+        plugin: &letter.plugin,
+        version: &letter.version,
+        digest: &letter.digest,
+        config_digest: &letter.config_digest,
+        fault: &letter.fault,
+        message: &letter.message,
+        location: &letter.location,
+        backtrace: letter.backtrace.as_deref(),
+        stream: &letter.stream,
+        form: &letter.form,
+        delete: letter.delete,
+        key: String::from_utf8_lossy(&letter.key),
+        headers: Bytes(&letter.headers),
+        payload: Bytes(&letter.payload),
+    }
+}
+
+fn listed(letters: &[DeadLetter], limit: usize) -> String {
+    if letters.is_empty() {
+        return "no dead letters\n".to_owned();
+    }
+    let rows: Vec<Vec<String>> = letters
+        .iter()
+        .map(|letter| {
+            vec![
+                letter.id.to_string(),
+                time(letter.at_ms),
+                letter.flow.clone(),
+                letter.stage.clone(),
+                letter.stream.clone(),
+                cut(&String::from_utf8_lossy(&letter.key), 24),
+                letter.fault.clone(),
+                cut(&letter.message, MAX_MESSAGE),
+            ]
+        })
+        .collect();
+    let header = ["id", "when", "flow", "stage", "stream", "key", "fault", "message"];
+    let mut out = table(&header, header.len(), &rows);
+    if let Some(last) = letters.last().filter(|_| letters.len() == limit) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "\n there may be more: --after {}", last.id);
+    }
+    out
+}
+
+fn shown(letter: &DeadLetter, paint: Paint) -> String {
+    let mut out = format!(
+        "{} {}: {}\n",
+        paint.with(STRONG, format!("dead letter {}", letter.id)),
+        paint.with(BAD, &letter.fault),
+        letter.message
+    );
+    let plugin = format!("{} {} {}", letter.plugin, letter.version, letter.digest);
+    let stream = if letter.delete { format!("{} (delete)", letter.stream) } else { letter.stream.clone() };
+    let key = String::from_utf8_lossy(&letter.key);
+    let headers = String::from_utf8_lossy(&letter.headers);
+    let at = time(letter.at_ms);
+    let lines = [
+        ("where", letter.location.as_str()),
+        ("when", &at),
+        ("flow", &letter.flow),
+        ("run", &letter.run),
+        ("stage", &letter.stage),
+        ("plugin", plugin.trim_end()),
+        ("config", &letter.config_digest),
+        ("stream", &stream),
+        ("key", &key),
+        ("headers", &headers),
+    ];
+    for (name, text) in lines.iter().filter(|(_, text)| !text.is_empty()) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "  {}  {text}", paint.with(FAINT, format!("{name:8}")));
+    }
+    if let Some(backtrace) = letter.backtrace.as_deref().filter(|text| !text.is_empty()) {
+        out.push('\n');
+        out.push_str(backtrace.trim_end());
+        out.push('\n');
+    }
+    out.push('\n');
+    out.push_str(&payload(&letter.payload));
+    out
+}
+
+/// JSON indented, other text as it is, anything else by its size and first bytes.
+fn payload(bytes: &[u8]) -> String {
+    if let Some(text) = Bytes(bytes).pretty() {
+        return format!("{}\n", text.trim_end_matches('\n'));
+    }
+    let start = bytes.get(..bytes.len().min(32)).unwrap_or_default();
+    let size = style::counted(bytes.len() as u64, "byte");
+    format!("{size}, no text: {}…; --json has all of it\n", hex::encode(start))
+}
+
+fn time(at_ms: u64) -> String {
+    let stamp = i64::try_from(at_ms).ok().and_then(|millis| Timestamp::from_millisecond(millis).ok());
+    stamp.map_or_else(|| at_ms.to_string(), |stamp| stamp.to_string())
+}
+
+fn cut(text: &str, limit: usize) -> String {
+    let line = text.replace(['\n', '\r', '\t'], " ");
+    match line.char_indices().nth(limit) {
+        Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
+        None => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn letter() -> DeadLetter {
+        DeadLetter {
+            id: 17,
+            flow: "prices".to_owned(),
+            run: "r1".to_owned(),
+            stage: "map".to_owned(),
+            plugin: "mapper".to_owned(),
+            version: "0.1.0".to_owned(),
+            digest: "sha256:aa".to_owned(),
+            config_digest: "sha256:bb".to_owned(),
+            stream: "products".to_owned(),
+            form: "json".to_owned(),
+            delete: false,
+            key: b"sku-1".to_vec(),
+            headers: Vec::new(),
+            payload: br#"{"sku":"sku-1","price":"12,50","tax":19.00}"#.to_vec(),
+            fault: "permanent".to_owned(),
+            message: "price: expected a number, found the text `12,50`, which nobody can read here".to_owned(),
+            location: "map.yaml:12".to_owned(),
+            backtrace: None,
+            at_ms: 1_700_000_000_000,
+        }
+    }
+
+    #[test]
+    fn dead_letters_are_listed_and_shown() {
+        insta::assert_snapshot!(listed(&[letter(), DeadLetter { id: 18, ..letter() }], 2));
+        assert_eq!(listed(&[], 10), "no dead letters\n");
+        insta::assert_snapshot!(shown(&letter(), Paint { on: false }));
+        let trapped = DeadLetter {
+            payload: vec![0xFF; 40],
+            backtrace: Some("0: plugin::map\n".to_owned()),
+            delete: true,
+            ..letter()
+        };
+        insta::assert_snapshot!(shown(&trapped, Paint { on: false }));
+    }
+
+    #[test]
+    fn documents_have_text_where_there_is_text() {
+        insta::assert_snapshot!(serde_json::to_string_pretty(&document(&letter())).unwrap());
+        let letter = DeadLetter { payload: vec![0xFF, 0], ..letter() };
+        let binary = serde_json::to_value(document(&letter)).unwrap();
+        assert_eq!(binary["payload"], serde_json::json!({"base64": "/wA="}));
+    }
+}

@@ -1,0 +1,155 @@
+//! What a run did, for people.
+
+use std::fmt::Write as _;
+
+use super::{
+    output::table,
+    style::{self, BAD, FAINT, GOOD, Paint, STRONG, WARN, count, counted},
+};
+use crate::app::{Outcome, RunSummary, StreamCounts};
+
+/// Exit code of a run that came to an end.
+pub(super) fn exit_code(summary: &RunSummary) -> u8 {
+    match summary.outcome {
+        Outcome::Failed(_) => 1,
+        Outcome::Finished | Outcome::Stopped if summary.dead_letters > 0 => 3,
+        Outcome::Finished | Outcome::Stopped => 0,
+    }
+}
+
+/// The whole summary as text.
+pub(super) fn render(summary: &RunSummary, paint: Paint) -> String {
+    let mut out = headline(summary, paint);
+    out.push('\n');
+    out.push_str(&streams(summary));
+    filtered(summary, &mut out);
+    // Writing to a String cannot fail.
+    let _ = writeln!(out, "\n Delivery      {}", paint.with(STRONG, summary.delivery.label.as_str()));
+    for reason in &summary.delivery.reasons {
+        let _ = writeln!(out, "               {}", paint.with(FAINT, reason));
+    }
+    if summary.dead_letters > 0 {
+        let number = paint.with(WARN, count(summary.dead_letters));
+        let _ = writeln!(out, " Dead letters  {number}: crossdock dead-letter list --flow {}", summary.flow);
+    }
+    let resumed = if summary.resumed { ", went on from the last run" } else { "" };
+    let checkpoints = counted(summary.epochs, "checkpoint");
+    let _ = writeln!(out, " State         {} ({checkpoints}{resumed})", style::path(&summary.state_dir));
+    out
+}
+
+fn headline(summary: &RunSummary, paint: Paint) -> String {
+    let flow = paint.with(STRONG, &summary.flow);
+    let what = format!(
+        "{} read in {} ({})",
+        counted(summary.records, "record"),
+        style::seconds(summary.seconds),
+        style::rate(summary.records_per_second)
+    );
+    match &summary.outcome {
+        Outcome::Finished if summary.dead_letters > 0 => {
+            format!("{} {flow} finished with dead letters: {what}\n", paint.with(WARN, "!"))
+        }
+        Outcome::Finished => format!("{} {flow} finished: {what}\n", paint.with(GOOD, "✓")),
+        Outcome::Stopped => {
+            format!("{} {flow} stopped: {what}; the next run goes on from here\n", paint.with(WARN, "■"))
+        }
+        Outcome::Failed(reason) => format!("{} {flow} failed: {reason}\n  {what}\n", paint.with(BAD, "×")),
+    }
+}
+
+fn streams(summary: &RunSummary) -> String {
+    let row = |name: &str, counts: &StreamCounts| {
+        let numbers = [counts.read, counts.expanded, counts.written, counts.filtered, counts.dead];
+        std::iter::once(name.to_owned()).chain(numbers.map(count)).collect::<Vec<_>>()
+    };
+    let mut rows: Vec<Vec<String>> = summary.streams.iter().map(|(name, counts)| row(name, counts)).collect();
+    if rows.len() > 1 {
+        rows.push(row("total", &total(summary)));
+    }
+    table(&["stream", "read", "expanded", "written", "filtered", "dead"], 1, &rows)
+}
+
+fn total(summary: &RunSummary) -> StreamCounts {
+    summary.streams.values().fold(StreamCounts::default(), |sum, counts| StreamCounts {
+        read: sum.read + counts.read,
+        written: sum.written + counts.written,
+        filtered: sum.filtered + counts.filtered,
+        dead: sum.dead + counts.dead,
+        expanded: sum.expanded + counts.expanded,
+    })
+}
+
+fn filtered(summary: &RunSummary, out: &mut String) {
+    let rows: Vec<Vec<String>> = summary
+        .filtered
+        .iter()
+        .flat_map(|(stage, reasons)| {
+            let row = |(reason, number): (&String, &u64)| vec![stage.clone(), reason.clone(), count(*number)];
+            reasons.iter().map(row)
+        })
+        .collect();
+    if !rows.is_empty() {
+        out.push('\n');
+        out.push_str(&table(&["filtered by", "reason", "records"], 2, &rows));
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::app::{Delivery, Label};
+
+    pub(in crate::cli) fn summary(outcome: Outcome, dead: u64) -> RunSummary {
+        let counts = |read, written, filtered, dead| StreamCounts { read, written, filtered, dead, expanded: 0 };
+        RunSummary {
+            flow: "akeneo-to-spryker".to_owned(),
+            run: "r1".to_owned(),
+            outcome,
+            streams: BTreeMap::from([
+                ("categories".to_owned(), counts(30, 30, 0, 0)),
+                ("products".to_owned(), counts(12_030, 12_000 - dead, 30, dead)),
+            ]),
+            filtered: BTreeMap::from([(
+                "map-products".to_owned(),
+                BTreeMap::from([("not enabled".to_owned(), 20), ("no family".to_owned(), 10)]),
+            )]),
+            dead_letters: dead,
+            records: 12_060,
+            seconds: 2.5,
+            records_per_second: 4_824.0,
+            delivery: Delivery {
+                label: Label::ExactlyOnce,
+                reasons: vec!["sink `spryker-csv` discards what it wrote behind a checkpoint".to_owned()],
+            },
+            state_dir: "/srv/shop/.crossdock".into(),
+            epochs: 1,
+            resumed: true,
+        }
+    }
+
+    #[test]
+    fn a_summary_tells_everything() {
+        insta::assert_snapshot!(render(&summary(Outcome::Finished, 3), Paint { on: false }));
+        let head = |outcome, dead| headline(&summary(outcome, dead), Paint { on: false });
+        insta::assert_snapshot!([
+            head(Outcome::Finished, 0),
+            head(Outcome::Stopped, 1),
+            head(Outcome::Failed("7 of 100 records failed, more than 5 %".to_owned()), 7),
+        ]
+        .concat());
+    }
+
+    #[test]
+    fn exit_codes_follow_the_outcome() {
+        let code = |outcome, dead| exit_code(&summary(outcome, dead));
+        assert_eq!(code(Outcome::Finished, 0), 0);
+        assert_eq!(code(Outcome::Stopped, 0), 0);
+        assert_eq!(code(Outcome::Finished, 1), 3);
+        assert_eq!(code(Outcome::Stopped, 1), 3);
+        assert_eq!(code(Outcome::Failed("x".to_owned()), 0), 1);
+        assert_eq!(code(Outcome::Failed("x".to_owned()), 5), 1);
+    }
+}
