@@ -18,7 +18,7 @@ pub(crate) fn funs() -> impl Iterator<Item = Fun<Data>> {
         ("split_matches", two(), |cv| bome(pieces(cv, true, true))),
         ("split_", two(), |cv| bome(pieces(cv, true, false))),
     ];
-    funs.into_iter().map(run)
+    funs.into_iter().map(run::<Data>)
 }
 
 fn text(value: &Val) -> Result<String> {

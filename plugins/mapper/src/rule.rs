@@ -259,7 +259,7 @@ impl Maker<'_, '_, '_> {
         self.one(Action::Keep(fields))
     }
 
-    fn variables(mut self) -> Compiled<Vec<Made>> {
+    fn variables(self) -> Compiled<Vec<Made>> {
         let mut out = Vec::new();
         for (key, value) in self.value.map("`let`")? {
             match parse::value(value, self.scope) {
