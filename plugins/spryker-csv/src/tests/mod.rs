@@ -188,6 +188,26 @@ fn the_last_record_of_a_key_wins_and_decides_the_number_of_pairs() {
 }
 
 #[test]
+fn a_star_among_the_fallbacks_takes_any_locale() {
+    let folder = tempfile::tempdir().unwrap();
+    let stars = json!({ "fallback-locales": ["en_US", "*"], "import-yaml": null });
+    let name = json!({ "it_IT": "", "fr_FR": "Chemise", "de_DE": "Hemd" });
+    let record = json!({ "category_key": "c", "name": name });
+    let only = json!({ "category_key": "d", "name": { "fr_FR": "Robe" } });
+    let records = [
+        ("categories".to_owned(), record),
+        ("categories".to_owned(), only),
+    ];
+    run(&config(folder.path(), stars), &records);
+    let text = &files(folder.path())["category.csv"];
+    // The object of a test is ordered by name, so German comes first.
+    assert!(
+        text.contains("\nc,,Hemd,Hemd,") && text.contains("\nd,,Robe,Robe,"),
+        "{text}"
+    );
+}
+
+#[test]
 fn references_that_lead_nowhere_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     let records = [
