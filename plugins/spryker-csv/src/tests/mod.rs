@@ -314,6 +314,26 @@ fn categories_need_their_parents() {
     );
 }
 
+#[test]
+fn a_parent_in_another_case_is_written_as_its_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let record = |key: &str, parent: &str| {
+        let record = json!({ "category_key": key, "parent_category_key": parent, "name": "n,\"n" });
+        ("categories".to_owned(), record)
+    };
+    let records = [record("a \"b\", c", "ROOT, 1"), record("root, 1", "")];
+    run(&config(folder.path(), json!({})), &records);
+    let text = &files(folder.path())["category.csv"];
+    let rows: Vec<csv::StringRecord> = csv::Reader::from_reader(text.as_bytes())
+        .records()
+        .map(Result::unwrap)
+        .collect();
+    assert_eq!(
+        (&rows[1][0], &rows[1][1], &rows[1][2]),
+        ("a \"b\", c", "root, 1", "n,\"n")
+    );
+}
+
 /// Names of the visible files.
 fn files_of_set(folder: &Path) -> Vec<String> {
     let names = fs::read_dir(folder)
