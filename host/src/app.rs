@@ -21,7 +21,7 @@ use crate::{
     engine::run::RunError,
     flow::{Finding, Plan, Planned, StagePlan, Variables, project},
     plugin::{PluginError, Runtime, RuntimeOptions},
-    storage::{DeadLetter, DeadLetterFilter, StorageError, Store},
+    storage::{StorageError, Store},
 };
 
 mod check;
@@ -29,6 +29,14 @@ mod http;
 mod mapping;
 mod run;
 
+pub use crate::{
+    engine::{
+        delivery::{Delivery, Label},
+        fault::{Fault, FaultKind},
+        run::{Phase, Progress, StageProgress},
+    },
+    storage::{DeadLetter, DeadLetterFilter, StreamCounts},
+};
 pub use mapping::{MapOptions, MapTest, Mapped, MappedRecord};
 pub use run::{Outcome, RunOptions, RunSummary};
 
@@ -83,7 +91,9 @@ pub enum AppError {
 }
 
 fn first(findings: &[Finding]) -> String {
-    findings.first().map_or_else(|| "nothing to run".to_owned(), ToString::to_string)
+    findings
+        .first()
+        .map_or_else(|| "nothing to run".to_owned(), ToString::to_string)
 }
 
 impl AppError {
@@ -92,7 +102,11 @@ impl AppError {
         match self {
             Self::Findings(_) | Self::Locate(_) | Self::Inspect { .. } | Self::Plugin(_) => 2,
             Self::Run(RunError::StageChanged { .. }) => 2,
-            Self::Run(RunError::Stage(failure)) if failure.fault.kind == crate::engine::fault::FaultKind::Config => 2,
+            Self::Run(RunError::Stage(failure))
+                if failure.fault.kind == crate::engine::fault::FaultKind::Config =>
+            {
+                2
+            }
             _ => 1,
         }
     }
@@ -127,17 +141,33 @@ impl Project {
     /// Reads the flow file and plans it.
     pub fn open(options: &Options) -> Result<Self, AppError> {
         let variables = Variables::new(options.variables.clone());
-        let Planned { plan, warnings } = Plan::load(&options.flow_file, &variables).map_err(AppError::Findings)?;
+        let Planned { plan, warnings } =
+            Plan::load(&options.flow_file, &variables).map_err(AppError::Findings)?;
         let folder = project::folder_of(&options.flow_file);
         let flow_dir = options.flow_file.parent().unwrap_or_else(|| Path::new("."));
-        let state = options.state.clone().unwrap_or_else(|| folder.join(".crossdock"));
+        let state = options
+            .state
+            .clone()
+            .unwrap_or_else(|| folder.join(".crossdock"));
         let locator = Locator::new(flow_dir, options.plugin_dirs.clone());
-        Ok(Self { plan, warnings, folder, state, locator, variables })
+        Ok(Self {
+            plan,
+            warnings,
+            folder,
+            state,
+            locator,
+            variables,
+        })
     }
 
     /// What runs.
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// What should be looked at in the flow file.
+    pub fn warnings(&self) -> &[Finding] {
+        &self.warnings
     }
 
     /// Where checkpoints, dead letters and tables are.
@@ -147,18 +177,29 @@ impl Project {
 
     /// The connections that the flow's stages are granted, from the project's `connections` folder.
     fn connections(&self) -> Result<Arc<Connections>, ConnectionError> {
-        let granted = self.plan.stages().flat_map(|stage| stage.grants.connections.iter().map(String::as_str));
-        Connections::load_named(&self.folder.join("connections"), granted, &self.variables).map(Arc::new)
+        let granted = self
+            .plan
+            .stages()
+            .flat_map(|stage| stage.grants.connections.iter().map(String::as_str));
+        Connections::load_named(&self.folder.join("connections"), granted, &self.variables)
+            .map(Arc::new)
     }
 
     fn runtime() -> Result<Runtime, PluginError> {
-        Runtime::new(&RuntimeOptions { cache_dir: cache_dir(), ..RuntimeOptions::default() })
+        Runtime::new(&RuntimeOptions {
+            cache_dir: cache_dir(),
+            ..RuntimeOptions::default()
+        })
     }
 }
 
 /// Where compiled plugins are kept for all projects of this user.
 fn cache_dir() -> Option<PathBuf> {
-    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let absolute = |name: &str| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
     absolute("XDG_CACHE_HOME")
         .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
         .map(|cache| cache.join("crossdock").join("compiled"))
@@ -171,8 +212,14 @@ pub fn connection_schema() -> Value {
 
 /// What a plugin's file shows from the outside. Nothing of it is run.
 pub fn inspect(file: &Path) -> Result<Inspection, AppError> {
-    let bytes = std::fs::read(file).map_err(|source| AppError::Read { path: file.to_owned(), source })?;
-    crate::catalogue::inspect(&bytes).map_err(|source| AppError::Inspect { path: file.to_owned(), source })
+    let bytes = std::fs::read(file).map_err(|source| AppError::Read {
+        path: file.to_owned(),
+        source,
+    })?;
+    crate::catalogue::inspect(&bytes).map_err(|source| AppError::Inspect {
+        path: file.to_owned(),
+        source,
+    })
 }
 
 /// Dead letters in a state folder.

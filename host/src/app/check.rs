@@ -41,14 +41,20 @@ impl Project {
                 }
             };
             // A source or sink is only asked when it may reach out; a transformer's check is about its config.
-            let offline = stage.kind == StageKind::Transformer && stage.grants.connections.is_empty();
-            let (true, Some(connections)) = (sound && (connect || offline), &connections) else { continue };
+            let offline =
+                stage.kind == StageKind::Transformer && stage.grants.connections.is_empty();
+            let (true, Some(connections)) = (sound && (connect || offline), &connections) else {
+                continue;
+            };
             let context = StageContext {
                 flow: self.plan.name.as_str().into(),
                 stage: stage.name.as_str().into(),
                 config: stage.config.clone(),
                 grants: grants(stage),
-                limits: Limits { memory: stage.limits.memory, ..Limits::default() },
+                limits: Limits {
+                    memory: stage.limits.memory,
+                    ..Limits::default()
+                },
                 tables: Arc::new(NoTables),
                 http: Arc::new(ConnectionHttp(Arc::clone(connections))),
                 project_dir: self.folder.clone(),
@@ -73,13 +79,18 @@ impl Project {
             let reference = match &stage.plugin {
                 PluginRef::Name(name) => name.clone(),
                 // Joined with the flow's folder already.
-                PluginRef::Path(path) => {
-                    std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string()
-                }
+                PluginRef::Path(path) => std::path::absolute(path)
+                    .unwrap_or_else(|_| path.clone())
+                    .display()
+                    .to_string(),
             };
             match self.locator.open(&reference) {
                 Ok((located, inspection)) => {
-                    let found = Resolved { stage, path: located.path, inspection };
+                    let found = Resolved {
+                        stage,
+                        path: located.path,
+                        inspection,
+                    };
                     judge(&found, findings);
                     resolved.push(found);
                 }
@@ -88,7 +99,9 @@ impl Project {
                         catalogue::LocateError::Inspect { .. } => "plugin.not-a-plugin",
                         _ => "plugin.not-found",
                     };
-                    findings.push(Finding::error(code, error.to_string()).at(stage.locate_field("plugin")));
+                    findings.push(
+                        Finding::error(code, error.to_string()).at(stage.locate_field("plugin")),
+                    );
                 }
             }
         }
@@ -107,7 +120,11 @@ impl Project {
             } else {
                 format!("{}: {}", fault.location, fault.message)
             };
-            return AppError::Findings(vec![stage.config_finding(&message, &fault.field, &fault.advice)]);
+            return AppError::Findings(vec![stage.config_finding(
+                &message,
+                &fault.field,
+                &fault.advice,
+            )]);
         }
         AppError::Run(error)
     }
@@ -123,18 +140,31 @@ pub(super) fn kind(kind: StageKind) -> Kind {
 }
 
 fn judge(resolved: &Resolved<'_>, findings: &mut Vec<Finding>) {
-    let Resolved { stage, inspection, .. } = resolved;
+    let Resolved {
+        stage, inspection, ..
+    } = resolved;
     let kind = kind(stage.kind);
     let here = || stage.locate_field("plugin");
     if !inspection.is(kind) {
         let kinds: Vec<&str> = inspection.kinds.iter().map(|kind| kind.as_str()).collect();
         let message = if kinds.is_empty() {
-            format!("`{}` is a component, but exports nothing that crossdock knows", stage.plugin)
+            format!(
+                "`{}` is a component, but exports nothing that crossdock knows",
+                stage.plugin
+            )
         } else {
-            format!("`{}` is no {kind}: it is a {}", stage.plugin, kinds.join(" and a "))
+            format!(
+                "`{}` is no {kind}: it is a {}",
+                stage.plugin,
+                kinds.join(" and a ")
+            )
         };
         let advice = "`crossdock plugin inspect` shows what a component is";
-        findings.push(Finding::error("plugin.kind", message).at(here()).advice(advice));
+        findings.push(
+            Finding::error("plugin.kind", message)
+                .at(here())
+                .advice(advice),
+        );
         return;
     }
     if let Some(error) = &inspection.manifest_error {
@@ -143,7 +173,10 @@ fn judge(resolved: &Resolved<'_>, findings: &mut Vec<Finding>) {
         return;
     }
     let Some(manifest) = &inspection.manifest else {
-        let message = format!("`{}` has no manifest: its config and permissions cannot be checked", stage.plugin);
+        let message = format!(
+            "`{}` has no manifest: its config and permissions cannot be checked",
+            stage.plugin
+        );
         findings.push(Finding::warning("plugin.manifest", message).at(here()));
         return;
     };
@@ -154,27 +187,56 @@ fn judge(resolved: &Resolved<'_>, findings: &mut Vec<Finding>) {
 }
 
 /// What a plugin asks for against what the stage is granted.
-fn permissions(stage: &StagePlan, asked: &catalogue::manifest::Permissions, findings: &mut Vec<Finding>) {
+fn permissions(
+    stage: &StagePlan,
+    asked: &catalogue::manifest::Permissions,
+    findings: &mut Vec<Finding>,
+) {
     let granted = &stage.grants;
     let files = !granted.files.read.is_empty() || !granted.files.write.is_empty();
     let lines = [
-        ("files", !asked.files.is_empty(), files, "files: { read: [FOLDER] }"),
-        ("connections", !asked.connections.is_empty(), !granted.connections.is_empty(), "connections: [NAME]"),
-        ("tables", !asked.tables.is_empty(), !granted.tables.is_empty(), "tables: [NAME]"),
+        (
+            "files",
+            !asked.files.is_empty(),
+            files,
+            "files: { read: [FOLDER] }",
+        ),
+        (
+            "connections",
+            !asked.connections.is_empty(),
+            !granted.connections.is_empty(),
+            "connections: [NAME]",
+        ),
+        (
+            "tables",
+            !asked.tables.is_empty(),
+            !granted.tables.is_empty(),
+            "tables: [NAME]",
+        ),
     ];
     for (what, asks, has, line) in lines {
         // A table is only needed by some configs, so its absence shows when the plugin asks for it.
         if asks && !has && what != "tables" {
-            let message =
-                format!("plugin `{}` asks for {what}, and stage `{}` grants none", stage.plugin, stage.name);
+            let message = format!(
+                "plugin `{}` asks for {what}, and stage `{}` grants none",
+                stage.plugin, stage.name
+            );
             let found = Finding::warning("grant.missing", message).at(stage.locate_field("plugin"));
-            findings.push(found.advice(format!("add `grants: {{ {line} }}` to the stage if it needs them")));
+            findings.push(found.advice(format!(
+                "add `grants: {{ {line} }}` to the stage if it needs them"
+            )));
         }
         if has && !asks {
-            let message =
-                format!("stage `{}` grants {what}, and plugin `{}` asks for none", stage.name, stage.plugin);
+            let message = format!(
+                "stage `{}` grants {what}, and plugin `{}` asks for none",
+                stage.name, stage.plugin
+            );
             let place = stage.locate_field(&format!("grants/{what}"));
-            findings.push(Finding::warning("grant.unused", message).at(place).advice("grant only what is needed"));
+            findings.push(
+                Finding::warning("grant.unused", message)
+                    .at(place)
+                    .advice("grant only what is needed"),
+            );
         }
     }
 }

@@ -14,7 +14,11 @@ pub(super) struct ConnectionHttp(pub(super) Arc<Connections>);
 
 #[async_trait]
 impl HttpSend for ConnectionHttp {
-    async fn send(&self, connection: &str, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+    async fn send(
+        &self,
+        connection: &str,
+        request: HttpRequest,
+    ) -> Result<HttpResponse, HttpError> {
         let request = Request {
             method: request.method,
             url: request.url,
@@ -23,15 +27,16 @@ impl HttpSend for ConnectionHttp {
             timeout: request.timeout,
         };
         match self.0.send(connection, request).await {
-            Ok(response) => {
-                Ok(HttpResponse { status: response.status, headers: response.headers, body: response.body.into() })
-            }
+            Ok(response) => Ok(HttpResponse {
+                status: response.status,
+                headers: response.headers,
+                body: response.body.into(),
+            }),
             Err(SendError::Denied(text)) => Err(HttpError::Denied(text)),
             Err(SendError::Invalid(text)) => Err(HttpError::Invalid(text)),
             Err(SendError::Unauthenticated(text)) => Err(HttpError::Unauthenticated(text)),
             Err(SendError::Unreachable(text)) => Err(HttpError::Unreachable(text)),
             Err(SendError::TooLarge(text)) => Err(HttpError::TooLarge(text)),
-            Err(error) => Err(HttpError::Unreachable(error.to_string())),
         }
     }
 

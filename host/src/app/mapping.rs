@@ -64,8 +64,10 @@ pub struct MappedRecord {
 impl MapTest {
     /// Compiles the mapping. A mistake in it is a finding with its line.
     pub async fn open(options: MapOptions) -> Result<Self, AppError> {
-        let text = std::fs::read_to_string(&options.mapping)
-            .map_err(|source| AppError::Read { path: options.mapping.clone(), source })?;
+        let text = std::fs::read_to_string(&options.mapping).map_err(|source| AppError::Read {
+            path: options.mapping.clone(),
+            source,
+        })?;
         let (located, _) = Locator::new(".", options.plugin_dirs).open(&options.plugin)?;
         let tables = Arc::new(SampleTables(std::sync::Mutex::new(options.tables)));
         let plugin = Project::runtime()?.load(&located.path).await?;
@@ -86,18 +88,31 @@ impl MapTest {
             }
             AppError::Findings(vec![found.advice(fault.advice)])
         })?;
-        Ok(Self { transformer, tables, stream: options.stream.into() })
+        Ok(Self {
+            transformer,
+            tables,
+            stream: options.stream.into(),
+        })
     }
 
     /// Maps one record.
     pub async fn apply(&mut self, record: &[u8]) -> Result<Mapped, AppError> {
         let mut builder = Builder::new(Arc::clone(&self.stream), Form::Json);
-        builder.push(Record { key: b"", headers: b"", payload: record, flags: 0 });
+        builder.push(Record {
+            key: b"",
+            headers: b"",
+            payload: record,
+            flags: 0,
+        });
         let batch = builder.build();
         let applied = match self.transformer.apply(&batch).await {
             Ok(applied) => applied,
             Err(fault) => {
-                return Ok(Mapped { outputs: Vec::new(), fault: Some(fault), filtered: Vec::new() });
+                return Ok(Mapped {
+                    outputs: Vec::new(),
+                    fault: Some(fault),
+                    filtered: Vec::new(),
+                });
             }
         };
         self.tables.write(self.transformer.take_table_writes());
@@ -115,7 +130,11 @@ fn mapped(batch: &Batch, applied: Applied) -> Mapped {
     };
     let outputs = batches
         .iter()
-        .flat_map(|batch| batch.records().map(|record| (batch.stream().to_string(), record)))
+        .flat_map(|batch| {
+            batch
+                .records()
+                .map(|record| (batch.stream().to_string(), record))
+        })
         .map(|(stream, record)| MappedRecord {
             stream,
             key: String::from_utf8_lossy(record.key).into_owned(),
@@ -125,8 +144,16 @@ fn mapped(batch: &Batch, applied: Applied) -> Mapped {
         .collect();
     Mapped {
         outputs,
-        fault: applied.rejected.into_iter().next().map(|rejection| rejection.fault),
-        filtered: applied.filtered.into_iter().map(|tally| tally.reason).collect(),
+        fault: applied
+            .rejected
+            .into_iter()
+            .next()
+            .map(|rejection| rejection.fault),
+        filtered: applied
+            .filtered
+            .into_iter()
+            .map(|tally| tally.reason)
+            .collect(),
     }
 }
 
@@ -135,7 +162,9 @@ struct SampleTables(std::sync::Mutex<BTreeMap<String, BTreeMap<String, Vec<u8>>>
 
 impl SampleTables {
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, BTreeMap<String, Vec<u8>>>> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn write(&self, writes: Vec<TableWrite>) {
@@ -154,7 +183,10 @@ impl Tables for SampleTables {
     fn get_many(&self, table: &str, keys: &[&str]) -> Result<Vec<Option<Vec<u8>>>, TableError> {
         let tables = self.lock();
         let table = tables.get(table);
-        Ok(keys.iter().map(|key| table.and_then(|t| t.get(*key)).cloned()).collect())
+        Ok(keys
+            .iter()
+            .map(|key| table.and_then(|t| t.get(*key)).cloned())
+            .collect())
     }
 
     fn find(

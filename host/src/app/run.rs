@@ -111,13 +111,26 @@ impl Project {
         let journal: Arc<dyn Journal> = Arc::new(store);
         let checkpoint = journal.checkpoint(&self.plan.name)?;
         let overlay = Arc::new(Overlay::new(Arc::clone(&journal)));
-        let wiring = Wiring { overlay: Arc::clone(&overlay), http: Arc::new(ConnectionHttp(connections)) };
+        let wiring = Wiring {
+            overlay: Arc::clone(&overlay),
+            http: Arc::new(ConnectionHttp(connections)),
+        };
         let runtime = Self::runtime()?;
         let pipeline = self.pipeline(&runtime, &resolved, &wiring).await?;
-        let control = Control { stop: options.stop, progress: options.progress };
-        let summary = run(pipeline, self.settings(), journal, overlay, checkpoint, control)
-            .await
-            .map_err(|error| self.locate(error))?;
+        let control = Control {
+            stop: options.stop,
+            progress: options.progress,
+        };
+        let summary = run(
+            pipeline,
+            self.settings(),
+            journal,
+            overlay,
+            checkpoint,
+            control,
+        )
+        .await
+        .map_err(|error| self.locate(error))?;
         Ok(self.summary(summary, &resolved))
     }
 
@@ -139,7 +152,13 @@ impl Project {
                 memory: stage.limits.recycle_after_memory,
             };
             match stage.kind {
-                StageKind::Source => source = Some(SourceStage { name, opener: plugin.source(context)?, recycle }),
+                StageKind::Source => {
+                    source = Some(SourceStage {
+                        name,
+                        opener: plugin.source(context)?,
+                        recycle,
+                    })
+                }
                 StageKind::Transformer => transformers.push(TransformerStage {
                     name,
                     opener: plugin.transformer(context)?,
@@ -158,7 +177,12 @@ impl Project {
         let flow: Arc<str> = self.plan.name.as_str().into();
         // A plan has a source, and it was resolved: otherwise there were findings.
         let source = source.ok_or_else(|| AppError::Findings(Vec::new()))?;
-        Ok(Pipeline { flow, source, transformers, sinks })
+        Ok(Pipeline {
+            flow,
+            source,
+            transformers,
+            sinks,
+        })
     }
 
     fn context(&self, stage: &StagePlan, wiring: &Wiring) -> StageContext {
@@ -167,7 +191,11 @@ impl Project {
             stage: stage.name.as_str().into(),
             config: stage.config.clone(),
             grants: grants(stage),
-            limits: Limits { memory: stage.limits.memory, call: stage.limits.call_time, ..Limits::default() },
+            limits: Limits {
+                memory: stage.limits.memory,
+                call: stage.limits.call_time,
+                ..Limits::default()
+            },
             tables: Arc::clone(&wiring.overlay) as _,
             http: Arc::clone(&wiring.http) as _,
             project_dir: self.folder.clone(),
@@ -177,7 +205,11 @@ impl Project {
     fn settings(&self) -> Settings {
         let plan = &self.plan;
         Settings {
-            batch: Budget { records: plan.batch.records, bytes: plan.batch.bytes, time: plan.batch.wait },
+            batch: Budget {
+                records: plan.batch.records,
+                bytes: plan.batch.bytes,
+                time: plan.batch.wait,
+            },
             checkpoint_records: plan.checkpoint.records,
             checkpoint_every: plan.checkpoint.every,
             in_flight_batches: plan.in_flight.batches,
@@ -208,8 +240,18 @@ impl Project {
                 End::Stopped => Outcome::Stopped,
                 End::TooManyDeadLetters(reason) => Outcome::Failed(reason),
             },
-            streams: summary.ledger.streams.iter().map(|(name, counts)| (name.to_string(), *counts)).collect(),
-            filtered: summary.ledger.filtered.into_iter().map(|(name, r)| (name.to_string(), r)).collect(),
+            streams: summary
+                .ledger
+                .streams
+                .iter()
+                .map(|(name, counts)| (name.to_string(), *counts))
+                .collect(),
+            filtered: summary
+                .ledger
+                .filtered
+                .into_iter()
+                .map(|(name, r)| (name.to_string(), r))
+                .collect(),
             dead_letters: summary.dead_letters,
             records: summary.records,
             seconds,
@@ -237,18 +279,33 @@ pub(super) fn grants(stage: &StagePlan) -> Grants {
 pub(super) fn label(resolved: &[Resolved<'_>]) -> Delivery {
     use catalogue::manifest::Delivery as Declared;
     let declared = |resolved: &Resolved<'_>, kind| {
-        resolved.inspection.manifest.as_ref().and_then(|m| m.kind(kind)).and_then(|spec| spec.delivery)
+        resolved
+            .inspection
+            .manifest
+            .as_ref()
+            .and_then(|m| m.kind(kind))
+            .and_then(|spec| spec.delivery)
     };
-    let (mut source, mut transformers, mut sinks) = (("", SourceDelivery::Volatile), Vec::new(), Vec::new());
+    let (mut source, mut transformers, mut sinks) =
+        (("", SourceDelivery::Volatile), Vec::new(), Vec::new());
     for resolved in resolved {
         let name = resolved.stage.name.as_str();
         match resolved.stage.kind {
             StageKind::Source => {
-                let replayable = declared(resolved, catalogue::Kind::Source) == Some(Declared::Replayable);
-                source = (name, if replayable { SourceDelivery::Replayable } else { SourceDelivery::Volatile });
+                let replayable =
+                    declared(resolved, catalogue::Kind::Source) == Some(Declared::Replayable);
+                source = (
+                    name,
+                    if replayable {
+                        SourceDelivery::Replayable
+                    } else {
+                        SourceDelivery::Volatile
+                    },
+                );
             }
             StageKind::Transformer => {
-                let same = declared(resolved, catalogue::Kind::Transformer) == Some(Declared::Deterministic);
+                let same = declared(resolved, catalogue::Kind::Transformer)
+                    == Some(Declared::Deterministic);
                 transformers.push((name, same));
             }
             StageKind::Sink => {

@@ -1,4 +1,7 @@
 //! `crossdock plugin`.
-use std::path::Path;
 use super::{Failure, output::Output};
-pub(super) fn inspect(file: &Path, json: bool, output: Output) -> Result<u8, Failure> { let _ = (file, json, output); Ok(0) }
+use std::path::Path;
+pub(super) fn inspect(file: &Path, json: bool, output: Output) -> Result<u8, Failure> {
+    let _ = (file, json, output);
+    Ok(0)
+}

@@ -1,5 +1,6 @@
 //! What is tried again, and when.
 
+use futures_util::future::BoxFuture;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -55,10 +56,11 @@ pub(super) struct Retry {
 }
 
 /// Tries until there is an answer that another try would not change, or no try is left.
-pub(super) async fn run(
+pub(super) async fn run<'a>(
     policy: Policy,
     idempotent: bool,
-    mut call: impl AsyncFnMut() -> Result<Response, Failure>,
+    // Boxed: the future of an `async` closure is not known to be `Send` for every lifetime.
+    mut call: impl FnMut() -> BoxFuture<'a, Result<Response, Failure>>,
     mut before_wait: impl FnMut(&Retry),
 ) -> Result<Response, Failure> {
     let mut attempt = 1;
@@ -141,6 +143,8 @@ fn date(text: &str) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use tokio::time::Instant;
 
     use super::*;
@@ -179,9 +183,9 @@ mod tests {
         let outcome = run(
             POLICY,
             idempotent,
-            async || {
+            || {
                 calls += 1;
-                outcomes[calls - 1].clone()
+                std::future::ready(outcomes[calls - 1].clone()).boxed()
             },
             |retry| waits.push(retry.clone()),
         )

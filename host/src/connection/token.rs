@@ -1,5 +1,6 @@
 //! Tokens of OAuth 2: got once, used until shortly before they expire, renewed by one request for all who wait.
 
+use futures_util::FutureExt as _;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -166,7 +167,7 @@ impl TokenSource {
         let outcome = retry::run(
             policy,
             true,
-            async || http.exchange(&call, &credential).await,
+            || http.exchange(&call, &credential).boxed(),
             |retry| {
                 count(&http.tally.retries, 1);
                 tracing::warn!(

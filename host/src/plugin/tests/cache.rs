@@ -6,20 +6,36 @@ use super::*;
 use crate::catalogue::Kind;
 
 fn with_cache(folder: &Path) -> Runtime {
-    Runtime::new(&RuntimeOptions { cache_dir: Some(folder.to_owned()), max_instances: 2 }).unwrap()
+    Runtime::new(&RuntimeOptions {
+        cache_dir: Some(folder.to_owned()),
+        max_instances: 2,
+    })
+    .unwrap()
 }
 
 /// Loads in a fresh runtime, runs it, and says whether its code came from the cache.
 async fn hit(folder: &Path) -> bool {
-    let plugin = with_cache(folder).load_bytes(Guest::new(Kind::Transformer).build(), "x").await.unwrap();
-    let mut instance = plugin.transformer(context()).unwrap().open(None).await.unwrap();
+    let plugin = with_cache(folder)
+        .load_bytes(Guest::new(Kind::Transformer).build(), "x")
+        .await
+        .unwrap();
+    let mut instance = plugin
+        .transformer(context())
+        .unwrap()
+        .open(None)
+        .await
+        .unwrap();
     instance.apply(&batch(1)).await.unwrap();
     plugin.from_cache()
 }
 
 fn file(folder: &Path, extension: &str) -> std::path::PathBuf {
-    let mut found = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    found.find(|path| path.extension().is_some_and(|own| own == extension)).unwrap()
+    let mut found = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    found
+        .find(|path| path.extension().is_some_and(|own| own == extension))
+        .unwrap()
 }
 
 #[tokio::test]

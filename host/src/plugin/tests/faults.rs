@@ -11,30 +11,53 @@ fn applying(body: &str) -> Guest {
 
 #[tokio::test]
 async fn a_trap_is_a_fault_with_backtrace_and_the_instance_is_gone() {
-    let guest = applying("(call $deep) unreachable").extra("(func $deep (call $deeper)) (func $deeper unreachable)");
+    let guest = applying("(call $deep) unreachable")
+        .extra("(func $deep (call $deeper)) (func $deeper unreachable)");
     let mut instance = transformer(&guest, context()).await;
     let trap = fault(instance.apply(&batch(1)).await);
     assert_eq!(trap.kind, FaultKind::Trap);
-    assert!(trap.message.contains("`apply`") && trap.message.contains("panicked"), "{}", trap.message);
-    assert!(trap.backtrace.as_ref().unwrap().contains("deeper"), "{:?}", trap.backtrace);
-    for again in [fault(instance.apply(&batch(1)).await), fault(instance.snapshot().await)] {
+    assert!(
+        trap.message.contains("`apply`") && trap.message.contains("panicked"),
+        "{}",
+        trap.message
+    );
+    assert!(
+        trap.backtrace.as_ref().unwrap().contains("deeper"),
+        "{:?}",
+        trap.backtrace
+    );
+    for again in [
+        fault(instance.apply(&batch(1)).await),
+        fault(instance.snapshot().await),
+    ] {
         assert_eq!(again.kind, FaultKind::Trap);
-        assert!(again.message.contains("the instance is gone"), "{}", again.message);
+        assert!(
+            again.message.contains("the instance is gone"),
+            "{}",
+            again.message
+        );
     }
     instance.close().await;
 }
 
 #[tokio::test]
 async fn deep_recursion_is_a_trap() {
-    let guest = applying("(call $deep) unreachable").extra("(func $deep (call $deep) (call $deep))");
+    let guest =
+        applying("(call $deep) unreachable").extra("(func $deep (call $deep) (call $deep))");
     let trap = fault(transformer(&guest, context()).await.apply(&batch(1)).await);
-    assert!(trap.kind == FaultKind::Trap && trap.message.contains("stack overflowed"), "{trap}");
+    assert!(
+        trap.kind == FaultKind::Trap && trap.message.contains("stack overflowed"),
+        "{trap}"
+    );
 }
 
 #[tokio::test]
 async fn an_endless_loop_is_stopped_and_others_run_meanwhile() {
     let context = StageContext {
-        limits: Limits { call: Duration::from_millis(60), ..Limits::default() },
+        limits: Limits {
+            call: Duration::from_millis(60),
+            ..Limits::default()
+        },
         ..context()
     };
     let mut endless = transformer(&applying("(loop $l (br $l)) unreachable"), context).await;
@@ -52,8 +75,16 @@ async fn an_endless_loop_is_stopped_and_others_run_meanwhile() {
         () = others => unreachable!("it never ends"),
     };
     assert_eq!(slow.kind, FaultKind::Time);
-    assert!(slow.message.contains("60 ms") && slow.message.contains("`apply`"), "{}", slow.message);
-    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    assert!(
+        slow.message.contains("60 ms") && slow.message.contains("`apply`"),
+        "{}",
+        slow.message
+    );
+    assert!(
+        start.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        start.elapsed()
+    );
     // One thread runs both: the guest gave it away between its slices.
     assert!(yields >= 2, "{yields}");
     assert_eq!(fault(endless.apply(&one).await).kind, FaultKind::Time);
@@ -62,17 +93,39 @@ async fn an_endless_loop_is_stopped_and_others_run_meanwhile() {
 #[tokio::test]
 async fn a_memory_bomb_hits_its_limit() {
     let bomb = "(loop $l (drop (call $alloc (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 65536))) (br $l)) unreachable";
-    let context = StageContext { limits: Limits { memory: 8 << 20, ..Limits::default() }, ..context() };
+    let context = StageContext {
+        limits: Limits {
+            memory: 8 << 20,
+            ..Limits::default()
+        },
+        ..context()
+    };
     let mut instance = transformer(&applying(bomb), context.clone()).await;
     let full = fault(instance.apply(&batch(1)).await);
     assert_eq!(full.kind, FaultKind::Memory);
-    assert!(full.message.contains("its limit is 8 MiB"), "{}", full.message);
+    assert!(
+        full.message.contains("its limit is 8 MiB"),
+        "{}",
+        full.message
+    );
     assert!(instance.wear().memory <= 8 << 20);
     // Being refused memory and carrying on is no fault.
-    let polite = applying(&format!("(drop (memory.grow (i32.const 1000))) (i32.const {ANSWER})"));
-    transformer(&polite, context.clone()).await.apply(&batch(1)).await.unwrap();
+    let polite = applying(&format!(
+        "(drop (memory.grow (i32.const 1000))) (i32.const {ANSWER})"
+    ));
+    transformer(&polite, context.clone())
+        .await
+        .apply(&batch(1))
+        .await
+        .unwrap();
     // A plugin that does not fit at all says so when it is opened.
-    let context = StageContext { limits: Limits { memory: 65536, ..Limits::default() }, ..context };
+    let context = StageContext {
+        limits: Limits {
+            memory: 65536,
+            ..Limits::default()
+        },
+        ..context
+    };
     let opener = load(&polite).await.transformer(context).unwrap();
     assert_eq!(fault(opener.open(None).await).kind, FaultKind::Memory);
 }
@@ -98,17 +151,31 @@ async fn answers_that_break_the_contract_are_named() {
         // No such case of the variant.
         (answer(9, 0, 0), "malformed value"),
         // More than may be handed over.
-        (format!("(drop (memory.grow (i32.const 64))) {}", answer(1, 0, 1 << 19)), "more than 1 MiB"),
+        (
+            format!(
+                "(drop (memory.grow (i32.const 64))) {}",
+                answer(1, 0, 1 << 19)
+            ),
+            "more than 1 MiB",
+        ),
     ];
     for (body, words) in cases {
         let guest = applying(&body).extra(r#"(data (i32.const 3000) "abcd")"#);
-        let context =
-            StageContext { limits: Limits { output: 1 << 20, ..Limits::default() }, ..context() };
+        let context = StageContext {
+            limits: Limits {
+                output: 1 << 20,
+                ..Limits::default()
+            },
+            ..context()
+        };
         let mut instance = transformer(&guest, context).await;
         let broken = fault(instance.apply(&batch(2)).await);
         assert_eq!(broken.kind, FaultKind::Contract, "{broken}");
         assert!(broken.message.contains(words), "{words}: {broken}");
-        assert_eq!(fault(instance.apply(&batch(2)).await).kind, FaultKind::Contract);
+        assert_eq!(
+            fault(instance.apply(&batch(2)).await).kind,
+            FaultKind::Contract
+        );
     }
 }
 
@@ -123,10 +190,19 @@ async fn a_batch_of_a_source_is_checked() {
         index = ANSWER + 24,
         words = ANSWER + 28,
     );
-    let guest = Guest::new(Kind::Source).body("read", &read).extra(r#"(data (i32.const 3000) "abcd")"#);
-    let budget = Budget { records: 1, bytes: 1, time: Duration::from_secs(1) };
+    let guest = Guest::new(Kind::Source)
+        .body("read", &read)
+        .extra(r#"(data (i32.const 3000) "abcd")"#);
+    let budget = Budget {
+        records: 1,
+        bytes: 1,
+        time: Duration::from_secs(1),
+    };
     let broken = fault(source(&guest, context()).await.read(budget).await);
-    assert!(broken.kind == FaultKind::Contract && broken.message.contains("multiple of 4"), "{broken}");
+    assert!(
+        broken.kind == FaultKind::Contract && broken.message.contains("multiple of 4"),
+        "{broken}"
+    );
 }
 
 #[tokio::test]
@@ -139,7 +215,10 @@ async fn a_snapshot_above_its_limit_breaks_the_contract() {
     let guest = Guest::new(Kind::Sink).body("snapshot", &snapshot);
     let mut instance = sink(&guest, context()).await;
     let broken = fault(instance.snapshot().await);
-    assert!(broken.kind == FaultKind::Contract && broken.message.contains("1048577 bytes"), "{broken}");
+    assert!(
+        broken.kind == FaultKind::Contract && broken.message.contains("1048577 bytes"),
+        "{broken}"
+    );
 }
 
 #[tokio::test]
@@ -161,18 +240,31 @@ async fn a_fault_of_the_plugin_leaves_the_instance_alive() {
     );
     let guest = applying(&body).extra("(global $calls (mut i32) (i32.const 0))");
     let mut instance = transformer(&guest, context()).await;
-    assert_eq!(fault(instance.apply(&batch(1)).await).kind, FaultKind::Transient);
+    assert_eq!(
+        fault(instance.apply(&batch(1)).await).kind,
+        FaultKind::Transient
+    );
     instance.apply(&batch(1)).await.unwrap();
 }
 
 #[tokio::test]
 async fn more_instances_than_the_pool_has_is_a_transient_fault() {
-    let runtime = Runtime::new(&RuntimeOptions { cache_dir: None, max_instances: 1 }).unwrap();
-    let plugin = runtime.load_bytes(Guest::new(Kind::Sink).build(), "x").await.unwrap();
+    let runtime = Runtime::new(&RuntimeOptions {
+        cache_dir: None,
+        max_instances: 1,
+    })
+    .unwrap();
+    let plugin = runtime
+        .load_bytes(Guest::new(Kind::Sink).build(), "x")
+        .await
+        .unwrap();
     let opener = plugin.sink(context()).unwrap();
     let first = opener.open(None).await.unwrap();
     let full = fault(opener.open(None).await);
-    assert!(full.kind == FaultKind::Transient && full.message.contains("no sandbox is free"), "{full}");
+    assert!(
+        full.kind == FaultKind::Transient && full.message.contains("no sandbox is free"),
+        "{full}"
+    );
     drop(first);
     opener.open(None).await.unwrap();
 }

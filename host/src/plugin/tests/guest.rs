@@ -76,10 +76,16 @@ impl Guest {
         let mut module = wat::parse_str(self.module()).unwrap();
         let mut resolve = Resolve::default();
         let (package, world) = match &self.wit {
-            Some((text, world)) => (resolve.push_str("test.wit", text).unwrap(), (*world).to_owned()),
+            Some((text, world)) => (
+                resolve.push_str("test.wit", text).unwrap(),
+                (*world).to_owned(),
+            ),
             None => {
                 let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../wit/v0.1");
-                (resolve.push_dir(folder).unwrap().0, format!("{}-plugin", self.kind))
+                (
+                    resolve.push_dir(folder).unwrap().0,
+                    format!("{}-plugin", self.kind),
+                )
             }
         };
         let world = resolve.select_world(&[package], Some(&world)).unwrap();
@@ -88,7 +94,8 @@ impl Guest {
         encoder.validate(true);
         encoder.module(&module).unwrap();
         if self.adapter {
-            let adapter = wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER;
+            let adapter =
+                wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER;
             encoder.adapter("wasi_snapshot_preview1", adapter).unwrap();
         }
         let mut component = encoder.encode().unwrap();
@@ -107,13 +114,16 @@ impl Guest {
                 None if result => format!("(i32.const {ANSWER})"),
                 None => String::new(),
             };
-            let params: String = (0..params).map(|at| format!("(param ${at} i32) ")).collect();
+            let params: String = (0..params)
+                .map(|at| format!("(param ${at} i32) "))
+                .collect();
             let result = if result { "(result i32)" } else { "" };
             let export = match &self.wit {
                 Some(_) => name.to_owned(),
                 None => format!("crossdock:plugin/{}@0.1.0#{name}", self.kind),
             };
-            functions += &format!("(func (export {export:?}) {params} {result} (local $x i32) {body})\n");
+            functions +=
+                &format!("(func (export {export:?}) {params} {result} (local $x i32) {body})\n");
         }
         format!(
             r#"(module

@@ -7,7 +7,11 @@ use crate::{
     plugin::tests::guest::ANSWER,
 };
 
-const BUDGET: Budget = Budget { records: 10, bytes: 1000, time: Duration::from_secs(1) };
+const BUDGET: Budget = Budget {
+    records: 10,
+    bytes: 1000,
+    time: Duration::from_secs(1),
+};
 
 #[tokio::test]
 async fn a_transformer_lives_from_open_to_close() {
@@ -51,10 +55,15 @@ fn selecting() -> Guest {
 async fn selections_and_rejections_arrive() {
     let mut instance = transformer(&selecting(), context()).await;
     let applied = instance.apply(&batch(3)).await.unwrap();
-    let Output::Select(kept) = applied.output else { panic!("{:?}", applied.output) };
+    let Output::Select(kept) = applied.output else {
+        panic!("{:?}", applied.output)
+    };
     assert_eq!(kept, [2, 0]);
     assert_eq!(applied.rejected[0].index, 1);
-    assert_eq!(applied.rejected[0].fault, Fault::new(FaultKind::Permanent, "wrong"));
+    assert_eq!(
+        applied.rejected[0].fault,
+        Fault::new(FaultKind::Permanent, "wrong")
+    );
     // The same answer to a shorter batch names records that do not exist.
     let broken = fault(instance.apply(&batch(1)).await);
     assert_eq!(broken.kind, FaultKind::Contract);
@@ -62,7 +71,15 @@ async fn selections_and_rejections_arrive() {
 
 /// Gives the input batch back as one output batch, by its own pointers.
 fn echoing() -> Guest {
-    let words = [("$0", 0), ("$1", 4), ("$2", 8), ("$3", 12), ("$4", 16), ("$5", 20), ("$6", 24)];
+    let words = [
+        ("$0", 0),
+        ("$1", 4),
+        ("$2", 8),
+        ("$3", 12),
+        ("$4", 16),
+        ("$5", 20),
+        ("$6", 24),
+    ];
     let stores: String = words
         .iter()
         .map(|(param, at)| format!("(i32.store (i32.const {}) (local.get {param}))", 2048 + at))
@@ -87,11 +104,18 @@ async fn a_batch_goes_through_the_sandbox_unchanged() {
     let mut builder = Builder::new("straße", Form::Bytes);
     for at in 0..500_u32 {
         let payload = vec![0xFF; at as usize];
-        builder.push(Record { key: b"key", headers: b"{}", payload: &payload, flags: at << 8 | (at & 1) });
+        builder.push(Record {
+            key: b"key",
+            headers: b"{}",
+            payload: &payload,
+            flags: at << 8 | (at & 1),
+        });
     }
     let sent = builder.build();
     let applied = instance.apply(&sent).await.unwrap();
-    let Output::Replace(batches) = applied.output else { panic!("{:?}", applied.output) };
+    let Output::Replace(batches) = applied.output else {
+        panic!("{:?}", applied.output)
+    };
     assert_eq!(batches, [sent]);
 }
 
@@ -125,16 +149,34 @@ async fn a_source_reads_pages_waits_and_ends() {
         )
         .extra(r#"(global $reads (mut i32) (i32.const 0)) (data (i32.const 3000) "prices;;;ragged")"#);
     let mut instance = source(&guest, context()).await;
-    let Read::Page { records, unreadable } = instance.read(BUDGET).await.unwrap() else { panic!("no page") };
+    let Read::Page {
+        records,
+        unreadable,
+    } = instance.read(BUDGET).await.unwrap()
+    else {
+        panic!("no page")
+    };
     assert_eq!((&**records.stream(), records.len()), ("prices", 0));
     assert_eq!(unreadable[0].data, b";;;");
-    assert_eq!(unreadable[0].fault, Fault::new(FaultKind::Permanent, "ragged"));
-    assert!(matches!(instance.read(BUDGET).await.unwrap(), Read::Idle(time) if time == Duration::from_millis(7)));
+    assert_eq!(
+        unreadable[0].fault,
+        Fault::new(FaultKind::Permanent, "ragged")
+    );
+    assert!(
+        matches!(instance.read(BUDGET).await.unwrap(), Read::Idle(time) if time == Duration::from_millis(7))
+    );
     assert!(matches!(instance.read(BUDGET).await.unwrap(), Read::End));
     assert_eq!(instance.snapshot().await.unwrap(), b"prices");
     instance.committed(b"prices").await.unwrap();
     instance.close().await;
-    assert!(load(&guest).await.streams(&context()).await.unwrap().is_empty());
+    assert!(
+        load(&guest)
+            .await
+            .streams(&context())
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[tokio::test]
@@ -147,7 +189,11 @@ async fn a_sink_lives_from_open_to_close() {
     let snapshot = instance.snapshot().await.unwrap();
     instance.commit(&snapshot).await.unwrap();
     instance.close().await;
-    load(&guest).await.check(Kind::Sink, &context()).await.unwrap();
+    load(&guest)
+        .await
+        .check(Kind::Sink, &context())
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -166,11 +212,25 @@ async fn config_and_snapshot_reach_open() {
             len = ANSWER + 20,
         ),
     );
-    let opener = load(&guest).await.sink(StageContext { config: json!({ "a": 1 }), ..context() }).unwrap();
+    let opener = load(&guest)
+        .await
+        .sink(StageContext {
+            config: json!({ "a": 1 }),
+            ..context()
+        })
+        .unwrap();
     let first = fault(opener.open(None).await);
-    assert_eq!((first.kind, first.message.as_str()), (FaultKind::Config, r#"{"a":1}"#));
+    assert_eq!(
+        (first.kind, first.message.as_str()),
+        (FaultKind::Config, r#"{"a":1}"#)
+    );
     assert_eq!(fault(opener.open(Some(b"here")).await).message, "here");
     let identity = opener.identity();
-    assert_eq!((identity.plugin.as_str(), identity.version.as_str()), ("test", "0.0.0"));
-    assert!(identity.digest.starts_with("sha256:") && identity.config_digest.starts_with("sha256:"));
+    assert_eq!(
+        (identity.plugin.as_str(), identity.version.as_str()),
+        ("test", "0.0.0")
+    );
+    assert!(
+        identity.digest.starts_with("sha256:") && identity.config_digest.starts_with("sha256:")
+    );
 }
