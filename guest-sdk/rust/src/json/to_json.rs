@@ -1,0 +1,142 @@
+//! What can be written as a JSON value.
+
+use std::borrow::Cow;
+
+use super::object::Object;
+use super::text::write_string;
+use super::value::Value;
+
+/// A value that can be written as JSON: texts, numbers, booleans, options, lists, JSON of this crate and of
+/// `serde_json`. For a type of your own that has `Serialize` use `serde_json::to_value`, or
+/// [`Object::set_raw`] with `serde_json::to_vec`.
+pub trait ToJson {
+    /// Appends it as JSON.
+    fn write_json(&self, out: &mut Vec<u8>);
+}
+
+impl<T: ToJson + ?Sized> ToJson for &T {
+    fn write_json(&self, out: &mut Vec<u8>) {
+        (**self).write_json(out);
+    }
+}
+
+impl ToJson for str {
+    fn write_json(&self, out: &mut Vec<u8>) {
+        write_string(self, out);
+    }
+}
+
+impl ToJson for String {
+    fn write_json(&self, out: &mut Vec<u8>) {
+        write_string(self, out);
+    }
+}
+
+impl<T: ToJson + ToOwned + ?Sized> ToJson for Cow<'_, T> {
+    fn write_json(&self, out: &mut Vec<u8>) {
+        (**self).write_json(out);
+    }
+}
+
+impl ToJson for char {
+    fn write_json(&self, out: &mut Vec<u8>) {
+        write_string(self.encode_utf8(&mut [0; 4]), out);
+    }
+}
+
+impl ToJson for bool {
+    fn write_json(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(if *self { b"true" } else { b"false" });
+    }
+}
+
+/// Null.
+impl ToJson for () {
+    fn write_json(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"null");
+    }
+}
+
+macro_rules! numbers {
+    ($($number:ty)*) => { $(
+        /// Numbers that JSON has no text for (NaN, infinity) become null.
+        impl ToJson for $number {
+            fn write_json(&self, out: &mut Vec<u8>) {
+                write_plain(self, out);
+            }
+        }
+    )* };
+}
+
+numbers!(u8 u16 u32 u64 usize i8 i16 i32 i64 isize f32 f64);
+
+/// Writing numbers and trees of plain values to a vector cannot fail.
+fn write_plain(number: &impl serde::Serialize, out: &mut Vec<u8>) {
+    let written = serde_json::to_writer(&mut *out, number);
+    debug_assert!(written.is_ok());
+}
+
+impl<T: ToJson> ToJson for Option<T> {
+    fn write_json(&self, out: &mut Vec<u8>) {
+        match self {
+            Some(value) => value.write_json(out),
+            None => out.extend_from_slice(b"null"),
+        }
+    }
+}
+
+impl<T: ToJson> ToJson for [T] {
+    fn write_json(&self, out: &mut Vec<u8>) {
+        out.push(b'[');
+        for (at, item) in self.iter().enumerate() {
+            if at > 0 {
+                out.push(b',');
+            }
+            item.write_json(out);
+        }
+        out.push(b']');
+    }
+}
+
+impl<T: ToJson, const N: usize> ToJson for [T; N] {
+    fn write_json(&self, out: &mut Vec<u8>) {
+        self.as_slice().write_json(out);
+    }
+}
+
+impl<T: ToJson> ToJson for Vec<T> {
+    fn write_json(&self, out: &mut Vec<u8>) {
+        self.as_slice().write_json(out);
+    }
+}
+
+impl ToJson for Value<'_> {
+    fn write_json(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.raw());
+    }
+}
+
+impl ToJson for Object<'_> {
+    fn write_json(&self, out: &mut Vec<u8>) {
+        self.write(out);
+    }
+}
+
+impl ToJson for serde_json::Value {
+    fn write_json(&self, out: &mut Vec<u8>) {
+        use serde_json::Value;
+        match self {
+            Value::Null => out.extend_from_slice(b"null"),
+            Value::Bool(value) => value.write_json(out),
+            Value::Number(value) => write_plain(value, out),
+            Value::String(value) => write_string(value, out),
+            Value::Array(_) | Value::Object(_) => write_plain(self, out),
+        }
+    }
+}
+
+impl ToJson for serde_json::Map<String, serde_json::Value> {
+    fn write_json(&self, out: &mut Vec<u8>) {
+        write_plain(self, out);
+    }
+}

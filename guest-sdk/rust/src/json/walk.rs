@@ -1,0 +1,150 @@
+//! Steps over values without looking at more than it must.
+
+use super::error::{Error, Problem};
+use super::scan;
+use super::{Kind, MAX_DEPTH};
+
+/// The first byte at or behind `at` that is no white space.
+#[inline(always)]
+pub(super) fn skip_space(text: &[u8], mut at: usize) -> usize {
+    while let Some(b' ' | b'\t' | b'\n' | b'\r') = text.get(at) {
+        at += 1;
+    }
+    at
+}
+
+/// A string that starts with the quote at `at`: the position behind its closing quote, and whether it has escapes.
+#[inline(always)]
+pub(super) fn skip_string(text: &[u8], at: usize) -> Result<(usize, bool), Error> {
+    let mut from = at + 1;
+    let mut escapes = false;
+    loop {
+        match scan::string_stop(text, from) {
+            Some(stop) if text[stop] == b'"' => return Ok((stop + 1, escapes)),
+            Some(stop) => {
+                escapes = true;
+                from = stop + 2;
+            }
+            None => return Err(Error::new(Problem::Truncated, text.len())),
+        }
+    }
+}
+
+/// What kind of value starts with this byte.
+#[inline(always)]
+pub(super) fn kind_of(byte: u8) -> Option<Kind> {
+    match byte {
+        b'{' => Some(Kind::Object),
+        b'[' => Some(Kind::Array),
+        b'"' => Some(Kind::String),
+        b'-' | b'0'..=b'9' => Some(Kind::Number),
+        b't' | b'f' => Some(Kind::Bool),
+        b'n' => Some(Kind::Null),
+        _ => None,
+    }
+}
+
+/// The position behind the value that starts at `at`. Scalars are checked, containers only for matching brackets.
+#[inline(always)]
+pub(super) fn skip_value(text: &[u8], at: usize) -> Result<usize, Error> {
+    match text.get(at) {
+        Some(b'"') => skip_string(text, at).map(|(end, _)| end),
+        Some(b'{' | b'[') => skip_container(text, at),
+        Some(b'-' | b'0'..=b'9') => skip_number(text, at),
+        Some(b't') => skip_word(text, at, b"true"),
+        Some(b'f') => skip_word(text, at, b"false"),
+        Some(b'n') => skip_word(text, at, b"null"),
+        Some(_) => Err(Error::new(Problem::ExpectedValue, at)),
+        None => Err(Error::new(Problem::Truncated, at)),
+    }
+}
+
+fn skip_word(text: &[u8], at: usize, word: &[u8]) -> Result<usize, Error> {
+    let end = at + word.len();
+    match text.get(at..end) {
+        Some(found) if found == word => Ok(end),
+        Some(_) => Err(Error::new(Problem::ExpectedValue, at)),
+        None => Err(Error::new(Problem::Truncated, text.len())),
+    }
+}
+
+/// RFC 8259: `-? (0 | [1-9][0-9]*) (\.[0-9]+)? ([eE][+-]?[0-9]+)?`
+#[inline(always)]
+pub(super) fn skip_number(text: &[u8], at: usize) -> Result<usize, Error> {
+    let digits = |mut from: usize| {
+        let start = from;
+        while let Some(b'0'..=b'9') = text.get(from) {
+            from += 1;
+        }
+        if from == start {
+            Err(Error::new(Problem::Number, from))
+        } else {
+            Ok(from)
+        }
+    };
+    let start = if text.get(at) == Some(&b'-') {
+        at + 1
+    } else {
+        at
+    };
+    let mut end = digits(start)?;
+    if text[start] == b'0' && end > start + 1 {
+        return Err(Error::new(Problem::Number, start));
+    }
+    if text.get(end) == Some(&b'.') {
+        end = digits(end + 1)?;
+    }
+    if let Some(b'e' | b'E') = text.get(end) {
+        end += 1;
+        if let Some(b'+' | b'-') = text.get(end) {
+            end += 1;
+        }
+        end = digits(end)?;
+    }
+    Ok(end)
+}
+
+/// A container that starts with the bracket at `at`. No recursion: open brackets are bits of a number, 1 for an object.
+fn skip_container(text: &[u8], start: usize) -> Result<usize, Error> {
+    let mut open: u128 = 0;
+    let mut depth = 0;
+    let mut at = start;
+    'blocks: while at < text.len() {
+        let found = scan::masks_at(text, at);
+        let mut hits = found.quote | found.bracket;
+        while hits != 0 {
+            let hit = at + hits.trailing_zeros() as usize;
+            hits &= hits - 1;
+            match text[hit] {
+                b'"' => {
+                    let (end, _) = skip_string(text, hit)?;
+                    // The common case: the string ends in the same block, so its masks go on being of use.
+                    if end >= at + scan::LANES {
+                        at = end;
+                        continue 'blocks;
+                    }
+                    hits &= u32::MAX << (end - at);
+                }
+                byte @ (b'{' | b'[') => {
+                    if depth == MAX_DEPTH {
+                        return Err(Error::new(Problem::TooDeep, hit));
+                    }
+                    depth += 1;
+                    open = open << 1 | u128::from(byte == b'{');
+                }
+                byte => {
+                    if (open & 1 == 1) != (byte == b'}') {
+                        return Err(Error::new(Problem::Unbalanced, hit));
+                    }
+                    open >>= 1;
+                    depth -= 1;
+                    if depth == 0 {
+                        return Ok(hit + 1);
+                    }
+                }
+            }
+        }
+        at += scan::LANES;
+    }
+    Err(Error::new(Problem::Truncated, text.len()))
+}
