@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::StorageError;
+
 /// The newest checkpoint format that this host reads and the one it writes.
 pub const FORMAT: u32 = 1;
 
@@ -62,6 +64,35 @@ pub struct StreamCounts {
     pub dead: u64,
     /// Made by a transformer in addition to its input.
     pub expanded: u64,
+}
+
+/// Reads a stored checkpoint of a flow.
+pub(super) fn parse(flow: &str, json: &[u8]) -> Result<Checkpoint, StorageError> {
+    /// What every format of a checkpoint has.
+    #[derive(Deserialize)]
+    struct AnyFormat {
+        format: u32,
+    }
+    let what = || format!("the checkpoint of flow {flow}");
+    let corrupt = |message: String| StorageError::Corrupt {
+        what: what(),
+        message: format!("{message}; run the flow with --from-start to begin anew"),
+    };
+    let AnyFormat { format } =
+        serde_json::from_slice(json).map_err(|error| corrupt(error.to_string()))?;
+    if format > FORMAT {
+        return Err(StorageError::TooNew {
+            what: what(),
+            found: format,
+            known: FORMAT,
+        });
+    }
+    let checkpoint: Checkpoint =
+        serde_json::from_slice(json).map_err(|error| corrupt(error.to_string()))?;
+    if checkpoint.flow != flow {
+        return Err(corrupt(format!("it belongs to flow {}", checkpoint.flow)));
+    }
+    Ok(checkpoint)
 }
 
 /// Bytes as base64 text in JSON.

@@ -3,15 +3,38 @@
 //! It holds derived state only. Flows, connections and plugins are files; losing the store loses positions and dead
 //! letters, never a definition.
 
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::print_stdout,
+        reason = "tests"
+    )
+)]
+
+mod blob;
 pub mod checkpoint;
 pub mod dead_letter;
+mod key;
+mod kv;
+mod sled;
+mod store;
+#[cfg(test)]
+mod tests;
+mod writer;
 
-use std::path::PathBuf;
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use async_trait::async_trait;
 
 pub use checkpoint::{Checkpoint, StageState, StreamCounts};
-pub use dead_letter::DeadLetter;
+pub use dead_letter::{DeadLetter, DeadLetterFilter};
+pub use store::Store;
 
 /// One write to a table. `None` removes the entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +67,11 @@ pub trait Journal: Send + Sync {
     /// The last checkpoint of a flow.
     fn checkpoint(&self, flow: &str) -> Result<Option<Checkpoint>, StorageError>;
     /// Values by key, in the order asked.
-    fn table_get_many(&self, table: &str, keys: &[&str]) -> Result<Vec<Option<Vec<u8>>>, StorageError>;
+    fn table_get_many(
+        &self,
+        table: &str,
+        keys: &[&str],
+    ) -> Result<Vec<Option<Vec<u8>>>, StorageError>;
     /// Up to `limit` entries whose key starts with `prefix` and is greater than `after`, in byte order.
     fn table_find(
         &self,
@@ -60,7 +87,9 @@ pub trait Journal: Send + Sync {
 #[non_exhaustive]
 pub enum StorageError {
     /// Another process holds the folder.
-    #[error("the state folder {path} is in use by another crossdock process{holder}; stop it or use another folder with --state")]
+    #[error(
+        "the state folder {path} is in use by another crossdock process{holder}; stop it or use another folder with --state"
+    )]
     InUse {
         /// The folder.
         path: PathBuf,
@@ -87,7 +116,9 @@ pub enum StorageError {
         message: String,
     },
     /// What is stored was written by a newer crossdock.
-    #[error("{what} has format {found}, this crossdock knows up to {known}; upgrade crossdock or start with --from-start in another --state folder")]
+    #[error(
+        "{what} has format {found}, this crossdock knows up to {known}; upgrade crossdock or start with --from-start in another --state folder"
+    )]
     TooNew {
         /// What it is.
         what: String,
@@ -104,4 +135,57 @@ pub enum StorageError {
         /// Why.
         message: String,
     },
+}
+
+impl StorageError {
+    fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::Io {
+            action,
+            path: path.to_path_buf(),
+            source,
+        }
+    }
+
+    /// The same error for another commit of the same write.
+    fn again(&self) -> Self {
+        match self {
+            Self::InUse { path, holder } => Self::InUse {
+                path: path.clone(),
+                holder: holder.clone(),
+            },
+            Self::Io {
+                action,
+                path,
+                source,
+            } => Self::Io {
+                action,
+                path: path.clone(),
+                source: io::Error::new(source.kind(), source.to_string()),
+            },
+            Self::Database { path, message } => Self::Database {
+                path: path.clone(),
+                message: message.clone(),
+            },
+            Self::TooNew { what, found, known } => Self::TooNew {
+                what: what.clone(),
+                found: *found,
+                known: *known,
+            },
+            Self::Corrupt { what, message } => Self::Corrupt {
+                what: what.clone(),
+                message: message.clone(),
+            },
+        }
+    }
+}
+
+/// Makes a folder that only its owner may read: records can be personal data.
+fn create_private_dir(path: &Path) -> Result<(), StorageError> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder
+        .create(path)
+        .map_err(|error| StorageError::io("create", path, error))
 }
