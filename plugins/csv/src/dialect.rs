@@ -3,8 +3,8 @@
 use std::fmt;
 
 use crossdock_sdk::prelude::{Fault, Result};
-use serde::de::{self, Deserializer, Visitor};
 use serde::Deserialize;
+use serde::de::{self, Deserializer, Visitor};
 
 /// The signs of a CSV file. All of them are single ASCII characters, so they can be looked for in UTF-8 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,8 +57,12 @@ impl<'de> Deserialize<'de> for Sign {
                     "auto" => Ok(Sign::Auto),
                     "tab" | "\\t" => Ok(Sign::Byte(b'\t')),
                     text => match text.as_bytes() {
-                        [byte] if byte.is_ascii() && !matches!(byte, b'\n' | b'\r' | 0) => Ok(Sign::Byte(*byte)),
-                        _ => Err(E::custom(format!("`{text}` is not one ASCII character (or `tab`)"))),
+                        [byte] if byte.is_ascii() && !matches!(byte, b'\n' | b'\r' | 0) => {
+                            Ok(Sign::Byte(*byte))
+                        }
+                        _ => Err(E::custom(format!(
+                            "`{text}` is not one ASCII character (or `tab`)"
+                        ))),
                     },
                 }
             }
@@ -72,16 +76,30 @@ impl Dialect {
     pub(crate) fn checked(self) -> Result<Self> {
         let clash = |field: &str, message: &str| Err(Fault::config(message).field(field));
         if self.quote == Some(self.delimiter) {
-            return clash("/quote", "the quote and the delimiter are the same character");
+            return clash(
+                "/quote",
+                "the quote and the delimiter are the same character",
+            );
         }
-        if self.comment == Some(self.delimiter) || (self.comment.is_some() && self.comment == self.quote) {
-            return clash("/comment", "the comment sign is also the delimiter or the quote");
+        if self.comment == Some(self.delimiter)
+            || (self.comment.is_some() && self.comment == self.quote)
+        {
+            return clash(
+                "/comment",
+                "the comment sign is also the delimiter or the quote",
+            );
         }
         if self.backslash && (self.delimiter == b'\\' || self.quote == Some(b'\\')) {
-            return clash("/escape", "the backslash escapes, so it cannot be the delimiter or the quote");
+            return clash(
+                "/escape",
+                "the backslash escapes, so it cannot be the delimiter or the quote",
+            );
         }
         if self.trim && matches!(self.delimiter, b' ') {
-            return clash("/trim", "spaces cannot be trimmed where a space is the delimiter");
+            return clash(
+                "/trim",
+                "spaces cannot be trimmed where a space is the delimiter",
+            );
         }
         Ok(self)
     }

@@ -14,15 +14,29 @@ pub(crate) struct Renamed {
 impl Renamed {
     /// One sentence about it, if anything was done.
     pub(crate) fn sentence(&self) -> Option<String> {
-        let list = |numbers: &[usize]| numbers.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+        let list = |numbers: &[usize]| {
+            numbers
+                .iter()
+                .map(usize::to_string)
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
         let mut parts = Vec::new();
         match self.unnamed.as_slice() {
             [] => {}
-            [one] => parts.push(format!("column {one} has no name and is called `column_{one}`")),
-            many => parts.push(format!("columns {} have no names and are called `column_N`", list(many))),
+            [one] => parts.push(format!(
+                "column {one} has no name and is called `column_{one}`"
+            )),
+            many => parts.push(format!(
+                "columns {} have no names and are called `column_N`",
+                list(many)
+            )),
         }
         if !self.doubled.is_empty() {
-            parts.push(format!("doubled names get a number (`name_2`): {}", self.doubled.join(", ")));
+            parts.push(format!(
+                "doubled names get a number (`name_2`): {}",
+                self.doubled.join(", ")
+            ));
         }
         (!parts.is_empty()).then(|| parts.join("; "))
     }
@@ -68,12 +82,18 @@ mod tests {
 
     #[test]
     fn empty_and_doubled_names_become_usable() {
-        assert_eq!(names(&["a", "", "a", "b", ""]), ["a", "column_2", "a_2", "b", "column_5"]);
+        assert_eq!(
+            names(&["a", "", "a", "b", ""]),
+            ["a", "column_2", "a_2", "b", "column_5"]
+        );
         assert_eq!(names(&["a", "a", "a_2", "a"]), ["a", "a_3", "a_2", "a_4"]);
         assert_eq!(names(&["", "column_1"]), ["column_1_2", "column_1"]);
         let (_, renamed) = unique(vec!["x".into(), String::new(), "x".into()]);
         let sentence = renamed.sentence().unwrap();
-        assert!(sentence.contains("`column_2`") && sentence.contains(": x"), "{sentence}");
+        assert!(
+            sentence.contains("`column_2`") && sentence.contains(": x"),
+            "{sentence}"
+        );
         assert_eq!(unique(vec!["a".into()]).1.sentence(), None);
     }
 

@@ -42,8 +42,20 @@ pub(crate) struct CsvLayout {
 impl CsvLayout {
     pub(crate) fn new(rows: Rows) -> Self {
         let scanner = Scanner::new(rows.dialect);
-        let plan = Plan::new(&[], |_| Kind::Text, Vec::new(), rows.dialect, (rows.empty, rows.pad));
-        Self { rows, scanner, plan, cells: Vec::new(), reported: Vec::new() }
+        let plan = Plan::new(
+            &[],
+            |_| Kind::Text,
+            Vec::new(),
+            rows.dialect,
+            (rows.empty, rows.pad),
+        );
+        Self {
+            rows,
+            scanner,
+            plan,
+            cells: Vec::new(),
+            reported: Vec::new(),
+        }
     }
 
     /// The columns of the file that reading stands in.
@@ -71,33 +83,55 @@ impl CsvLayout {
         Ok(lines)
     }
 
-    fn choose_delimiter(&self, window: &mut Window, note: Option<&str>) -> Result<Dialect, DropError> {
+    fn choose_delimiter(
+        &self,
+        window: &mut Window,
+        note: Option<&str>,
+    ) -> Result<Dialect, DropError> {
         let mut dialect = self.rows.dialect;
         if !self.rows.sniff {
             return Ok(dialect);
         }
         if let Some([delimiter]) = note.map(str::as_bytes) {
-            return Ok(Dialect { delimiter: *delimiter, ..dialect });
+            return Ok(Dialect {
+                delimiter: *delimiter,
+                ..dialect
+            });
         }
         while window.text().len() < sniff::SAMPLE && !window.ended() {
             window.fill()?;
         }
         let text = window.text();
         let sample = text.get(..sniff::SAMPLE).unwrap_or(text);
-        dialect.delimiter = sniff::delimiter(sample, window.ended() && sample.len() == text.len(), dialect);
-        crossdock_sdk::info!("`{}`: the delimiter is {:?}", window.path(), char::from(dialect.delimiter));
+        dialect.delimiter = sniff::delimiter(
+            sample,
+            window.ended() && sample.len() == text.len(),
+            dialect,
+        );
+        crossdock_sdk::info!(
+            "`{}`: the delimiter is {:?}",
+            window.path(),
+            char::from(dialect.delimiter)
+        );
         Ok(dialect)
     }
 
     /// The first record as texts, consumed. `None`: the file has none.
-    fn first_record(&mut self, window: &mut Window, lines: &mut u64) -> Result<Option<Vec<String>>> {
+    fn first_record(
+        &mut self,
+        window: &mut Window,
+        lines: &mut u64,
+    ) -> Result<Option<Vec<String>>> {
         loop {
             let text = window.text();
             let at = |lines: u64| format!("{}:{}", window.path(), lines + 1);
             match self.scanner.scan(text, window.ended(), &mut self.cells) {
                 Found::More if window.ended() => return Ok(None),
                 Found::More if text.len() > self.rows.max_record_bytes => {
-                    return Err(Fault::permanent("the header is longer than `max-record-bytes`").at(at(*lines)));
+                    return Err(
+                        Fault::permanent("the header is longer than `max-record-bytes`")
+                            .at(at(*lines)),
+                    );
                 }
                 Found::More => window.fill()?,
                 Found::Nothing { used, lines: more } => {
@@ -133,12 +167,22 @@ impl CsvLayout {
 
     fn columns(&mut self, window: &mut Window, lines: &mut u64) -> Result<Vec<String>> {
         if self.rows.header {
-            let Some(found) = self.first_record(window, lines)? else { return Ok(Vec::new()) };
+            let Some(found) = self.first_record(window, lines)? else {
+                return Ok(Vec::new());
+            };
             self.warn_of_one_column(&found, window.path());
-            let Some(given) = &self.rows.columns else { return Ok(self.made_unique(found, window.path())) };
+            let Some(given) = &self.rows.columns else {
+                return Ok(self.made_unique(found, window.path()));
+            };
             if given.len() != found.len() {
-                let message = format!("{} columns are named, but the header has {}", given.len(), found.len());
-                return Err(Fault::config(message).field("/columns").at(format!("{}:{lines}", window.path())));
+                let message = format!(
+                    "{} columns are named, but the header has {}",
+                    given.len(),
+                    found.len()
+                );
+                return Err(Fault::config(message)
+                    .field("/columns")
+                    .at(format!("{}:{lines}", window.path())));
             }
             return Ok(given.clone());
         }
@@ -149,7 +193,9 @@ impl CsvLayout {
         let (width, ended) = loop {
             let text = window.text();
             match self.scanner.scan(text, window.ended(), &mut self.cells) {
-                Found::More if !window.ended() && text.len() <= self.rows.max_record_bytes => window.fill()?,
+                Found::More if !window.ended() && text.len() <= self.rows.max_record_bytes => {
+                    window.fill()?
+                }
                 Found::Nothing { used, lines: more } => {
                     window.consume(used);
                     *lines += more;
@@ -157,12 +203,21 @@ impl CsvLayout {
                 found => break (self.cells.len(), matches!(found, Found::More)),
             }
         };
-        Ok(if ended { Vec::new() } else { (1..=width).map(|number| format!("column_{number}")).collect() })
+        Ok(if ended {
+            Vec::new()
+        } else {
+            (1..=width)
+                .map(|number| format!("column_{number}"))
+                .collect()
+        })
     }
 
     fn made_unique(&mut self, found: Vec<String>, path: &str) -> Vec<String> {
         let (names, renamed) = header::unique(found);
-        if let Some(sentence) = renamed.sentence().filter(|sentence| !self.reported.contains(sentence)) {
+        if let Some(sentence) = renamed
+            .sentence()
+            .filter(|sentence| !self.reported.contains(sentence))
+        {
             crossdock_sdk::warn!("`{path}`: {sentence}");
             self.reported.push(sentence);
         }
@@ -172,29 +227,43 @@ impl CsvLayout {
     fn warn_of_one_column(&self, found: &[String], path: &str) {
         let delimiter = self.scanner.dialect().delimiter;
         if let [only] = found
-            && let Some(other) = [';', ',', '\t', '|'].iter().find(|sign| only.contains(**sign))
+            && let Some(other) = [';', ',', '\t', '|']
+                .iter()
+                .find(|sign| only.contains(**sign))
         {
             let delimiter = char::from(delimiter);
-            crossdock_sdk::warn!("`{path}` has one column, `{only}`: is the delimiter {other:?}, not {delimiter:?}?");
+            crossdock_sdk::warn!(
+                "`{path}` has one column, `{only}`: is the delimiter {other:?}, not {delimiter:?}?"
+            );
         }
     }
 
     fn plan(&self, names: &[String], path: &str) -> Result<Plan> {
-        let known = |name: &String, field: String| match names.iter().position(|column| column == name) {
-            Some(index) => Ok(index),
-            None => Err(Fault::config(format!("`{path}` has no column `{name}`"))
-                .field(field)
-                .advice(format!("its columns are: {}", names.join(", ")))),
-        };
+        let known =
+            |name: &String, field: String| match names.iter().position(|column| column == name) {
+                Some(index) => Ok(index),
+                None => Err(Fault::config(format!("`{path}` has no column `{name}`"))
+                    .field(field)
+                    .advice(format!("its columns are: {}", names.join(", ")))),
+            };
         let mut key = Vec::new();
         for name in &self.rows.key {
             key.push(known(name, "/key".to_owned())?);
         }
         for name in self.rows.types.keys() {
-            known(name, format!("/types/{}", name.replace('~', "~0").replace('/', "~1")))?;
+            known(
+                name,
+                format!("/types/{}", name.replace('~', "~0").replace('/', "~1")),
+            )?;
         }
         let kinds = |name: &str| self.rows.types.get(name).copied().unwrap_or_default();
-        Ok(Plan::new(names, kinds, key, self.scanner.dialect(), (self.rows.empty, self.rows.pad)))
+        Ok(Plan::new(
+            names,
+            kinds,
+            key,
+            self.scanner.dialect(),
+            (self.rows.empty, self.rows.pad),
+        ))
     }
 }
 
@@ -210,7 +279,11 @@ impl Layout for CsvLayout {
         if !names.is_empty() {
             self.plan = self.plan(&names, window.path())?;
         }
-        let note = if self.rows.sniff { char::from(dialect.delimiter).to_string() } else { String::new() };
+        let note = if self.rows.sniff {
+            char::from(dialect.delimiter).to_string()
+        } else {
+            String::new()
+        };
         Ok((lines, note))
     }
 
@@ -224,22 +297,48 @@ impl Layout for CsvLayout {
                 }
                 match self.plan.push(view.text, &mut self.cells, out) {
                     Ok(()) => Step::Record { used, lines },
-                    Err(fault) => Step::Unreadable { used, lines, fault: fault.at(view.location(0)) },
+                    Err(fault) => Step::Unreadable {
+                        used,
+                        lines,
+                        fault: fault.at(view.location(0)),
+                    },
                 }
             }
-            Found::Stray { used, lines, column } => {
+            Found::Stray {
+                used,
+                lines,
+                column,
+            } => {
                 let message = format!("column {column}: text behind the closing quote");
-                Step::Unreadable { used, lines, fault: Fault::permanent(message).at(view.location(0)) }
+                Step::Unreadable {
+                    used,
+                    lines,
+                    fault: Fault::permanent(message).at(view.location(0)),
+                }
             }
-            Found::Open { used, lines, line, column } => {
-                let message = format!("the file is truncated: the quote opened here, in column {column}, is never closed");
-                Step::Unreadable { used, lines, fault: Fault::permanent(message).at(view.location(line)) }
+            Found::Open {
+                used,
+                lines,
+                line,
+                column,
+            } => {
+                let message = format!(
+                    "the file is truncated: the quote opened here, in column {column}, is never closed"
+                );
+                Step::Unreadable {
+                    used,
+                    lines,
+                    fault: Fault::permanent(message).at(view.location(line)),
+                }
             }
         }
     }
 
     fn skipper(&self) -> RowSkipper {
-        RowSkipper { dialect: self.scanner.dialect(), place: Place::Start }
+        RowSkipper {
+            dialect: self.scanner.dialect(),
+            place: Place::Start,
+        }
     }
 }
 
@@ -315,6 +414,7 @@ impl Skipper for RowSkipper {
     }
 
     fn fault_at_end(&self) -> Option<&'static str> {
-        (self.place == Place::Quoted).then_some("the file is truncated: a quote of it is never closed")
+        (self.place == Place::Quoted)
+            .then_some("the file is truncated: a quote of it is never closed")
     }
 }

@@ -42,7 +42,10 @@ impl Plan {
         dialect: Dialect,
         (empty, pad): (Empty, bool),
     ) -> Self {
-        let columns: Vec<Column> = names.iter().map(|name| Column::new(name, kinds(name))).collect();
+        let columns: Vec<Column> = names
+            .iter()
+            .map(|name| Column::new(name, kinds(name)))
+            .collect();
         let names = columns.iter().map(|column| column.prefix.len() + 8).sum();
         Self {
             columns,
@@ -58,11 +61,19 @@ impl Plan {
     }
 
     pub(crate) fn names(&self) -> Vec<&str> {
-        self.columns.iter().map(|column| column.name.as_str()).collect()
+        self.columns
+            .iter()
+            .map(|column| column.name.as_str())
+            .collect()
     }
 
     /// Adds the row to the batch. The text is valid UTF-8. A fault names the column; the caller adds file and line.
-    pub(crate) fn push(&mut self, text: &[u8], cells: &mut Vec<Cell>, out: &mut BatchBuilder) -> Result<(), Fault> {
+    pub(crate) fn push(
+        &mut self,
+        text: &[u8],
+        cells: &mut Vec<Cell>,
+        out: &mut BatchBuilder,
+    ) -> Result<(), Fault> {
         if cells.len() != self.columns.len() {
             self.even_out(cells)?;
         }
@@ -93,7 +104,16 @@ impl Plan {
             let message = format!("the row has {found} cells, the header has {expected} columns");
             return Err(Fault::permanent(message));
         }
-        cells.resize(expected, Cell { start: 0, end: 0, quoted: false, escaped: false, special: false });
+        cells.resize(
+            expected,
+            Cell {
+                start: 0,
+                end: 0,
+                quoted: false,
+                escaped: false,
+                special: false,
+            },
+        );
         Ok(())
     }
 
@@ -141,16 +161,30 @@ impl Plan {
 
     /// The record's key: the text of its column, or a JSON array of texts when there are several.
     fn key<'a>(&'a mut self, text: &'a [u8], cells: &[Cell]) -> Result<&'a [u8], Fault> {
-        let Some(first) = self.key.first() else { return Ok(b"") };
+        let Some(first) = self.key.first() else {
+            return Ok(b"");
+        };
         let cell_at = |column: &usize| cells.get(*column).copied();
-        if self.key.iter().all(|column| cell_at(column).is_none_or(|cell| cell.start == cell.end)) {
-            let names: Vec<&str> =
-                self.key.iter().filter_map(|column| Some(self.columns.get(*column)?.name.as_str())).collect();
-            return Err(Fault::permanent(format!("the key (`{}`) is empty", names.join("`, `"))));
+        if self
+            .key
+            .iter()
+            .all(|column| cell_at(column).is_none_or(|cell| cell.start == cell.end))
+        {
+            let names: Vec<&str> = self
+                .key
+                .iter()
+                .filter_map(|column| Some(self.columns.get(*column)?.name.as_str()))
+                .collect();
+            return Err(Fault::permanent(format!(
+                "the key (`{}`) is empty",
+                names.join("`, `")
+            )));
         }
         self.key_text.clear();
         if self.key.len() == 1 {
-            let Some(cell) = cell_at(first) else { return Ok(b"") };
+            let Some(cell) = cell_at(first) else {
+                return Ok(b"");
+            };
             if !cell.escaped {
                 return Ok(text.get(cell.start..cell.end).unwrap_or_default());
             }
@@ -158,13 +192,15 @@ impl Plan {
             return Ok(&self.key_text);
         }
         for column in &self.key {
-            self.key_text.push(if self.key_text.is_empty() { b'[' } else { b',' });
+            self.key_text
+                .push(if self.key_text.is_empty() { b'[' } else { b',' });
             self.cell.clear();
             if let Some(cell) = cell_at(column) {
                 if cell.escaped {
                     unescape(text, cell, self.dialect, &mut self.cell);
                 } else {
-                    self.cell.extend_from_slice(text.get(cell.start..cell.end).unwrap_or_default());
+                    self.cell
+                        .extend_from_slice(text.get(cell.start..cell.end).unwrap_or_default());
                 }
             }
             value::text(&self.cell, &mut self.key_text);
@@ -184,7 +220,12 @@ impl Column {
         }
         let prefix_len = prefix.len();
         prefix.resize(prefix_len.next_multiple_of(STRIDE), 0);
-        Self { name: name.to_owned(), prefix, prefix_len, kind }
+        Self {
+            name: name.to_owned(),
+            prefix,
+            prefix_len,
+            kind,
+        }
     }
 }
 
@@ -197,7 +238,11 @@ fn not_a_value(column: &Column, index: usize, cell: &[u8]) -> Fault {
         Kind::Json => "JSON",
     };
     let shown: String = String::from_utf8_lossy(cell).chars().take(40).collect();
-    Fault::permanent(format!("column {} `{}`: `{shown}` is not {expected}", index + 1, column.name))
+    Fault::permanent(format!(
+        "column {} `{}`: `{shown}` is not {expected}",
+        index + 1,
+        column.name
+    ))
 }
 
 /// Copies `length` bytes in strides; what is behind them in `to` is overwritten with anything, up to a stride.
@@ -205,8 +250,12 @@ fn not_a_value(column: &Column, index: usize, cell: &[u8]) -> Fault {
 fn copy(to: &mut [u8], at: usize, from: &[u8], start: usize, length: usize) -> usize {
     let mut done = 0;
     while done < length {
-        let source = from.get(start + done..).and_then(<[u8]>::first_chunk::<STRIDE>);
-        let target = to.get_mut(at + done..).and_then(<[u8]>::first_chunk_mut::<STRIDE>);
+        let source = from
+            .get(start + done..)
+            .and_then(<[u8]>::first_chunk::<STRIDE>);
+        let target = to
+            .get_mut(at + done..)
+            .and_then(<[u8]>::first_chunk_mut::<STRIDE>);
         let (Some(source), Some(target)) = (source, target) else {
             let rest = from.get(start + done..start + length).unwrap_or_default();
             return copy_exact(to, at + done, rest);

@@ -122,7 +122,11 @@ enum Place {
 impl Scanner {
     pub(crate) fn new(dialect: Dialect) -> Self {
         let quote = dialect.quote.unwrap_or(b'"');
-        Self { dialect, delimiter: u8x16::splat(dialect.delimiter), quote: u8x16::splat(quote) }
+        Self {
+            dialect,
+            delimiter: u8x16::splat(dialect.delimiter),
+            quote: u8x16::splat(quote),
+        }
     }
 
     pub(crate) fn dialect(&self) -> Dialect {
@@ -145,7 +149,13 @@ impl Scanner {
             Some(byte) if self.dialect.comment == Some(*byte) => return skip_line(text, ended),
             Some(_) => {}
         }
-        let mut marks = Marks { text, base: 0, mask: 0, delimiter: self.delimiter, quote: self.quote };
+        let mut marks = Marks {
+            text,
+            base: 0,
+            mask: 0,
+            delimiter: self.delimiter,
+            quote: self.quote,
+        };
         marks.load();
         let mut scan = Scan {
             text,
@@ -181,7 +191,10 @@ fn skip_line(text: &[u8], ended: bool) -> Found {
             Some(used) => Found::Nothing { used, lines: 1 },
             None => Found::More,
         },
-        None if ended => Found::Nothing { used: text.len(), lines: 0 },
+        None if ended => Found::Nothing {
+            used: text.len(),
+            lines: 0,
+        },
         None => Found::More,
     }
 }
@@ -214,7 +227,9 @@ impl Scan<'_> {
                 }
                 continue;
             }
-            let Some(&byte) = self.text.get(at) else { break };
+            let Some(&byte) = self.text.get(at) else {
+                break;
+            };
             if byte == b'\\' && self.dialect.backslash && !matches!(self.place, Place::Closed(_)) {
                 if at + 1 == self.text.len() && !self.ended {
                     return Found::More;
@@ -241,7 +256,9 @@ impl Scan<'_> {
                 self.end_cell(at, cells);
                 self.start = at + 1;
             } else if matches!(byte, b'\n' | b'\r') {
-                let Some(used) = line_end(self.text, at, self.ended) else { return Found::More };
+                let Some(used) = line_end(self.text, at, self.ended) else {
+                    return Found::More;
+                };
                 self.end_cell(at, cells);
                 return self.end_record(used, self.lines + 1);
             } else if Some(byte) == self.dialect.quote && self.may_open(at) {
@@ -259,7 +276,12 @@ impl Scan<'_> {
         }
         let used = self.text.len();
         if self.place == Place::Quoted {
-            return Found::Open { used, lines: self.lines, line: self.opened, column: cells.len() + 1 };
+            return Found::Open {
+                used,
+                lines: self.lines,
+                line: self.opened,
+                column: cells.len() + 1,
+            };
         }
         self.end_cell(used, cells);
         self.end_record(used, self.lines)
@@ -267,7 +289,11 @@ impl Scan<'_> {
 
     fn end_record(&self, used: usize, lines: u64) -> Found {
         match self.stray {
-            Some(column) => Found::Stray { used, lines, column },
+            Some(column) => Found::Stray {
+                used,
+                lines,
+                column,
+            },
             None => Found::Record { used, lines },
         }
     }
@@ -307,33 +333,57 @@ impl Scan<'_> {
         } else if self.dialect.trim {
             (start, end) = trimmed(self.text, start, end);
         }
-        cells.push(Cell { start, end, quoted, escaped: self.escaped, special: self.special });
+        cells.push(Cell {
+            start,
+            end,
+            quoted,
+            escaped: self.escaped,
+            special: self.special,
+        });
         (self.place, self.escaped, self.special) = (Place::Plain, false, false);
     }
 }
 
 fn is_blank(text: Option<&[u8]>) -> bool {
-    text.unwrap_or_default().iter().all(|byte| matches!(byte, b' ' | b'\t'))
+    text.unwrap_or_default()
+        .iter()
+        .all(|byte| matches!(byte, b' ' | b'\t'))
 }
 
 fn trimmed(text: &[u8], start: usize, end: usize) -> (usize, usize) {
     let cell = text.get(start..end).unwrap_or_default();
-    let front = cell.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
-    let back = cell.iter().rev().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
-    if front == cell.len() { (start, start) } else { (start + front, end - back) }
+    let front = cell
+        .iter()
+        .take_while(|byte| matches!(byte, b' ' | b'\t'))
+        .count();
+    let back = cell
+        .iter()
+        .rev()
+        .take_while(|byte| matches!(byte, b' ' | b'\t'))
+        .count();
+    if front == cell.len() {
+        (start, start)
+    } else {
+        (start + front, end - back)
+    }
 }
 
 /// The text of a cell without what escapes its quotes, appended to `out`.
 pub(crate) fn unescape(text: &[u8], cell: Cell, dialect: Dialect, out: &mut Vec<u8>) {
-    let mut bytes = text.get(cell.start..cell.end).unwrap_or_default().iter().copied();
+    let mut bytes = text
+        .get(cell.start..cell.end)
+        .unwrap_or_default()
+        .iter()
+        .copied()
+        .peekable();
     while let Some(byte) = bytes.next() {
         if byte == b'\\' && dialect.backslash {
             out.push(bytes.next().unwrap_or(b'\\'));
-        } else {
-            out.push(byte);
-            if cell.quoted && Some(byte) == dialect.quote && bytes.as_slice().first() == Some(&byte) {
-                bytes.next();
-            }
+            continue;
+        }
+        out.push(byte);
+        if cell.quoted && Some(byte) == dialect.quote {
+            let _ = bytes.next_if_eq(&byte);
         }
     }
 }

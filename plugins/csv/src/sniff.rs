@@ -15,8 +15,17 @@ pub(crate) fn delimiter(text: &[u8], ended: bool, dialect: Dialect) -> u8 {
         if Some(delimiter) == dialect.quote || Some(delimiter) == dialect.comment {
             continue;
         }
-        let counts = widths(text, ended, Dialect { delimiter, ..dialect });
-        let Some(first) = counts.first().copied().filter(|first| *first > 1) else { continue };
+        let counts = widths(
+            text,
+            ended,
+            Dialect {
+                delimiter,
+                ..dialect
+            },
+        );
+        let Some(first) = counts.first().copied().filter(|first| *first > 1) else {
+            continue;
+        };
         let same = counts.iter().filter(|count| **count == first).count() * 100 / counts.len();
         if (same, first) > (best.0, best.1) {
             best = (same, first, delimiter);
@@ -48,8 +57,13 @@ mod tests {
 
     #[test]
     fn the_delimiter_is_found_by_even_rows() {
-        let plain =
-            Dialect { delimiter: b',', quote: Some(b'"'), backslash: false, comment: None, trim: false };
+        let plain = Dialect {
+            delimiter: b',',
+            quote: Some(b'"'),
+            backslash: false,
+            comment: None,
+            trim: false,
+        };
         for (text, expect) in [
             ("a,b\n1,2\n", b','),
             ("a;b;c\n1,5;2,5;3,5\n4,5;5,5;6,5\n", b';'),

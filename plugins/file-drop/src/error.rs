@@ -80,7 +80,11 @@ pub type Result<T, E = DropError> = std::result::Result<T, E>;
 impl DropError {
     /// For `map_err` of an I/O call.
     pub fn io(action: &'static str, path: &str) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Io { action, path: path.to_owned(), source }
+        move |source| Self::Io {
+            action,
+            path: path.to_owned(),
+            source,
+        }
     }
 }
 
@@ -111,7 +115,9 @@ fn io_fault(message: String, path: String, source: &io::Error) -> Fault {
         ErrorKind::NotFound | ErrorKind::NotADirectory => Fault::config(message)
             .advice("check that it exists and that the stage's `files` grant covers it"),
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem | ErrorKind::IsADirectory => {
-            Fault::config(message).advice("check the rights of the file and its folder, and the stage's `files` grant")
+            Fault::config(message).advice(
+                "check the rights of the file and its folder, and the stage's `files` grant",
+            )
         }
         ErrorKind::StorageFull
         | ErrorKind::QuotaExceeded

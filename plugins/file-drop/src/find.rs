@@ -8,8 +8,11 @@ use glob::{MatchOptions, Pattern};
 
 use crate::error::{DropError, Result};
 
-const OPTIONS: MatchOptions =
-    MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
+const OPTIONS: MatchOptions = MatchOptions {
+    case_sensitive: true,
+    require_literal_separator: true,
+    require_literal_leading_dot: true,
+};
 
 /// The files that `patterns` match: the patterns in the order given, the matches of each by name, each file once.
 ///
@@ -21,10 +24,17 @@ pub fn find(patterns: &[String], allow_empty: bool) -> Result<Vec<String>> {
     let mut seen = BTreeSet::new();
     let mut files = Vec::new();
     for (index, pattern) in patterns.iter().enumerate() {
-        let field = if patterns.len() == 1 { "/files".to_owned() } else { format!("/files/{index}") };
+        let field = if patterns.len() == 1 {
+            "/files".to_owned()
+        } else {
+            format!("/files/{index}")
+        };
         let found = matches(pattern, &field)?;
         if found.is_empty() && !allow_empty {
-            return Err(DropError::NoMatch { pattern: pattern.clone(), field });
+            return Err(DropError::NoMatch {
+                pattern: pattern.clone(),
+                field,
+            });
         }
         files.extend(found.into_iter().filter(|path| seen.insert(path.clone())));
     }
@@ -48,7 +58,9 @@ fn matches(pattern: &str, field: &str) -> Result<BTreeSet<String>> {
         match fs::metadata(pattern) {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(DropError::io("read", pattern)(error)),
-            Ok(meta) if meta.is_dir() => return Err(bad("it is a folder; write `/*` or `/*.csv` behind it")),
+            Ok(meta) if meta.is_dir() => {
+                return Err(bad("it is a folder; write `/*` or `/*.csv` behind it"));
+            }
             Ok(_) => {
                 found.insert(pattern.to_owned());
             }
@@ -60,7 +72,9 @@ fn matches(pattern: &str, field: &str) -> Result<BTreeSet<String>> {
         steps.push(match *part {
             "" => return Err(bad("it has an empty part (`//` or a `/` at the end)")),
             "**" => Step::AnyFolders,
-            part if part.contains("**") => return Err(bad("`**` must stand alone between two `/`")),
+            part if part.contains("**") => {
+                return Err(bad("`**` must stand alone between two `/`"));
+            }
             part => Step::Name(Pattern::new(part).map_err(|error| bad(error.msg))?),
         });
     }
@@ -69,7 +83,11 @@ fn matches(pattern: &str, field: &str) -> Result<BTreeSet<String>> {
     }
     let base = parts.get(..fixed).unwrap_or_default().join("/");
     // "/*.csv" starts at the root, "*.csv" at the project folder.
-    let base = if base.is_empty() && pattern.starts_with('/') { "/".to_owned() } else { base };
+    let base = if base.is_empty() && pattern.starts_with('/') {
+        "/".to_owned()
+    } else {
+        base
+    };
     walk(&base, &steps, &mut found)?;
     Ok(found)
 }
@@ -84,7 +102,9 @@ fn has_sign(part: &str) -> bool {
 }
 
 fn walk(folder: &str, steps: &[Step], found: &mut BTreeSet<String>) -> Result<()> {
-    let Some((step, rest)) = steps.split_first() else { return Ok(()) };
+    let Some((step, rest)) = steps.split_first() else {
+        return Ok(());
+    };
     if matches!(step, Step::AnyFolders) {
         walk(folder, rest, found)?;
     }
@@ -115,10 +135,17 @@ fn list(folder: &str) -> Result<Vec<(String, bool)>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(at).map_err(DropError::io("list the folder", at))? {
         let entry = entry.map_err(DropError::io("list the folder", at))?;
-        let Ok(name) = entry.file_name().into_string() else { continue };
-        let kind = entry.file_type().map_err(DropError::io("list the folder", at))?;
-        let is_folder =
-            if kind.is_symlink() { fs::metadata(entry.path()).is_ok_and(|meta| meta.is_dir()) } else { kind.is_dir() };
+        let Ok(name) = entry.file_name().into_string() else {
+            continue;
+        };
+        let kind = entry
+            .file_type()
+            .map_err(DropError::io("list the folder", at))?;
+        let is_folder = if kind.is_symlink() {
+            fs::metadata(entry.path()).is_ok_and(|meta| meta.is_dir())
+        } else {
+            kind.is_dir()
+        };
         names.push((name, is_folder));
     }
     Ok(names)
@@ -147,7 +174,15 @@ mod tests {
 
     fn tree() -> (tempfile::TempDir, String) {
         let dir = tempfile::tempdir().unwrap();
-        for file in ["b.csv", "a.csv", "x.txt", ".hidden.csv", "sub/c.csv", "sub/deep/d.csv", "sub/.git/e.csv"] {
+        for file in [
+            "b.csv",
+            "a.csv",
+            "x.txt",
+            ".hidden.csv",
+            "sub/c.csv",
+            "sub/deep/d.csv",
+            "sub/.git/e.csv",
+        ] {
             let path = dir.path().join(file);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "x").unwrap();
@@ -157,9 +192,15 @@ mod tests {
     }
 
     fn found(root: &str, patterns: &[&str]) -> Vec<String> {
-        let patterns: Vec<String> = patterns.iter().map(|pattern| format!("{root}/{pattern}")).collect();
+        let patterns: Vec<String> = patterns
+            .iter()
+            .map(|pattern| format!("{root}/{pattern}"))
+            .collect();
         let files = find(&patterns, true).unwrap();
-        files.into_iter().map(|path| path.strip_prefix(&format!("{root}/")).unwrap().to_owned()).collect()
+        files
+            .into_iter()
+            .map(|path| path.strip_prefix(&format!("{root}/")).unwrap().to_owned())
+            .collect()
     }
 
     #[test]
@@ -167,7 +208,10 @@ mod tests {
         let (_dir, root) = tree();
         assert_eq!(found(&root, &["*.csv"]), ["a.csv", "b.csv"]);
         assert_eq!(found(&root, &["b.csv", "*.csv"]), ["b.csv", "a.csv"]);
-        assert_eq!(found(&root, &["**/*.csv"]), ["a.csv", "b.csv", "sub/c.csv", "sub/deep/d.csv"]);
+        assert_eq!(
+            found(&root, &["**/*.csv"]),
+            ["a.csv", "b.csv", "sub/c.csv", "sub/deep/d.csv"]
+        );
         assert_eq!(found(&root, &["sub/**/d.csv"]), ["sub/deep/d.csv"]);
         assert_eq!(found(&root, &["s?b/[c-z].csv"]), ["sub/c.csv"]);
         assert_eq!(found(&root, &["no*.csv"]), Vec::<String>::new());
@@ -177,10 +221,18 @@ mod tests {
     fn faults_name_the_pattern_and_its_field() {
         let (_dir, root) = tree();
         let patterns = vec![format!("{root}/a.csv"), format!("{root}/none-*.csv")];
-        let DropError::NoMatch { pattern, field } = find(&patterns, false).unwrap_err() else { panic!("kind") };
+        let DropError::NoMatch { pattern, field } = find(&patterns, false).unwrap_err() else {
+            panic!("kind")
+        };
         assert_eq!((pattern, field.as_str()), (patterns[1].clone(), "/files/1"));
         for bad in ["", "a/**", "x/**y/z", "[", &root] {
-            assert!(matches!(find(&[bad.to_owned()], true), Err(DropError::Pattern { .. })), "{bad}");
+            assert!(
+                matches!(
+                    find(&[bad.to_owned()], true),
+                    Err(DropError::Pattern { .. })
+                ),
+                "{bad}"
+            );
         }
         let missing = find(&[format!("{root}/gone/*.csv")], true).unwrap_err();
         assert!(missing.to_string().contains("gone"), "{missing}");
@@ -188,9 +240,12 @@ mod tests {
 
     #[test]
     fn a_stem_is_the_name_without_folder_and_extensions() {
-        for (path, expect) in
-            [("data/prices.csv.gz", "prices"), ("a.b.csv", "a.b"), ("plain", "plain"), ("d/.csv", ".csv")]
-        {
+        for (path, expect) in [
+            ("data/prices.csv.gz", "prices"),
+            ("a.b.csv", "a.b"),
+            ("plain", "plain"),
+            ("d/.csv", ".csv"),
+        ] {
             assert_eq!(stem(path), expect, "{path}");
         }
     }

@@ -6,7 +6,15 @@
 //! - [`output`]: files that appear whole or not at all, exactly once
 //!
 //! A connector adds the layout of its format: how a record is taken from text, how it is written.
-#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests"))]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        reason = "tests"
+    )
+)]
 
 pub mod error;
 pub mod find;

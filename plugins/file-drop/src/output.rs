@@ -49,7 +49,9 @@ impl WriteSettings {
             return Ok(self.file.clone());
         }
         if stream.is_empty() || stream.starts_with('.') || stream.contains(['/', '\\', '\0']) {
-            return Err(Fault::permanent(format!("the stream `{stream}` cannot be part of a file name")));
+            return Err(Fault::permanent(format!(
+                "the stream `{stream}` cannot be part of a file name"
+            )));
         }
         Ok(self.file.replace("{stream}", stream))
     }
@@ -67,7 +69,10 @@ impl WriteSettings {
         }
         let folder = segment::folder(&self.file);
         if folder.contains("{stream}") {
-            return Err(Fault::config("`{stream}` can only be in the name of the file, not in its folder").field("/file"));
+            return Err(Fault::config(
+                "`{stream}` can only be in the name of the file, not in its folder",
+            )
+            .field("/file"));
         }
         let meta = match fs::metadata(folder) {
             Ok(meta) => meta,
@@ -91,6 +96,7 @@ impl WriteSettings {
 }
 
 /// All files of a sink.
+#[derive(Debug)]
 pub struct Output {
     settings: WriteSettings,
     targets: BTreeMap<String, Target>,
@@ -105,6 +111,7 @@ pub struct Output {
 }
 
 /// One file: rows go to [`Target::buffer`].
+#[derive(Debug)]
 pub struct Target {
     base: u64,
     parts: Vec<Part>,
@@ -180,10 +187,15 @@ impl Output {
         };
         if let Some(bytes) = snapshot {
             let snapshot = decode(bytes)?;
-            if snapshot.mode != output.settings.mode && !snapshot.finished && !snapshot.targets.is_empty() {
-                return Err(Fault::config("the mode cannot change while a run is unfinished")
-                    .field("/mode")
-                    .advice("set it back until the run has finished, or run with --from-start"));
+            if snapshot.mode != output.settings.mode
+                && !snapshot.finished
+                && !snapshot.targets.is_empty()
+            {
+                return Err(
+                    Fault::config("the mode cannot change while a run is unfinished")
+                        .field("/mode")
+                        .advice("set it back until the run has finished, or run with --from-start"),
+                );
             }
             for (path, kept) in &snapshot.targets {
                 restore(path, kept, &snapshot)?;
@@ -192,7 +204,11 @@ impl Output {
             if snapshot.finished {
                 output.unsettled = Some(snapshot);
             } else {
-                output.targets = snapshot.targets.into_iter().map(|(path, kept)| (path, kept.into())).collect();
+                output.targets = snapshot
+                    .targets
+                    .into_iter()
+                    .map(|(path, kept)| (path, kept.into()))
+                    .collect();
             }
         }
         Ok(output)
@@ -211,13 +227,19 @@ impl Output {
             let target = self.start(path)?;
             self.targets.insert(path.to_owned(), target);
         }
-        self.targets.get_mut(path).ok_or_else(|| Fault::permanent("the file is not open").at(path))
+        self.targets
+            .get_mut(path)
+            .ok_or_else(|| Fault::permanent("the file is not open").at(path))
     }
 
     fn start(&self, path: &str) -> Result<Target, DropError> {
         segment::remove_others(path, &[])?;
         let there = segment::length(path)?;
-        let base = if self.settings.mode == Mode::Append { there.unwrap_or(0) } else { 0 };
+        let base = if self.settings.mode == Mode::Append {
+            there.unwrap_or(0)
+        } else {
+            0
+        };
         Ok(Target {
             base,
             parts: Vec::new(),
@@ -230,7 +252,11 @@ impl Output {
 
     /// Writes out the rows of a target once there are enough of them.
     pub fn pass_on(&mut self, path: &str) -> Result<()> {
-        if self.targets.get(path).is_some_and(|target| target.buffer.len() >= BUFFER) {
+        if self
+            .targets
+            .get(path)
+            .is_some_and(|target| target.buffer.len() >= BUFFER)
+        {
             let written = self.write_out(path);
             self.failed |= written.is_err();
             written?;
@@ -240,7 +266,9 @@ impl Output {
 
     fn write_out(&mut self, path: &str) -> Result<(), DropError> {
         let (gzip, replace) = (self.settings.gzip(), self.settings.mode == Mode::Replace);
-        let Some(target) = self.targets.get_mut(path) else { return Ok(()) };
+        let Some(target) = self.targets.get_mut(path) else {
+            return Ok(());
+        };
         if target.pen.is_none() {
             match target.parts.last() {
                 Some(part) if replace => {
@@ -248,7 +276,10 @@ impl Output {
                     target.pen = Some(Pen::open(part_path, part.length, gzip)?);
                 }
                 _ => {
-                    let part = Part { number: self.next, length: 0 };
+                    let part = Part {
+                        number: self.next,
+                        length: 0,
+                    };
                     target.pen = Some(Pen::open(segment::part_path(path, part.number), 0, gzip)?);
                     segment::sync_folder(path);
                     target.parts.push(part);
@@ -263,6 +294,11 @@ impl Output {
         }
         target.buffer.clear();
         Ok(())
+    }
+
+    /// Whether a file of this run is at this path.
+    pub fn is_open(&self, path: &str) -> bool {
+        self.targets.contains_key(path)
     }
 
     /// Whether this run has written no file and is not the continuation of one that has finished: its result is an
@@ -293,9 +329,19 @@ impl Output {
             parts: target.parts.clone(),
             note: target.note.clone(),
         };
-        let targets = self.targets.iter().map(|(path, target)| (path.clone(), kept(target))).collect();
+        let targets = self
+            .targets
+            .iter()
+            .map(|(path, target)| (path.clone(), kept(target)))
+            .collect();
         let (mode, finished, next) = (self.settings.mode, self.finished, self.next);
-        let snapshot = Snapshot { version: VERSION, mode, finished, next, targets };
+        let snapshot = Snapshot {
+            version: VERSION,
+            mode,
+            finished,
+            next,
+            targets,
+        };
         Ok(serde_json::to_vec(&snapshot)?)
     }
 
@@ -304,12 +350,15 @@ impl Output {
         for path in paths {
             let unwritten = self.targets.get(&path).is_some_and(|target| {
                 // A file that stays empty is made, too, once the run has finished.
-                !target.buffer.is_empty() || (self.finished && target.touched && target.parts.is_empty())
+                !target.buffer.is_empty()
+                    || (self.finished && target.touched && target.parts.is_empty())
             });
             if unwritten {
                 self.write_out(&path)?;
             }
-            let Some(target) = self.targets.get_mut(&path) else { continue };
+            let Some(target) = self.targets.get_mut(&path) else {
+                continue;
+            };
             let Some(pen) = &mut target.pen else { continue };
             let length = pen.sync()?;
             if let Some(part) = target.parts.last_mut() {
@@ -327,7 +376,9 @@ impl Output {
         let snapshot = decode(snapshot)?;
         for (path, kept) in &snapshot.targets {
             let done = put_in_place(path, kept, &snapshot)?;
-            let Some(target) = self.targets.get_mut(path) else { continue };
+            let Some(target) = self.targets.get_mut(path) else {
+                continue;
+            };
             if let Some(base) = done {
                 target.base = base;
                 target.parts.retain(|part| !kept.parts.contains(part));
@@ -356,7 +407,9 @@ impl Output {
     /// After a failed write nobody knows what is in the part: only opening from a snapshot helps.
     fn guard(&self) -> Result<()> {
         if self.failed {
-            return Err(Fault::transient("an earlier write failed; open again from the last snapshot"));
+            return Err(Fault::transient(
+                "an earlier write failed; open again from the last snapshot",
+            ));
         }
         Ok(())
     }
@@ -376,11 +429,13 @@ impl From<Kept> for Target {
 }
 
 fn decode(bytes: &[u8]) -> Result<Snapshot, DropError> {
-    let snapshot: Snapshot =
-        serde_json::from_slice(bytes).map_err(|error| DropError::Snapshot(format!("it cannot be read: {error}")))?;
+    let snapshot: Snapshot = serde_json::from_slice(bytes)
+        .map_err(|error| DropError::Snapshot(format!("it cannot be read: {error}")))?;
     if snapshot.version != VERSION {
         let found = snapshot.version;
-        return Err(DropError::Snapshot(format!("its version is {found}, this plugin knows {VERSION}")));
+        return Err(DropError::Snapshot(format!(
+            "its version is {found}, this plugin knows {VERSION}"
+        )));
     }
     Ok(snapshot)
 }
@@ -394,12 +449,20 @@ fn restore(path: &str, kept: &Kept, snapshot: &Snapshot) -> Result<(), DropError
         match segment::length(&part_path)? {
             Some(length) if length < part.length => {
                 let what = format!("its part has {length} bytes and had {}", part.length);
-                return Err(DropError::Output { path: part_path, what });
+                return Err(DropError::Output {
+                    path: part_path,
+                    what,
+                });
             }
             Some(_) => drop(Pen::open(part_path, part.length, false)?),
             // Committed already; whether that is so is checked when it is committed again.
             None if snapshot.finished || snapshot.mode == Mode::Append => {}
-            None => return Err(DropError::Output { path: part_path, what: "it is gone".to_owned() }),
+            None => {
+                return Err(DropError::Output {
+                    path: part_path,
+                    what: "it is gone".to_owned(),
+                });
+            }
         }
     }
     Ok(())
@@ -436,16 +499,23 @@ fn append_parts(path: &str, kept: &Kept) -> Result<u64, DropError> {
         }
     }
     let there = segment::length(path)?.unwrap_or(0);
-    let differs = |what: String| DropError::Output { path: path.to_owned(), what };
+    let differs = |what: String| DropError::Output {
+        path: path.to_owned(),
+        what,
+    };
     if there < at {
-        return Err(differs(format!("it has {there} bytes and should have {at}")));
+        return Err(differs(format!(
+            "it has {there} bytes and should have {at}"
+        )));
     }
     if left.is_empty() {
         return Ok(end.max(there));
     }
     // A commit that was interrupted may have left a beginning of the parts there. Anything else is not ours to cut.
     if there > at && !segment::holds_start_of(path, at, &left)? {
-        return Err(differs(format!("somebody else has written behind byte {at}")));
+        return Err(differs(format!(
+            "somebody else has written behind byte {at}"
+        )));
     }
     for (part, length) in &left {
         segment::append(part, *length, path, at)?;

@@ -45,15 +45,23 @@ pub(crate) struct Position {
 
 impl Progress {
     pub(crate) fn new(encoding: Encoding) -> Self {
-        Self { version: VERSION, encoding: encoding.name().to_owned(), files: BTreeMap::new() }
+        Self {
+            version: VERSION,
+            encoding: encoding.name().to_owned(),
+            files: BTreeMap::new(),
+        }
     }
 
     /// Reads a snapshot.
     pub(crate) fn decode(bytes: &[u8], encoding: Encoding) -> Result<Self> {
-        let bad = |error: &dyn std::fmt::Display| DropError::Snapshot(format!("it cannot be read: {error}"));
+        let bad = |error: &dyn std::fmt::Display| {
+            DropError::Snapshot(format!("it cannot be read: {error}"))
+        };
         let mut unpacked = Vec::new();
         let json = if bytes.starts_with(&[0x1F, 0x8B]) {
-            flate2::read::GzDecoder::new(bytes).read_to_end(&mut unpacked).map_err(|error| bad(&error))?;
+            flate2::read::GzDecoder::new(bytes)
+                .read_to_end(&mut unpacked)
+                .map_err(|error| bad(&error))?;
             &unpacked
         } else {
             bytes
@@ -61,12 +69,18 @@ impl Progress {
         let progress: Self = serde_json::from_slice(json).map_err(|error| bad(&error))?;
         if progress.version != VERSION {
             let found = progress.version;
-            return Err(DropError::Snapshot(format!("its version is {found}, this plugin knows {VERSION}")));
+            return Err(DropError::Snapshot(format!(
+                "its version is {found}, this plugin knows {VERSION}"
+            )));
         }
         if progress.encoding != encoding.name() {
             return Err(DropError::Setting {
                 field: "/encoding".to_owned(),
-                message: format!("the files were read as {} so far, not as {}", progress.encoding, encoding.name()),
+                message: format!(
+                    "the files were read as {} so far, not as {}",
+                    progress.encoding,
+                    encoding.name()
+                ),
                 advice: "keep the encoding, or run with --from-start".to_owned(),
             });
         }
@@ -87,8 +101,13 @@ impl Progress {
         }
         Err(DropError::Setting {
             field: "/files".to_owned(),
-            message: format!("the positions of {} files do not fit into one snapshot", fewer.files.len()),
-            advice: "split the patterns between several flows, or move files away that have been read".to_owned(),
+            message: format!(
+                "the positions of {} files do not fit into one snapshot",
+                fewer.files.len()
+            ),
+            advice:
+                "split the patterns between several flows, or move files away that have been read"
+                    .to_owned(),
         })
     }
 
@@ -99,7 +118,10 @@ impl Progress {
             return Ok(json);
         }
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        encoder.write_all(&json).and_then(|()| encoder.finish()).map_err(|error| bad(&error))
+        encoder
+            .write_all(&json)
+            .and_then(|()| encoder.finish())
+            .map_err(|error| bad(&error))
     }
 }
 
@@ -146,29 +168,42 @@ impl Fingerprint {
         let head = size.min(HEAD);
         let point = upto.unwrap_or(size).min(size);
         let head = (head, hash(&mut file, 0, head, path)?);
-        let tail = (point, hash(&mut file, point.saturating_sub(TAIL), point.min(TAIL), path)?);
-        Ok(Self { size, modified, head, tail })
+        let tail = (
+            point,
+            hash(&mut file, point.saturating_sub(TAIL), point.min(TAIL), path)?,
+        );
+        Ok(Self {
+            size,
+            modified,
+            head,
+            tail,
+        })
     }
 
     pub(crate) fn compare(&self, path: &str) -> Result<State> {
         let (mut file, size, modified) = look(path)?;
         if size < self.size {
-            return Ok(State::Changed(format!("it has {size} bytes and had {}", self.size)));
+            return Ok(State::Changed(format!(
+                "it has {size} bytes and had {}",
+                self.size
+            )));
         }
         if hash(&mut file, 0, self.head.0, path)? != self.head.1 {
             return Ok(State::Changed("it begins differently".to_owned()));
         }
         let point = self.tail.0;
         if hash(&mut file, point.saturating_sub(TAIL), point.min(TAIL), path)? != self.tail.1 {
-            return Ok(State::Changed(format!("what is in front of byte {point} differs")));
+            return Ok(State::Changed(format!(
+                "what is in front of byte {point} differs"
+            )));
         }
         if size > self.size {
             return Ok(State::Grown);
         }
         match (self.modified, modified) {
-            (Some(then), Some(now)) if then != now => {
-                Ok(State::Changed("it was written to and has the same length".to_owned()))
-            }
+            (Some(then), Some(now)) if then != now => Ok(State::Changed(
+                "it was written to and has the same length".to_owned(),
+            )),
             _ => Ok(State::Same),
         }
     }
@@ -177,8 +212,15 @@ impl Fingerprint {
 fn look(path: &str) -> Result<(File, u64, Option<u64>)> {
     let file = File::open(path).map_err(DropError::io("open", path))?;
     let meta = fs::metadata(path).map_err(DropError::io("read", path))?;
-    let modified = meta.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    Ok((file, meta.len(), modified.and_then(|since| u64::try_from(since.as_millis()).ok())))
+    let modified = meta
+        .modified()
+        .ok()
+        .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    Ok((
+        file,
+        meta.len(),
+        modified.and_then(|since| u64::try_from(since.as_millis()).ok()),
+    ))
 }
 
 /// FNV-1a of a part of a file. It only has to notice changes, not to withstand an attacker.
@@ -207,7 +249,11 @@ mod tests {
         assert_eq!(print.compare(path).unwrap(), State::Same);
         fs::write(path, format!("{text}more")).unwrap();
         assert_eq!(print.compare(path).unwrap(), State::Grown);
-        for changed in [text[1..].to_owned(), format!("x{text}"), text.replacen('9', "x", 500) + "more"] {
+        for changed in [
+            text[1..].to_owned(),
+            format!("x{text}"),
+            text.replacen('9', "x", 500) + "more",
+        ] {
             fs::write(path, changed).unwrap();
             assert!(matches!(print.compare(path).unwrap(), State::Changed(_)));
         }
@@ -216,7 +262,8 @@ mod tests {
         late.replace_range(9000..9001, "x");
         fs::write(path, late).unwrap();
         let file = File::options().write(true).open(path).unwrap();
-        file.set_modified(UNIX_EPOCH + std::time::Duration::from_secs(5)).unwrap();
+        file.set_modified(UNIX_EPOCH + std::time::Duration::from_secs(5))
+            .unwrap();
         assert!(matches!(print.compare(path).unwrap(), State::Changed(_)));
     }
 
@@ -225,21 +272,39 @@ mod tests {
         let mut progress = Progress::new(Encoding::Utf8);
         let position = |n: u64| Position {
             offset: n.wrapping_mul(0x9E37_79B9_7F4A_7C15),
-            print: Fingerprint { head: (1, n.wrapping_mul(0x9E37_79B9_7F4A_7C15)), ..Fingerprint::default() },
+            print: Fingerprint {
+                head: (1, n.wrapping_mul(0x9E37_79B9_7F4A_7C15)),
+                ..Fingerprint::default()
+            },
             ..Position::default()
         };
         for n in 0..60_000_u64 {
-            progress.files.insert(format!("data/orders-{n}.csv"), position(n));
+            progress
+                .files
+                .insert(format!("data/orders-{n}.csv"), position(n));
         }
         let listed: Vec<String> = progress.files.keys().take(1000).cloned().collect();
         let bytes = progress.encode(&listed).unwrap();
         let read = Progress::decode(&bytes, Encoding::Utf8).unwrap();
-        assert!(read.files.len() == 1000, "only listed ones are kept: {}", read.files.len());
+        assert!(
+            read.files.len() == 1000,
+            "only listed ones are kept: {}",
+            read.files.len()
+        );
         let all: Vec<String> = progress.files.keys().cloned().collect();
-        let listed_all = Progress { files: progress.files.clone(), ..Progress::new(Encoding::Utf8) };
-        assert!(matches!(listed_all.encode(&all), Err(DropError::Setting { .. })));
+        let listed_all = Progress {
+            files: progress.files.clone(),
+            ..Progress::new(Encoding::Utf8)
+        };
+        assert!(matches!(
+            listed_all.encode(&all),
+            Err(DropError::Setting { .. })
+        ));
         progress.files.retain(|path, _| listed.contains(path));
-        assert_eq!(Progress::decode(&progress.encode(&[]).unwrap(), Encoding::Utf8).unwrap(), progress);
+        assert_eq!(
+            Progress::decode(&progress.encode(&[]).unwrap(), Encoding::Utf8).unwrap(),
+            progress
+        );
         assert!(Progress::decode(b"{}", Encoding::Utf8).is_err());
         assert!(Progress::decode(&progress.encode(&[]).unwrap(), Encoding::Utf16).is_err());
     }

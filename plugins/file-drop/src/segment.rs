@@ -16,7 +16,8 @@ pub(crate) fn part_path(target: &str, number: u64) -> String {
 
 /// Folder with its `/` (or empty), and name.
 fn split(path: &str) -> (&str, &str) {
-    path.rfind('/').map_or(("", path), |slash| path.split_at(slash + 1))
+    path.rfind('/')
+        .map_or(("", path), |slash| path.split_at(slash + 1))
 }
 
 /// The folder of a path, as a path.
@@ -49,7 +50,9 @@ pub(crate) fn remove_others(target: &str, keep: &[u64]) -> Result<()> {
 /// Removes a file that may be gone already.
 pub(crate) fn remove(path: &str) -> Result<()> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(DropError::io("remove", path)(error)),
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(DropError::io("remove", path)(error))
+        }
         _ => Ok(()),
     }
 }
@@ -57,7 +60,9 @@ pub(crate) fn remove(path: &str) -> Result<()> {
 /// The length of a file, `None` when it does not exist.
 pub(crate) fn length(path: &str) -> Result<Option<u64>> {
     match fs::metadata(path) {
-        Ok(meta) if meta.is_dir() => Err(DropError::io("write to", path)(ErrorKind::IsADirectory.into())),
+        Ok(meta) if meta.is_dir() => Err(DropError::io("write to", path)(
+            ErrorKind::IsADirectory.into(),
+        )),
         Ok(meta) => Ok(Some(meta.len())),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(DropError::io("look at", path)(error)),
@@ -91,10 +96,14 @@ pub(crate) fn append(part: &str, length: u64, target: &str, at: u64) -> Result<(
 /// Whether `target` from `at` on holds a beginning of what the parts hold together.
 pub(crate) fn holds_start_of(target: &str, at: u64, parts: &[(String, u64)]) -> Result<bool> {
     let mut there = File::open(target).map_err(DropError::io("open", target))?;
-    there.seek(SeekFrom::Start(at)).map_err(DropError::io("read", target))?;
+    there
+        .seek(SeekFrom::Start(at))
+        .map_err(DropError::io("read", target))?;
     let (mut mine, mut theirs) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
     for (part, length) in parts {
-        let mut from = File::open(part).map_err(DropError::io("open", part))?.take(*length);
+        let mut from = File::open(part)
+            .map_err(DropError::io("open", part))?
+            .take(*length);
         loop {
             let wanted = fill(&mut from, &mut mine).map_err(DropError::io("read", part))?;
             if wanted == 0 {
@@ -126,12 +135,14 @@ fn fill(from: &mut impl Read, room: &mut [u8]) -> std::io::Result<usize> {
 }
 
 /// A part that is being written.
+#[derive(Debug)]
 pub(crate) struct Pen {
     path: String,
     gzip: bool,
     state: Option<State>,
 }
 
+#[derive(Debug)]
 enum State {
     Plain(File),
     /// Inside a gzip member.
@@ -150,7 +161,11 @@ impl Pen {
         file.set_len(at)
             .and_then(|()| file.seek(SeekFrom::Start(at)))
             .map_err(DropError::io("write to", &path))?;
-        Ok(Self { path, gzip, state: Some(State::Plain(file)) })
+        Ok(Self {
+            path,
+            gzip,
+            state: Some(State::Plain(file)),
+        })
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<()> {

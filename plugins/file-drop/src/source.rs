@@ -24,6 +24,12 @@ pub enum OneOrMany {
     Many(Vec<String>),
 }
 
+impl Default for OneOrMany {
+    fn default() -> Self {
+        Self::Many(Vec::new())
+    }
+}
+
 impl OneOrMany {
     /// All of them, in order.
     pub fn into_vec(self) -> Vec<String> {
@@ -62,7 +68,33 @@ pub struct ReadSettings {
     pub max_record_bytes: usize,
 }
 
+/// The default of [`ReadSettings::max_record_bytes`]: 8 MiB.
+pub const MAX_RECORD_BYTES: usize = 8 << 20;
+
 impl ReadSettings {
+    /// Refuses limits that make no sense.
+    pub fn check(&self) -> Result<()> {
+        if (64..=(256 << 20)).contains(&self.max_record_bytes) {
+            return Ok(());
+        }
+        Err(
+            Fault::config("`max-record-bytes` must be between 64 and 268435456")
+                .field("/max-record-bytes"),
+        )
+    }
+
+    /// The streams that the files there are now belong to, in order, each once.
+    pub fn streams(&self) -> Result<Vec<String>> {
+        let mut streams: Vec<String> = Vec::new();
+        for path in self.find()? {
+            let stream = self.stream_of(&path);
+            if !streams.contains(&stream) {
+                streams.push(stream);
+            }
+        }
+        Ok(streams)
+    }
+
     /// The files that are there now.
     pub fn find(&self) -> Result<Vec<String>> {
         Ok(find::find(&self.files, self.allow_empty)?)
@@ -70,7 +102,9 @@ impl ReadSettings {
 
     /// The stream that the records of this file belong to.
     pub fn stream_of(&self, path: &str) -> String {
-        self.stream.clone().unwrap_or_else(|| find::stem(path).to_owned())
+        self.stream
+            .clone()
+            .unwrap_or_else(|| find::stem(path).to_owned())
     }
 }
 
@@ -104,9 +138,15 @@ impl View<'_> {
         let at = std::str::from_utf8(bytes).err()?.valid_up_to();
         let before = bytes.get(..at).unwrap_or_default();
         let lines = before.iter().filter(|byte| **byte == b'\n').count();
-        let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
+        let column = before
+            .iter()
+            .rev()
+            .take_while(|byte| **byte != b'\n')
+            .count()
+            + 1;
         let byte = bytes.get(at).copied().unwrap_or_default();
-        let message = format!("invalid UTF-8: byte 0x{byte:02X}; if the file is no UTF-8, set `encoding`");
+        let message =
+            format!("invalid UTF-8: byte 0x{byte:02X}; if the file is no UTF-8, set `encoding`");
         Some(Fault::permanent(message).at(format!("{}:{column}", self.location(lines as u64))))
     }
 }
@@ -217,8 +257,12 @@ impl Draft {
     }
 
     fn is_full(&self) -> bool {
-        let (records, bytes) = self.records.as_ref().map_or((0, 0), |records| (records.len(), records.bytes()));
-        records + self.unreadable.len() >= self.budget.records || bytes + self.unreadable_bytes >= self.budget.bytes
+        let (records, bytes) = self
+            .records
+            .as_ref()
+            .map_or((0, 0), |records| (records.len(), records.bytes()));
+        records + self.unreadable.len() >= self.budget.records
+            || bytes + self.unreadable_bytes >= self.budget.bytes
     }
 
     fn is_late(&self) -> bool {
@@ -226,7 +270,10 @@ impl Draft {
     }
 
     fn builder(&self, stream: &str) -> BatchBuilder {
-        let (records, bytes) = (self.budget.records.min(65_536), self.budget.bytes.min(4 << 20));
+        let (records, bytes) = (
+            self.budget.records.min(65_536),
+            self.budget.bytes.min(4 << 20),
+        );
         BatchBuilder::json(stream).with_capacity(records, bytes)
     }
 
@@ -246,21 +293,47 @@ impl<L: Layout> DropSource<L> {
         };
         let again = settings.changed == OnChange::ReadAgain;
         for path in &files {
-            let Some(position) = progress.files.get(path) else { continue };
+            let Some(position) = progress.files.get(path) else {
+                continue;
+            };
             if let State::Changed(what) = position.print.compare(path)? {
                 if !again {
-                    return Err(DropError::Changed { path: path.clone(), what }.into());
+                    return Err(DropError::Changed {
+                        path: path.clone(),
+                        what,
+                    }
+                    .into());
                 }
-                crossdock_sdk::info!("`{path}` has changed since it was read ({what}): reading it from its start");
+                crossdock_sdk::info!(
+                    "`{path}` has changed since it was read ({what}): reading it from its start"
+                );
                 progress.files.remove(path);
             }
         }
-        let gone = progress.files.iter().find(|(path, position)| !position.ended && !files.contains(path));
+        let gone = progress
+            .files
+            .iter()
+            .find(|(path, position)| !position.ended && !files.contains(path));
         if let (Some((path, position)), false) = (gone, again) {
-            let what = format!("it is gone, and only {} lines had been read", position.lines);
-            return Err(DropError::Changed { path: path.clone(), what }.into());
+            let what = format!(
+                "it is gone, and only {} lines had been read",
+                position.lines
+            );
+            return Err(DropError::Changed {
+                path: path.clone(),
+                what,
+            }
+            .into());
         }
-        Ok(Self { settings, layout, files, next: 0, progress, current: None, held: None })
+        Ok(Self {
+            settings,
+            layout,
+            files,
+            next: 0,
+            progress,
+            current: None,
+            held: None,
+        })
     }
 
     /// The next page, see the contract.
@@ -270,7 +343,13 @@ impl<L: Layout> DropSource<L> {
         }
         let millis = u64::try_from(budget.time.as_millis()).unwrap_or(u64::MAX);
         let deadline = crossdock_sdk::clock::now_ms().saturating_add(millis.max(1));
-        let mut draft = Draft { records: None, unreadable: Vec::new(), unreadable_bytes: 0, budget, deadline };
+        let mut draft = Draft {
+            records: None,
+            unreadable: Vec::new(),
+            unreadable_bytes: 0,
+            budget,
+            deadline,
+        };
         match self.read_into(&mut draft) {
             Err(fault) if draft.is_empty() => return Err(fault),
             // What was read before the fault is good: it goes out first.
@@ -279,11 +358,24 @@ impl<L: Layout> DropSource<L> {
         }
         if draft.is_empty() {
             let more = self.current.is_some() || self.next < self.files.len();
-            return Ok(if more { Read::Idle(Duration::ZERO) } else { Read::End });
+            return Ok(if more {
+                Read::Idle(Duration::ZERO)
+            } else {
+                Read::End
+            });
         }
-        let stream = || self.current.as_ref().map_or_else(String::new, |current| current.stream.clone());
-        let records = draft.records.unwrap_or_else(|| BatchBuilder::json(stream()));
-        Ok(Read::Page(Page { records: records.finish(), unreadable: draft.unreadable }))
+        let stream = || {
+            self.current
+                .as_ref()
+                .map_or_else(String::new, |current| current.stream.clone())
+        };
+        let records = draft
+            .records
+            .unwrap_or_else(|| BatchBuilder::json(stream()));
+        Ok(Read::Page(Page {
+            records: records.finish(),
+            unreadable: draft.unreadable,
+        }))
     }
 
     fn read_into(&mut self, draft: &mut Draft) -> Result<()> {
@@ -291,12 +383,23 @@ impl<L: Layout> DropSource<L> {
             if self.current.is_none() && !self.open_next(draft)? {
                 return Ok(());
             }
-            let Some(current) = &mut self.current else { return Ok(()) };
+            let Some(current) = &mut self.current else {
+                return Ok(());
+            };
             let progressed = if current.skipping.is_some() {
                 skip(current, draft)
             } else {
-                let records = draft.records.take().unwrap_or_else(|| draft.builder(&current.stream));
-                take(current, &mut self.layout, draft, records, self.settings.max_record_bytes)
+                let records = draft
+                    .records
+                    .take()
+                    .unwrap_or_else(|| draft.builder(&current.stream));
+                take(
+                    current,
+                    &mut self.layout,
+                    draft,
+                    records,
+                    self.settings.max_record_bytes,
+                )
             };
             if progressed {
                 continue;
@@ -340,19 +443,33 @@ impl<L: Layout> DropSource<L> {
     fn begin(&mut self, path: &str, stream: String) -> Result<Current<L>> {
         let mut window = Window::open(path, self.settings.encoding)?;
         let position = self.progress.files.get(path);
-        let (mut lines, note) = self.layout.begin(&mut window, position.map(|position| position.note.as_str()))?;
+        let (mut lines, note) = self
+            .layout
+            .begin(&mut window, position.map(|position| position.note.as_str()))?;
         if let Some(position) = position {
             if !window.seek(position.offset)? {
                 let what = format!("it ends before byte {} of its text", position.offset);
-                return Err(DropError::Changed { path: path.to_owned(), what }.into());
+                return Err(DropError::Changed {
+                    path: path.to_owned(),
+                    what,
+                }
+                .into());
             }
             lines = position.lines;
         }
-        Ok(Current { window, stream, lines, note, skipping: None })
+        Ok(Current {
+            window,
+            stream,
+            lines,
+            note,
+            skipping: None,
+        })
     }
 
     fn end_file(&mut self) -> Result<()> {
-        let Some(current) = &self.current else { return Ok(()) };
+        let Some(current) = &self.current else {
+            return Ok(());
+        };
         let path = current.window.path().to_owned();
         let whole = current.window.raw_read();
         let position = Position {
@@ -376,7 +493,13 @@ impl<L: Layout> DropSource<L> {
                 None => (current.window.offset(), current.lines),
             };
             let print = Fingerprint::take(path, current.window.raw_offset(), None)?;
-            let position = Position { offset, lines, ended: false, note: current.note.clone(), print };
+            let position = Position {
+                offset,
+                lines,
+                ended: false,
+                note: current.note.clone(),
+                print,
+            };
             self.progress.files.insert(path.to_owned(), position);
         }
         Ok(self.progress.encode(&self.files)?)
@@ -402,12 +525,23 @@ fn take<L: Layout>(
         }
         let text = whole.get(..limit).unwrap_or(whole);
         let ended = window.ended() && text.len() == whole.len();
-        let view = View { text, valid: window.valid(), ended, path: window.path(), line: current.lines + 1 };
+        let view = View {
+            text,
+            valid: window.valid(),
+            ended,
+            path: window.path(),
+            line: current.lines + 1,
+        };
         let (used, lines, full) = match layout.step(view, &mut records) {
             Step::More if text.len() >= limit => {
                 let start = text.get(..text.len().min(SHOWN)).unwrap_or(text).to_vec();
                 let (offset, lines) = (window.offset(), current.lines);
-                current.skipping = Some(Skipping { skipper: layout.skipper(), offset, lines, start });
+                current.skipping = Some(Skipping {
+                    skipper: layout.skipper(),
+                    offset,
+                    lines,
+                    start,
+                });
                 break true;
             }
             Step::More => break false,
@@ -434,7 +568,9 @@ fn take<L: Layout>(
 
 /// Runs on over a record that is too long. `false`: more text is needed.
 fn skip<L: Layout>(current: &mut Current<L>, draft: &mut Draft) -> bool {
-    let Some(skipping) = &mut current.skipping else { return true };
+    let Some(skipping) = &mut current.skipping else {
+        return true;
+    };
     let ended = current.window.ended();
     let step = skipping.skipper.skip(current.window.text(), ended);
     current.window.consume(step.used);
@@ -443,14 +579,16 @@ fn skip<L: Layout>(current: &mut Current<L>, draft: &mut Draft) -> bool {
         return false;
     }
     let length = current.window.offset() - skipping.offset;
-    let mut message = format!("a record of {length} bytes is longer than `max-record-bytes` allows");
+    let mut message =
+        format!("a record of {length} bytes is longer than `max-record-bytes` allows");
     if let Some(reason) = skipping.skipper.fault_at_end().filter(|_| !step.done) {
         message = format!("{message}; {reason}");
     }
     if length > SHOWN as u64 {
         message = format!("{message} (its first {SHOWN} bytes are kept)");
     }
-    let fault = Fault::permanent(message).at(format!("{}:{}", current.window.path(), skipping.lines + 1));
+    let fault =
+        Fault::permanent(message).at(format!("{}:{}", current.window.path(), skipping.lines + 1));
     let start = std::mem::take(&mut skipping.start);
     current.skipping = None;
     draft.unreadable(start, fault);

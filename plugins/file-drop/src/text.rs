@@ -62,7 +62,8 @@ impl Encoding {
                 let mut rest = text;
                 out.reserve(text.len());
                 while !rest.is_empty() {
-                    let (result, read) = encoder.encode_from_utf8_to_vec_without_replacement(rest, out, true);
+                    let (result, read) =
+                        encoder.encode_from_utf8_to_vec_without_replacement(rest, out, true);
                     rest = rest.get(read..).unwrap_or_default();
                     match result {
                         encoding_rs::EncoderResult::InputEmpty => break,
@@ -112,7 +113,9 @@ impl Transcoder {
             Encoding::Utf16 => UTF_16LE,
             Encoding::Utf16Be => UTF_16BE,
         };
-        Some(Self::Other(Box::new(encoding.new_decoder_without_bom_handling())))
+        Some(Self::Other(Box::new(
+            encoding.new_decoder_without_bom_handling(),
+        )))
     }
 
     /// Converts as much of `from` as fits into `to` (at least 16 bytes long). With `last` the input ends with `from`;
@@ -122,20 +125,29 @@ impl Transcoder {
         match self {
             Self::Latin1 => {
                 let (taken, made) = encoding_rs::mem::convert_latin1_to_utf8_partial(from, to);
-                Converted { taken, made, done: last && taken == from.len() }
+                Converted {
+                    taken,
+                    made,
+                    done: last && taken == from.len(),
+                }
             }
             Self::Other(decoder) => {
                 // One byte stays free for the mark of malformed input.
                 let room = to.len().saturating_sub(1);
                 let space = to.get_mut(..room).unwrap_or_default();
-                let (result, taken, mut made) = decoder.decode_to_utf8_without_replacement(from, space, last);
+                let (result, taken, mut made) =
+                    decoder.decode_to_utf8_without_replacement(from, space, last);
                 if matches!(result, DecoderResult::Malformed(..))
                     && let Some(byte) = to.get_mut(made)
                 {
                     *byte = 0xFF;
                     made += 1;
                 }
-                Converted { taken, made, done: last && matches!(result, DecoderResult::InputEmpty) }
+                Converted {
+                    taken,
+                    made,
+                    done: last && matches!(result, DecoderResult::InputEmpty),
+                }
             }
         }
     }
@@ -147,7 +159,9 @@ mod tests {
     use proptest::prelude::*;
 
     fn decode(encoding: Encoding, bytes: &[u8], piece: usize) -> Vec<u8> {
-        let Some(mut transcoder) = Transcoder::of(encoding) else { return bytes.to_vec() };
+        let Some(mut transcoder) = Transcoder::of(encoding) else {
+            return bytes.to_vec();
+        };
         let (mut out, mut at) = (Vec::new(), 0);
         let mut space = [0; 17];
         loop {
@@ -179,9 +193,18 @@ mod tests {
         // A lone high surrogate, then `a`.
         let out = decode(Encoding::Utf16, &[0x00, 0xD8, 0x61, 0x00], 3);
         assert_eq!(out, [0xFF, b'a']);
-        assert_eq!(decode(Encoding::Utf16, &[0x61, 0x00, 0x62], 2), [b'a', 0xFF]);
-        assert_eq!(decode(Encoding::Latin1, &[0x80, 0xE9], 8), "\u{80}é".as_bytes());
-        assert_eq!(decode(Encoding::Windows1252, &[0x80, 0xE9], 8), "€é".as_bytes());
+        assert_eq!(
+            decode(Encoding::Utf16, &[0x61, 0x00, 0x62], 2),
+            [b'a', 0xFF]
+        );
+        assert_eq!(
+            decode(Encoding::Latin1, &[0x80, 0xE9], 8),
+            "\u{80}é".as_bytes()
+        );
+        assert_eq!(
+            decode(Encoding::Windows1252, &[0x80, 0xE9], 8),
+            "€é".as_bytes()
+        );
         let mut out = Vec::new();
         assert_eq!(Encoding::Windows1252.encode("a✓", &mut out), Err('✓'));
     }

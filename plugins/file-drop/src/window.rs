@@ -53,18 +53,29 @@ impl Window {
     /// Opens a file: gzip by its first bytes, the encoding by its byte order mark, else as told.
     pub fn open(path: &str, encoding: Encoding) -> Result<Self> {
         let mut file = File::open(path).map_err(DropError::io("open", path))?;
-        if file.metadata().map_err(DropError::io("open", path))?.is_dir() {
+        if file
+            .metadata()
+            .map_err(DropError::io("open", path))?
+            .is_dir()
+        {
             return Err(DropError::io("open", path)(ErrorKind::IsADirectory.into()));
         }
         let mut magic = Vec::with_capacity(2);
-        file.by_ref().take(2).read_to_end(&mut magic).map_err(DropError::io("read", path))?;
-        file.seek(SeekFrom::Start(0)).map_err(DropError::io("read", path))?;
+        file.by_ref()
+            .take(2)
+            .read_to_end(&mut magic)
+            .map_err(DropError::io("read", path))?;
+        file.seek(SeekFrom::Start(0))
+            .map_err(DropError::io("read", path))?;
         let counted = Counted { file, read: 0 };
         let bytes = if magic == [0x1F, 0x8B] {
             Bytes::Gzip(Box::new(MultiGzDecoder::new(counted)))
         } else if has_gz_name(path) && !magic.is_empty() {
             let what = format!("`{path}` is named .gz but is not compressed with gzip");
-            return Err(DropError::Broken { path: path.to_owned(), what });
+            return Err(DropError::Broken {
+                path: path.to_owned(),
+                what,
+            });
         } else {
             Bytes::Plain(counted)
         };
@@ -91,7 +102,11 @@ impl Window {
         self.raw.resize(4, 0);
         let mut filled = 0;
         while filled < self.raw.len() {
-            let read = read_some(&mut self.bytes, self.raw.get_mut(filled..).unwrap_or_default(), &self.path)?;
+            let read = read_some(
+                &mut self.bytes,
+                self.raw.get_mut(filled..).unwrap_or_default(),
+                &self.path,
+            )?;
             if read == 0 {
                 self.raw_ended = true;
                 break;
@@ -192,15 +207,26 @@ impl Window {
     }
 
     fn fill_plain(&mut self) -> Result<()> {
-        if let Some(waiting) = self.raw.get(self.raw_at..).filter(|waiting| !waiting.is_empty()) {
-            let room = self.text.get_mut(self.end..self.end + waiting.len()).unwrap_or_default();
+        if let Some(waiting) = self
+            .raw
+            .get(self.raw_at..)
+            .filter(|waiting| !waiting.is_empty())
+        {
+            let room = self
+                .text
+                .get_mut(self.end..self.end + waiting.len())
+                .unwrap_or_default();
             room.copy_from_slice(waiting);
             self.end += waiting.len();
             self.raw_at = self.raw.len();
             return Ok(());
         }
         let room = self.text.get_mut(self.end..).unwrap_or_default();
-        let read = if self.raw_ended { 0 } else { read_some(&mut self.bytes, room, &self.path)? };
+        let read = if self.raw_ended {
+            0
+        } else {
+            read_some(&mut self.bytes, room, &self.path)?
+        };
         self.end += read;
         self.ended = read == 0;
         Ok(())
@@ -214,9 +240,15 @@ impl Window {
             self.raw_at = 0;
             self.raw_ended = read == 0;
         }
-        let Some(transcoder) = &mut self.transcoder else { return Ok(()) };
+        let Some(transcoder) = &mut self.transcoder else {
+            return Ok(());
+        };
         let room = self.text.get_mut(self.end..).unwrap_or_default();
-        let step = transcoder.convert(self.raw.get(self.raw_at..).unwrap_or_default(), room, self.raw_ended);
+        let step = transcoder.convert(
+            self.raw.get(self.raw_at..).unwrap_or_default(),
+            room,
+            self.raw_ended,
+        );
         self.raw_at += step.taken;
         self.end += step.made;
         self.ended = step.done;
@@ -238,11 +270,18 @@ impl Window {
         }
         if let (true, Bytes::Plain(counted)) = (self.is_seekable(), &mut self.bytes) {
             let to = offset + self.mark;
-            let length = counted.file.metadata().map_err(DropError::io("read", &self.path))?.len();
+            let length = counted
+                .file
+                .metadata()
+                .map_err(DropError::io("read", &self.path))?
+                .len();
             if length < to {
                 return Ok(false);
             }
-            counted.file.seek(SeekFrom::Start(to)).map_err(DropError::io("read", &self.path))?;
+            counted
+                .file
+                .seek(SeekFrom::Start(to))
+                .map_err(DropError::io("read", &self.path))?;
             counted.read = to;
             self.raw.clear();
             (self.raw_at, self.raw_ended) = (0, false);
@@ -284,7 +323,10 @@ fn read_some(bytes: &mut Bytes, room: &mut [u8], path: &str) -> Result<usize> {
                 } else {
                     format!("`{path}` is damaged: {error}")
                 };
-                return Err(DropError::Broken { path: path.to_owned(), what });
+                return Err(DropError::Broken {
+                    path: path.to_owned(),
+                    what,
+                });
             }
             other => return other.map_err(DropError::io("read", path)),
         }
@@ -293,7 +335,10 @@ fn read_some(bytes: &mut Bytes, room: &mut [u8], path: &str) -> Result<usize> {
 
 /// Whether a path names a gzip file.
 pub fn has_gz_name(path: &str) -> bool {
-    path.len() > 3 && path.get(path.len() - 3..).is_some_and(|end| end.eq_ignore_ascii_case(".gz"))
+    path.len() > 3
+        && path
+            .get(path.len() - 3..)
+            .is_some_and(|end| end.eq_ignore_ascii_case(".gz"))
 }
 
 #[cfg(test)]
@@ -346,15 +391,26 @@ mod tests {
             ("a.csv", cp, Encoding::Windows1252),
         ] {
             let (_dir, path) = write(name, &bytes);
-            assert!(all(&mut Window::open(&path, encoding).unwrap()) == text.as_bytes(), "{name} {encoding:?}");
+            assert!(
+                all(&mut Window::open(&path, encoding).unwrap()) == text.as_bytes(),
+                "{name} {encoding:?}"
+            );
             for at in [0, 1, 9, 300_000, text.len()] {
                 let mut window = Window::open(&path, encoding).unwrap();
                 assert!(window.seek(at as u64).unwrap());
                 assert_eq!(window.offset(), at as u64);
                 let rest = all(&mut window);
-                assert!(rest == text.as_bytes()[at..], "{name} {encoding:?} from {at}");
+                assert!(
+                    rest == text.as_bytes()[at..],
+                    "{name} {encoding:?} from {at}"
+                );
             }
-            assert!(!Window::open(&path, encoding).unwrap().seek(text.len() as u64 + 1).unwrap());
+            assert!(
+                !Window::open(&path, encoding)
+                    .unwrap()
+                    .seek(text.len() as u64 + 1)
+                    .unwrap()
+            );
         }
     }
 
@@ -369,7 +425,10 @@ mod tests {
                 Err(error) => break error.to_string(),
             }
         };
-        assert!(error.contains("truncated") && error.contains("a.csv.gz"), "{error}");
+        assert!(
+            error.contains("truncated") && error.contains("a.csv.gz"),
+            "{error}"
+        );
         let (_dir, path) = write("a.gz", b"plain");
         assert!(Window::open(&path, Encoding::Utf8).is_err());
         let (_dir, path) = write("a.gz", b"");
