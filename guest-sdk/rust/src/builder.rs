@@ -108,7 +108,7 @@ impl BatchBuilder {
         let mark = self.mark();
         let mut result = Ok(());
         self.record(key, b"", Op::Upsert, None, |buffer| {
-            result = serde_json::to_writer(buffer, value)
+            result = serde_json::to_writer(buffer, value);
         });
         if result.is_err() {
             self.roll_back(mark);

@@ -131,6 +131,10 @@ impl<H: Home<Plugin: Sink>> wit_sink::Guest for ExportSink<H> {
 ///
 /// Any of `source`, `transformer` and `sink`, in this order, each the type that implements the trait. The manifest is a
 /// path relative to the crate's `Cargo.toml`; it becomes the custom section `crossdock:manifest`.
+///
+/// `allocator: arena` or `allocator: system` says which [allocator](crate::arena) the plugin runs on; without it a
+/// transformer gets the arena, and a plugin that is only a source or a sink the system's.
+///
 /// It emits nothing outside of WebAssembly, so that unit tests link natively.
 #[macro_export]
 macro_rules! export {
@@ -145,6 +149,7 @@ macro_rules! export {
         #[cfg(target_arch = "wasm32")]
         const _: () = {
             $crate::__manifest!($manifest);
+            $crate::__allocator!($($allocator)? $(, $transformer)?);
             $( $crate::__export_one!(__export_source, ExportSource, source, $source); )?
             $( $crate::__export_one!(__export_transformer, ExportTransformer, transformer, $transformer); )?
             $( $crate::__export_one!(__export_sink, ExportSink, sink, $sink); )?
@@ -165,6 +170,23 @@ macro_rules! __manifest {
         #[unsafe(link_section = "crossdock:manifest")]
         static SECTION: [u8; MANIFEST.len()] =
             *include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/", $manifest));
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __allocator {
+    (arena $(, $transformer:ty)?) => {
+        #[global_allocator]
+        static ALLOCATOR: $crate::arena::Arena = $crate::arena::Arena::new();
+    };
+    (system $(, $transformer:ty)?) => {};
+    (, $transformer:ty) => {
+        $crate::__allocator!(arena);
+    };
+    () => {};
+    ($other:ident $(, $transformer:ty)?) => {
+        compile_error!("`allocator` is `arena` or `system`");
     };
 }
 

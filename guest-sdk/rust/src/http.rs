@@ -141,7 +141,7 @@ impl Request {
         match serde_json::to_vec(value) {
             Ok(body) => self.body = body,
             Err(error) => {
-                self.broken = Some(format!("the body cannot be written as JSON: {error}"))
+                self.broken = Some(format!("the body cannot be written as JSON: {error}"));
             }
         }
         if !self

@@ -26,8 +26,8 @@ mod inside {
         metrics::gauge(name, value);
     }
 
-    pub(crate) fn get_many(table: &str, keys: Packed) -> Result<Packed, tables::TableError> {
-        tables::get_many(table, &keys)
+    pub(crate) fn get_many(table: &str, keys: &Packed) -> Result<Packed, tables::TableError> {
+        tables::get_many(table, keys)
     }
 
     pub(crate) fn find(
@@ -39,8 +39,8 @@ mod inside {
         tables::find(table, prefix, after, limit)
     }
 
-    pub(crate) fn put(table: &str, entries: Packed) -> Result<(), tables::TableError> {
-        tables::put(table, &entries)
+    pub(crate) fn put(table: &str, entries: &Packed) -> Result<(), tables::TableError> {
+        tables::put(table, entries)
     }
 
     pub(crate) fn send(

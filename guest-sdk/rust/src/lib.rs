@@ -1,5 +1,15 @@
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        reason = "tests"
+    )
+)]
 //! Write crossdock plugins in Rust.
 
+pub mod arena;
 mod batch;
 #[doc(hidden)]
 pub mod bindings;
@@ -36,9 +46,6 @@ pub use serde;
 pub use serde_json;
 
 /// What nearly every plugin needs: `use crossdock_sdk::prelude::*;`
-///
-/// The log macros are not in it, because `debug!` and `error!` are names of other crates too: they are
-/// `crossdock_sdk::info!` and so on.
 pub mod prelude {
     pub use crate::json::{Object, Value};
     pub use crate::{

@@ -77,7 +77,7 @@ impl Table {
         }
         let found = imports::get_many(
             &self.name,
-            pack(keys.iter().map(|key| key.as_ref().as_bytes())),
+            &pack(keys.iter().map(|key| key.as_ref().as_bytes())),
         )?;
         let values: Vec<_> = unpack(&found)?
             .map(|value| (!value.is_empty()).then(|| value.to_vec()))
@@ -133,7 +133,7 @@ impl Table {
         if packed.ends.is_empty() {
             Ok(())
         } else {
-            Ok(imports::put(&self.name, packed)?)
+            Ok(imports::put(&self.name, &packed)?)
         }
     }
 

@@ -1,1 +1,40 @@
 //! What runs: the flow file, its findings, the plan. Pure: no tokio, no WebAssembly.
+//!
+//! ```text
+//! text ─► document (YAML with places, variables, `$file`) ─► schema (every violation) ─► spec ─► check ─► plan
+//! ```
+//! Everything that is wrong with a file is reported at once, each at its line, see [`Finding`].
+
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        reason = "tests"
+    )
+)]
+
+pub mod check;
+pub mod document;
+pub mod finding;
+pub mod place;
+pub mod plan;
+pub mod project;
+pub mod quantity;
+pub mod schema;
+pub mod spec;
+pub mod variable;
+
+mod digest;
+mod inline;
+mod near;
+mod yaml;
+
+#[cfg(test)]
+mod tests;
+
+pub use document::Document;
+pub use finding::{Finding, Location, Severity};
+pub use plan::{Plan, Planned, PluginRef, StageKind, StagePlan};
+pub use variable::Variables;

@@ -20,6 +20,9 @@ mod validate;
 mod value;
 mod walk;
 
+#[cfg(test)]
+mod tests;
+
 pub use error::{Error, Problem};
 pub use object::{Members, Object};
 pub use text::write_string;

@@ -294,7 +294,7 @@ pub(super) struct Member {
 }
 
 /// The member that starts at `at`.
-#[inline(always)]
+#[inline]
 pub(super) fn member(text: &[u8], at: usize) -> Result<Member, Error> {
     match text.get(at) {
         Some(b'"') => {}

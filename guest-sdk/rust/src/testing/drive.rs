@@ -12,6 +12,9 @@ use crate::sink::Sink;
 use crate::source::{Budget, Page, Read, Source, StreamInfo, Unreadable};
 use crate::transformer::{Mode, Transformer};
 
+/// Refused records: their positions in the batch, and why.
+pub type Rejected = Vec<(usize, Fault)>;
+
 /// What became of a batch in a transformer, told in a form that tests like.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Applied {
@@ -20,7 +23,7 @@ pub struct Applied {
     /// `"pass"`, `"select"` or `"replace"`.
     pub output: &'static str,
     /// Refused records with their positions.
-    pub rejected: Vec<(usize, Fault)>,
+    pub rejected: Rejected,
     /// Reasons with the number of records.
     pub filtered: Vec<(String, u32)>,
 }
@@ -60,7 +63,6 @@ pub fn run_transformer<T: Transformer>(config: impl Display, batch: Batch) -> Re
 }
 
 /// A transformer, driven as the host drives it.
-#[derive(Debug)]
 pub struct TransformerDriver<T> {
     slot: Slot<T>,
     mode: Mode,
@@ -92,16 +94,17 @@ impl<T: Transformer> TransformerDriver<T> {
     /// # Panics
     /// When the counts of the answer cannot balance: a record both rejected and given out.
     pub fn apply(&mut self, batch: Batch) -> Result<Applied> {
-        let applied = self.slot.transformer_apply(batch.clone().into_wit())?;
+        let input = batch.clone();
+        let applied = self.slot.transformer_apply(batch.into_wit())?;
         let (output, batches) = match applied.output {
-            wit::Output::Pass => ("pass", vec![select(&batch, 0..batch.len())]),
+            wit::Output::Pass => ("pass", vec![select(&input, 0..input.len())]),
             wit::Output::Select(kept) => (
                 "select",
-                vec![select(&batch, kept.into_iter().map(|index| index as usize))],
+                vec![select(&input, kept.into_iter().map(|index| index as usize))],
             ),
             wit::Output::Replace(batches) => ("replace", accept(batches)?),
         };
-        let rejected: Vec<(usize, Fault)> = applied
+        let rejected: Rejected = applied
             .rejected
             .into_iter()
             .map(|rejection| (rejection.index as usize, rejection.fault.into()))
@@ -171,7 +174,6 @@ fn parts(record: Record<'_>) -> crate::RecordParts<'_> {
 }
 
 /// A source, driven as the host drives it.
-#[derive(Debug)]
 pub struct SourceDriver<S> {
     slot: Slot<S>,
 }
@@ -254,7 +256,6 @@ impl<S: Source> SourceDriver<S> {
 }
 
 /// A sink, driven as the host drives it.
-#[derive(Debug)]
 pub struct SinkDriver<S> {
     slot: Slot<S>,
 }
@@ -273,7 +274,7 @@ impl<S: Sink> SinkDriver<S> {
     }
 
     /// Writes one batch: the refused records with their positions, and the receipts.
-    pub fn write(&mut self, batch: Batch) -> Result<(Vec<(usize, Fault)>, Option<Batch>)> {
+    pub fn write(&mut self, batch: Batch) -> Result<(Rejected, Option<Batch>)> {
         let wit_sink::Written { rejected, receipts } = self.slot.sink_write(batch.into_wit())?;
         let rejected = rejected
             .into_iter()
@@ -311,3 +312,16 @@ impl<S: Sink> SinkDriver<S> {
         self.slot.sink_close();
     }
 }
+
+/// Without asking that a plugin can be printed: `unwrap_err` of a driver's result must work for any.
+macro_rules! printable {
+    ($($driver:ident)*) => { $(
+        impl<P> std::fmt::Debug for $driver<P> {
+            fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                out.write_str(stringify!($driver))
+            }
+        }
+    )* };
+}
+
+printable!(SourceDriver TransformerDriver SinkDriver);

@@ -180,12 +180,12 @@ pub(crate) mod calls {
         }
     }
 
-    pub(crate) fn get_many(table: &str, keys: Packed) -> Result<Packed, TableError> {
+    pub(crate) fn get_many(table: &str, keys: &Packed) -> Result<Packed, TableError> {
         STATE.with_borrow(|state| {
             granted(state, table)?;
             let table = state.tables.get(table);
             let mut values = Vec::new();
-            for item in items(&keys)? {
+            for item in items(keys)? {
                 let key = key(item)?;
                 values.push(
                     table
@@ -214,10 +214,10 @@ pub(crate) mod calls {
         })
     }
 
-    pub(crate) fn put(table: &str, entries: Packed) -> Result<(), TableError> {
+    pub(crate) fn put(table: &str, entries: &Packed) -> Result<(), TableError> {
         STATE.with_borrow_mut(|state| {
             granted(state, table)?;
-            let items = items(&entries)?;
+            let items = items(entries)?;
             if !items.len().is_multiple_of(2) {
                 return Err(TableError::Invalid(
                     "keys and values do not alternate".to_owned(),

@@ -1,0 +1,97 @@
+//! The bookkeeping of the arena, in offsets: no pointer, nothing unsafe.
+
+/// Bytes of one chunk.
+pub(super) const SIZE: usize = 64 * 1024;
+
+/// Chunks of the region.
+pub(super) const COUNT: usize = 64;
+
+/// Which parts of the region are in use.
+///
+/// A chunk without live blocks is free as a whole. The current one is filled from the front; the others wait until
+/// their last block is gone.
+#[derive(Debug)]
+pub(super) struct Chunks {
+    /// Blocks alive in each chunk.
+    live: [u32; COUNT],
+    /// The chunk that is being filled.
+    current: usize,
+    /// Where its free part starts, as an offset in the region.
+    front: usize,
+    /// Whether another chunk than the current one may be free.
+    any_free: bool,
+}
+
+impl Chunks {
+    pub(super) const fn new() -> Self {
+        Self {
+            live: [0; COUNT],
+            current: 0,
+            front: 0,
+            any_free: true,
+        }
+    }
+
+    /// A block, as an offset. `None` when there is no room, or for blocks larger than a chunk.
+    #[inline]
+    pub(super) fn alloc(&mut self, size: usize, align: usize) -> Option<usize> {
+        let start = self.front.next_multiple_of(align);
+        if size <= self.end().saturating_sub(start) {
+            return Some(self.cut(start, size));
+        }
+        self.turn_page(size)
+    }
+
+    /// Gives a block back.
+    #[inline]
+    pub(super) fn free(&mut self, offset: usize, size: usize) {
+        let chunk = offset / SIZE;
+        self.live[chunk] -= 1;
+        if chunk == self.current {
+            if self.live[chunk] == 0 {
+                self.front = chunk * SIZE;
+            } else if offset + size == self.front {
+                self.front = offset;
+            }
+        } else if self.live[chunk] == 0 {
+            self.any_free = true;
+        }
+    }
+
+    /// Changes the size of a block in place. Only the last block of the current chunk can grow, any can shrink.
+    #[inline]
+    pub(super) fn resize(&mut self, offset: usize, old: usize, new: usize) -> bool {
+        let last = offset / SIZE == self.current && offset + old == self.front;
+        if last && new <= self.end() - offset {
+            self.front = offset + new;
+            return true;
+        }
+        new <= old
+    }
+
+    /// Where the current chunk ends.
+    fn end(&self) -> usize {
+        (self.current + 1) * SIZE
+    }
+
+    fn cut(&mut self, start: usize, size: usize) -> usize {
+        self.live[self.current] += 1;
+        self.front = start + size;
+        start
+    }
+
+    /// Goes on with a free chunk. The start of a chunk has every alignment that is asked for.
+    #[cold]
+    fn turn_page(&mut self, size: usize) -> Option<usize> {
+        if !self.any_free || size > SIZE {
+            return None;
+        }
+        let next = (0..COUNT).find(|chunk| self.live[*chunk] == 0 && *chunk != self.current);
+        let Some(next) = next else {
+            self.any_free = false;
+            return None;
+        };
+        self.current = next;
+        Some(self.cut(next * SIZE, size))
+    }
+}
