@@ -7,7 +7,6 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
-mod bench;
 mod ci;
 mod demo;
 mod guests;
@@ -36,8 +35,6 @@ enum Task {
         #[arg(long)]
         release: bool,
     },
-    /// Measures. Each row is an A/B in one run, medians.
-    Bench(bench::Options),
     /// What has to pass before a change lands: format, lints, tests, docs, demo.
     Ci,
 }
@@ -48,7 +45,6 @@ fn main() -> ExitCode {
         Task::Demo(options) => demo::run(&options),
         Task::Test { arguments } => ci::test(&arguments),
         Task::Build { release } => build(release).map(drop),
-        Task::Bench(options) => bench::run(&options),
         Task::Ci => ci::run(),
     };
     match done {
@@ -103,9 +99,10 @@ fn cargo() -> Command {
 
 /// Runs a command to its end; a failure names it.
 fn execute(command: &mut Command) -> Result<(), String> {
-    let name = || format!("{command:?}").replace('"', "");
-    let status = command.status().map_err(|e| format!("{}: {e}", name()))?;
-    if status.success() { Ok(()) } else { Err(format!("`{}` failed ({status})", name())) }
+    let status = command.status();
+    let name = format!("{command:?}").replace('"', "");
+    let status = status.map_err(|e| format!("{name}: {e}"))?;
+    if status.success() { Ok(()) } else { Err(format!("`{name}` failed ({status})")) }
 }
 
 /// Progress goes to standard error; results to standard output.
