@@ -1,1 +1,13 @@
 //! What the tests and the demo share.
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        reason = "tests"
+    )
+)]
+
+pub mod akeneo;
+pub mod catalogue;

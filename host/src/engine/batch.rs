@@ -85,7 +85,11 @@ pub struct Record<'a> {
 impl Record<'_> {
     /// What it asks of the target.
     pub fn op(&self) -> Op {
-        if self.flags & 0xFF == 1 { Op::Delete } else { Op::Upsert }
+        if self.flags & 0xFF == 1 {
+            Op::Delete
+        } else {
+            Op::Upsert
+        }
     }
 
     /// The position of the input record that it came from, or [`NO_ORIGIN`].
@@ -116,8 +120,14 @@ impl Batch {
         let mut from = 0_u32;
         for (record, words) in index.chunks_exact(WORDS).enumerate() {
             if let [key, headers, payload, _] = *words {
-                if from > key || key > headers || headers > payload || payload as usize > data.len() {
-                    return Err(BatchError::OutOfBounds { record, end: payload, from, len: data.len() });
+                if from > key || key > headers || headers > payload || payload as usize > data.len()
+                {
+                    return Err(BatchError::OutOfBounds {
+                        record,
+                        end: payload,
+                        from,
+                        len: data.len(),
+                    });
                 }
                 from = payload;
             }
@@ -125,12 +135,22 @@ impl Batch {
         if from as usize != data.len() {
             return Err(BatchError::Trailing(data.len() - from as usize));
         }
-        Ok(Self { stream, form, index, data })
+        Ok(Self {
+            stream,
+            form,
+            index,
+            data,
+        })
     }
 
     /// A batch without records.
     pub fn empty(stream: impl Into<Arc<str>>, form: Form) -> Self {
-        Self { stream: stream.into(), form, index: Vec::new(), data: Vec::new() }
+        Self {
+            stream: stream.into(),
+            form,
+            index: Vec::new(),
+            data: Vec::new(),
+        }
     }
 
     /// The stream's name.
@@ -171,8 +191,14 @@ impl Batch {
     /// The record at a position.
     pub fn record(&self, at: usize) -> Option<Record<'_>> {
         let words = self.index.get(at * WORDS..(at + 1) * WORDS)?;
-        let start = if at == 0 { 0 } else { *self.index.get(at * WORDS - 2)? as usize };
-        let &[key, headers, payload, flags] = words else { return None };
+        let start = if at == 0 {
+            0
+        } else {
+            *self.index.get(at * WORDS - 2)? as usize
+        };
+        let &[key, headers, payload, flags] = words else {
+            return None;
+        };
         Some(Record {
             key: self.data.get(start..key as usize)?,
             headers: self.data.get(key as usize..headers as usize)?,
@@ -200,7 +226,11 @@ impl Batch {
         let mut first = Builder::new(Arc::clone(&self.stream), self.form);
         let mut rest = Builder::new(Arc::clone(&self.stream), self.form);
         for (position, record) in self.records().enumerate() {
-            if position < at { first.push(record) } else { rest.push(record) }
+            if position < at {
+                first.push(record);
+            } else {
+                rest.push(record);
+            }
         }
         (first.build(), rest.build())
     }
@@ -215,7 +245,9 @@ pub struct Builder {
 impl Builder {
     /// Starts an empty one.
     pub fn new(stream: impl Into<Arc<str>>, form: Form) -> Self {
-        Self { batch: Batch::empty(stream, form) }
+        Self {
+            batch: Batch::empty(stream, form),
+        }
     }
 
     /// Adds a copy of a record. A batch holds less than 4 GiB: batches that are joined or selected stay below what
@@ -224,7 +256,9 @@ impl Builder {
         let batch = &mut self.batch;
         for part in [record.key, record.headers, record.payload] {
             batch.data.extend_from_slice(part);
-            batch.index.push(u32::try_from(batch.data.len()).unwrap_or(u32::MAX));
+            batch
+                .index
+                .push(u32::try_from(batch.data.len()).unwrap_or(u32::MAX));
         }
         batch.index.push(record.flags);
     }

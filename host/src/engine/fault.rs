@@ -38,7 +38,10 @@ impl FaultKind {
 
     /// Whether the instance that failed this way is gone and must be made anew.
     pub fn is_lethal(self) -> bool {
-        matches!(self, Self::Trap | Self::Memory | Self::Time | Self::Contract)
+        matches!(
+            self,
+            Self::Trap | Self::Memory | Self::Time | Self::Contract
+        )
     }
 }
 
@@ -97,6 +100,15 @@ impl Fault {
     #[must_use]
     pub fn advice(mut self, advice: impl Into<String>) -> Self {
         self.advice = advice.into();
+        self
+    }
+
+    /// Adds what to do where the stage said nothing.
+    #[must_use]
+    pub fn advice_when_missing(mut self, advice: &str) -> Self {
+        if self.advice.is_empty() {
+            advice.clone_into(&mut self.advice);
+        }
         self
     }
 }

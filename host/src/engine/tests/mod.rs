@@ -1,0 +1,6 @@
+//! The engine against stages in memory that fail in every way they may.
+
+mod crash;
+mod faults;
+mod flow;
+mod memory;
