@@ -186,7 +186,7 @@ impl Connection {
 
     async fn tries(&self, call: &Call, credential: &Credential) -> Result<Response, SendError> {
         let idempotent = retry::is_idempotent(call.method.as_str());
-        let follow = async || self.http.follow(&self.base, call, credential).await;
+        let follow = || self.http.follow(&self.base, call, credential);
         let outcome = retry::run(self.policy, idempotent, follow, |retry| {
             count(&self.http.tally.retries, 1);
             if let Some(wait) = retry.asked {
