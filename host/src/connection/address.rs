@@ -1,10 +1,7 @@
 //! Which addresses may be reached, checked each time a name is resolved: a name that pointed elsewhere a moment ago does
 //! not help.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::Arc,
-};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
@@ -34,8 +31,12 @@ fn reach_v4(address: Ipv4Addr) -> Reach {
         [10 | 127, ..] | [192, 168, ..] => Reach::Private,
         [172, second, ..] if (16..32).contains(&second) => Reach::Private,
         // "This network", link-local, protocol assignments, documentation, benchmarks, multicast and above.
-        [0, ..] | [169, 254, ..] | [192, 0, 0 | 2, _] | [198, 18 | 19, ..] => Reach::Never,
-        [198, 51, 100, _] | [203, 0, 113, _] | [224..=255, ..] => Reach::Never,
+        [0 | 224..=255, ..]
+        | [169, 254, ..]
+        | [192, 0, 0 | 2, _]
+        | [198, 18 | 19, ..]
+        | [198, 51, 100, _]
+        | [203, 0, 113, _] => Reach::Never,
         _ => Reach::Public,
     }
 }
@@ -109,7 +110,7 @@ fn filter(
     host: &str,
     found: Vec<SocketAddr>,
     allow_private: bool,
-) -> Result<Vec<SocketAddr>, Arc<AddressDenied>> {
+) -> Result<Vec<SocketAddr>, AddressDenied> {
     let denied = found
         .iter()
         .find(|found| !is_allowed(found.ip(), allow_private))
@@ -119,10 +120,10 @@ fn filter(
         .filter(|found| is_allowed(found.ip(), allow_private))
         .collect();
     match denied {
-        Some(address) if allowed.is_empty() => Err(Arc::new(AddressDenied {
+        Some(address) if allowed.is_empty() => Err(AddressDenied {
             host: host.to_owned(),
             address,
-        })),
+        }),
         _ => Ok(allowed),
     }
 }

@@ -30,8 +30,6 @@ use super::{
 const MAX_REDIRECTS: usize = 5;
 /// Time to connect, when the whole request may take longer.
 const MAX_CONNECT: Duration = Duration::from_secs(10);
-/// No bytes for this long is a lost connection, when the whole request may take longer.
-const MAX_SILENCE: Duration = Duration::from_secs(60);
 
 /// What went over a connection since the process started.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
@@ -114,7 +112,7 @@ impl Http {
             .referer(false)
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(spec.limits.timeout.0.min(MAX_CONNECT))
-            .read_timeout(MAX_SILENCE)
+            .read_timeout(spec.limits.timeout.0)
             .dns_resolver(Arc::new(CheckedResolver {
                 allow_private: spec.allow_private,
             }));
@@ -141,13 +139,14 @@ impl Http {
         let mut call = call.clone();
         for _ in 0..=MAX_REDIRECTS {
             let response = self.exchange(&call, credential).await?;
-            let Some(target) = redirect(&call.url, &response) else {
+            let Some(location) = redirect(&response) else {
                 return Ok(response);
             };
+            let target = match call.url.join(location) {
+                Ok(url) => base.admit(url).map_err(|error| error.to_string()),
+                Err(_) => Err("to something that is no URL".to_owned()),
+            };
             let target = target
-                .ok_or(())
-                .or(Err("to an address that is no URL".to_owned()))
-                .and_then(|url| base.admit(url).map_err(|error| error.to_string()))
                 .map_err(|why| Failure::Denied(format!("{} redirects: {why}", shown(&call.url))))?;
             if turns_to_get(response.status, &call.method) {
                 call.method = Method::GET;
@@ -238,13 +237,12 @@ impl Http {
     }
 }
 
-/// Where a response redirects to. `Some(None)`: to something that is no URL.
-fn redirect(from: &Url, response: &Response) -> Option<Option<Url>> {
-    if !matches!(response.status, 301 | 302 | 303 | 307 | 308) {
-        return None;
-    }
-    let location = response.header(LOCATION.as_str())?;
-    Some(from.join(location).ok())
+/// Where a response redirects to.
+fn redirect(response: &Response) -> Option<&str> {
+    let redirects = matches!(response.status, 301 | 302 | 303 | 307 | 308);
+    redirects
+        .then(|| response.header(LOCATION.as_str()))
+        .flatten()
 }
 
 fn turns_to_get(status: u16, method: &Method) -> bool {

@@ -118,7 +118,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_pause_holds_everybody_back() {
         let limiter = Limiter::new(3, None);
-        limiter.pause(Duration::from_secs(60));
+        limiter.pause(Duration::from_mins(1));
         limiter.pause(Duration::from_secs(1));
         let start = Instant::now();
         join_all((0..3).map(|_| limiter.enter())).await;

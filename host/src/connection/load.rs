@@ -92,7 +92,7 @@ impl Connections {
                         let field = pointer.trim_start_matches('/').replace('/', ".");
                         let message = format!("{place}: `{field}` {message}");
                         Finding::error("connection.wrong-value", message).advice(advice)
-                    }))
+                    }));
                 }
             }
         }

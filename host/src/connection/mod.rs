@@ -8,12 +8,22 @@
 //! Secrets are in [`Secret`] and in header values marked as sensitive; no error, log line or `Debug` text shows them
 //! (`// Invariant 7`).
 
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        reason = "tests"
+    )
+)]
+
 mod address;
 mod auth;
 mod client;
-mod connection;
 mod limit;
 mod load;
+mod remote;
 mod retry;
 mod secret;
 pub mod spec;
@@ -27,7 +37,7 @@ use std::{collections::BTreeMap, time::Duration};
 use bytes::Bytes;
 
 pub use self::{
-    client::Counters, connection::Connection, load::ConnectionError, secret::Secret,
+    client::Counters, load::ConnectionError, remote::Connection, secret::Secret,
     spec::ConnectionSpec,
 };
 
@@ -112,20 +122,18 @@ impl Connections {
     /// [`SendError`]. A status such as 404 or 503 is a response; 401 is one only when the connection has no
     /// authentication.
     pub async fn send(&self, name: &str, request: Request) -> Result<Response, SendError> {
-        match self.get(name) {
-            Some(connection) => connection.send(request).await,
-            None => {
-                let known: Vec<&str> = self.names().collect();
-                let known = if known.is_empty() {
-                    "none".to_owned()
-                } else {
-                    known.join(", ")
-                };
-                Err(SendError::Denied(format!(
-                    "there is no connection `{name}`; known: {known}"
-                )))
-            }
+        if let Some(connection) = self.get(name) {
+            return connection.send(request).await;
         }
+        let known: Vec<&str> = self.names().collect();
+        let known = if known.is_empty() {
+            "none".to_owned()
+        } else {
+            known.join(", ")
+        };
+        Err(SendError::Denied(format!(
+            "there is no connection `{name}`; known: {known}"
+        )))
     }
 
     /// What went over each connection so far.

@@ -3,8 +3,9 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
+use serde_json::{Map, Value, json};
 
 use super::secret::Secret;
 use crate::flow::quantity::{Size, Time};
@@ -58,6 +59,7 @@ impl ConnectionSpec {
 /// How requests are authenticated.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(transform = one_object)]
 pub enum AuthSpec {
     /// Not at all.
     #[default]
@@ -74,6 +76,38 @@ pub enum AuthSpec {
     /// OAuth 2 for machines.
     #[serde(rename = "oauth2-client-credentials")]
     OAuth2ClientCredentials(ClientCredentialsSpec),
+}
+
+/// Joins the alternatives that are objects of one field into one object that has exactly one of the fields: then a
+/// misspelt field is told with all the known ones.
+fn one_object(schema: &mut Schema) {
+    let Some(Value::Array(alternatives)) = schema.remove("oneOf") else {
+        return;
+    };
+    let mut fields = Map::new();
+    let mut others = Vec::new();
+    for alternative in alternatives {
+        match alternative.get("properties") {
+            Some(Value::Object(field)) => {
+                let mut field = field.clone();
+                if let (Some(text), Some(Value::Object(inner))) =
+                    (alternative.get("description"), field.values_mut().next())
+                {
+                    inner.insert("description".into(), text.clone());
+                }
+                fields.extend(field);
+            }
+            _ => others.push(alternative),
+        }
+    }
+    others.push(json!({
+        "type": "object",
+        "properties": fields,
+        "additionalProperties": false,
+        "minProperties": 1,
+        "maxProperties": 1,
+    }));
+    schema.insert("anyOf".into(), Value::Array(others));
 }
 
 /// `basic: {username, password}`
