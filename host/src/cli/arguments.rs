@@ -99,7 +99,12 @@ pub(super) struct FlowArguments {
     #[arg(long = "var", value_name = "NAME=VALUE", value_parser = variable)]
     pub(super) variables: Vec<(String, String)>,
     /// Folder for checkpoints and dead letters [default: .crossdock in the project's folder]
-    #[arg(long, value_name = "DIR", env = "CROSSDOCK_STATE", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "CROSSDOCK_STATE",
+        hide_env_values = true
+    )]
     pub(super) state: Option<PathBuf>,
     #[command(flatten)]
     pub(super) plugins: PluginFolders,
@@ -249,27 +254,38 @@ pub(super) struct DeadLetterListArguments {
 #[derive(Debug, Args)]
 pub(super) struct StateFolder {
     /// Folder with checkpoints and dead letters [default: .crossdock in the project's folder]
-    #[arg(long, value_name = "DIR", env = "CROSSDOCK_STATE", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "CROSSDOCK_STATE",
+        hide_env_values = true
+    )]
     pub(super) state: Option<PathBuf>,
 }
 
 fn log_filter(text: &str) -> Result<String, String> {
     let filter = EnvFilter::builder().parse(text);
-    filter.map(|_| text.to_owned()).map_err(|error| format!("{error}; try `info` or `warn,plugin=debug`"))
+    filter
+        .map(|_| text.to_owned())
+        .map_err(|error| format!("{error}; try `info` or `warn,plugin=debug`"))
 }
 
 fn variable(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
     let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     if !starts || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-        return Err(format!("`{name}` is no name: it has letters, digits and `_`"));
+        return Err(format!(
+            "`{name}` is no name: it has letters, digits and `_`"
+        ));
     }
     Ok((name.to_owned(), value.to_owned()))
 }
 
 fn table(text: &str) -> Result<(String, PathBuf), String> {
     match text.split_once('=') {
-        Some((name, file)) if !name.is_empty() && !file.is_empty() => Ok((name.to_owned(), file.into())),
+        Some((name, file)) if !name.is_empty() && !file.is_empty() => {
+            Ok((name.to_owned(), file.into()))
+        }
         _ => Err("expected NAME=FILE".to_owned()),
     }
 }

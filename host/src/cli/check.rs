@@ -51,7 +51,11 @@ fn stage_document(stage: &StagePlan) -> serde_json::Value {
 fn fine(plan: &Plan, state: &Path, paint: Paint) -> String {
     let stage = |stage: &StagePlan| {
         let plugin = stage.plugin.to_string();
-        if plugin == stage.name { stage.name.clone() } else { format!("{} ({plugin})", stage.name) }
+        if plugin == stage.name {
+            stage.name.clone()
+        } else {
+            format!("{} ({plugin})", stage.name)
+        }
     };
     let sinks: Vec<String> = plan.sinks.iter().map(stage).collect();
     let mut path = vec![stage(&plan.source)];
@@ -75,8 +79,13 @@ mod tests {
     fn a_fine_flow_is_drawn() {
         let text = "flow: a\nsource: { plugin: csv }\ntransformers: [{ name: map, plugin: mapper }]\n\
                     sinks: [{ plugin: jsonl }, { plugin: ./b.wasm }]\n";
-        let plan = Plan::parse(text, Path::new("a.yaml"), &Variables::default()).unwrap().plan;
+        let plan = Plan::parse(text, Path::new("a.yaml"), &Variables::default())
+            .unwrap()
+            .plan;
         let drawn = fine(&plan, Path::new("/srv/.crossdock"), Paint { on: false });
-        assert_eq!(drawn, "✓ a: csv → map (mapper) → jsonl + b (./b.wasm)\n  state in /srv/.crossdock\n");
+        assert_eq!(
+            drawn,
+            "✓ a: csv → map (mapper) → jsonl + b (./b.wasm)\n  state in /srv/.crossdock\n"
+        );
     }
 }

@@ -31,14 +31,22 @@ pub(super) fn list(arguments: DeadLetterListArguments, output: Output) -> Result
     let letters = app::dead_letters(&folder, &filter)?;
     if arguments.json {
         let dead_letters = letters.iter().map(document).collect();
-        output.print_json(&List { ok: true, dead_letters });
+        output.print_json(&List {
+            ok: true,
+            dead_letters,
+        });
     } else {
         output.print(&listed(&letters, filter.limit));
     }
     Ok(0)
 }
 
-pub(super) fn show(id: u64, state: Option<PathBuf>, json: bool, output: Output) -> Result<u8, Failure> {
+pub(super) fn show(
+    id: u64,
+    state: Option<PathBuf>,
+    json: bool,
+    output: Output,
+) -> Result<u8, Failure> {
     let folder = existing(folders::state(state))?;
     let Some(letter) = app::dead_letter(&folder, id)? else {
         let place = style::path(&folder);
@@ -47,7 +55,10 @@ pub(super) fn show(id: u64, state: Option<PathBuf>, json: bool, output: Output) 
         )));
     };
     if json {
-        output.print_json(&One { ok: true, dead_letter: document(&letter) });
+        output.print_json(&One {
+            ok: true,
+            dead_letter: document(&letter),
+        });
     } else {
         output.print(&shown(&letter, output.paint));
     }
@@ -60,7 +71,9 @@ fn existing(folder: PathBuf) -> Result<PathBuf, Failure> {
         return Ok(folder);
     }
     let place = style::path(&folder);
-    Err(Failure::Usage(format!("there is no state folder {place}; name it with --state, or run a flow first")))
+    Err(Failure::Usage(format!(
+        "there is no state folder {place}; name it with --state, or run a flow first"
+    )))
 }
 
 #[derive(Serialize)]
@@ -136,13 +149,15 @@ fn listed(letters: &[DeadLetter], limit: usize) -> String {
                 letter.flow.clone(),
                 letter.stage.clone(),
                 letter.stream.clone(),
-                cut(&String::from_utf8_lossy(&letter.key), 24),
+                style::cut(&String::from_utf8_lossy(&letter.key), 24),
                 letter.fault.clone(),
-                cut(&letter.message, MAX_MESSAGE),
+                style::cut(&letter.message, MAX_MESSAGE),
             ]
         })
         .collect();
-    let header = ["id", "when", "flow", "stage", "stream", "key", "fault", "message"];
+    let header = [
+        "id", "when", "flow", "stage", "stream", "key", "fault", "message",
+    ];
     let mut out = table(&header, header.len(), &rows);
     if let Some(last) = letters.last().filter(|_| letters.len() == limit) {
         // Writing to a String cannot fail.
@@ -159,7 +174,11 @@ fn shown(letter: &DeadLetter, paint: Paint) -> String {
         letter.message
     );
     let plugin = format!("{} {} {}", letter.plugin, letter.version, letter.digest);
-    let stream = if letter.delete { format!("{} (delete)", letter.stream) } else { letter.stream.clone() };
+    let stream = if letter.delete {
+        format!("{} (delete)", letter.stream)
+    } else {
+        letter.stream.clone()
+    };
     let key = String::from_utf8_lossy(&letter.key);
     let headers = String::from_utf8_lossy(&letter.headers);
     let at = time(letter.at_ms);
@@ -196,20 +215,17 @@ fn payload(bytes: &[u8]) -> String {
     }
     let start = bytes.get(..bytes.len().min(32)).unwrap_or_default();
     let size = style::counted(bytes.len() as u64, "byte");
-    format!("{size}, no text: {}…; --json has all of it\n", hex::encode(start))
+    format!(
+        "{size}, no text: {}…; --json has all of it\n",
+        hex::encode(start)
+    )
 }
 
 fn time(at_ms: u64) -> String {
-    let stamp = i64::try_from(at_ms).ok().and_then(|millis| Timestamp::from_millisecond(millis).ok());
+    let stamp = i64::try_from(at_ms)
+        .ok()
+        .and_then(|millis| Timestamp::from_millisecond(millis).ok());
     stamp.map_or_else(|| at_ms.to_string(), |stamp| stamp.to_string())
-}
-
-fn cut(text: &str, limit: usize) -> String {
-    let line = text.replace(['\n', '\r', '\t'], " ");
-    match line.char_indices().nth(limit) {
-        Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
-        None => line,
-    }
 }
 
 #[cfg(test)]
@@ -233,7 +249,8 @@ mod tests {
             headers: Vec::new(),
             payload: br#"{"sku":"sku-1","price":"12,50","tax":19.00}"#.to_vec(),
             fault: "permanent".to_owned(),
-            message: "price: expected a number, found the text `12,50`, which nobody can read here".to_owned(),
+            message: "price: expected a number, found the text `12,50`, which nobody can read here"
+                .to_owned(),
             location: "map.yaml:12".to_owned(),
             backtrace: None,
             at_ms: 1_700_000_000_000,
@@ -257,7 +274,10 @@ mod tests {
     #[test]
     fn documents_have_text_where_there_is_text() {
         insta::assert_snapshot!(serde_json::to_string_pretty(&document(&letter())).unwrap());
-        let letter = DeadLetter { payload: vec![0xFF, 0], ..letter() };
+        let letter = DeadLetter {
+            payload: vec![0xFF, 0],
+            ..letter()
+        };
         let binary = serde_json::to_value(document(&letter)).unwrap();
         assert_eq!(binary["payload"], serde_json::json!({"base64": "/wA="}));
     }

@@ -3,7 +3,8 @@
 use std::{collections::HashMap, fmt, fs, path::PathBuf};
 
 use miette::{
-    Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode, SourceSpan,
+    Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode,
+    SourceSpan,
 };
 
 use super::style::{self, Paint};
@@ -20,19 +21,35 @@ struct Shown<'a> {
 /// Renders findings, one after the other, and a line with their number.
 pub(super) fn render(findings: &[Finding], paint: Paint) -> String {
     let mut files: HashMap<PathBuf, Option<NamedSource<String>>> = HashMap::new();
-    for at in findings.iter().filter_map(|finding| finding.location.as_ref()) {
+    for at in findings
+        .iter()
+        .filter_map(|finding| finding.location.as_ref())
+    {
         // A file that is gone by now, or has become binary, is only named.
         files.entry(at.file.clone()).or_insert_with(|| {
             let text = fs::read_to_string(&at.file).ok()?;
-            let text = text.strip_prefix('\u{FEFF}').map(str::to_owned).unwrap_or(text);
+            let text = text
+                .strip_prefix('\u{FEFF}')
+                .map(str::to_owned)
+                .unwrap_or(text);
             Some(NamedSource::new(style::path(&at.file), text))
         });
     }
-    let theme = if paint.on { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
-    let handler = GraphicalReportHandler::new_themed(theme).with_width(WIDTH).with_links(false).with_context_lines(1);
+    let theme = if paint.on {
+        GraphicalTheme::unicode()
+    } else {
+        GraphicalTheme::unicode_nocolor()
+    };
+    let handler = GraphicalReportHandler::new_themed(theme)
+        .with_width(WIDTH)
+        .with_links(false)
+        .with_context_lines(1);
     let mut out = String::new();
     for finding in findings {
-        let source = finding.location.as_ref().and_then(|at| files.get(&at.file)?.as_ref());
+        let source = finding
+            .location
+            .as_ref()
+            .and_then(|at| files.get(&at.file)?.as_ref());
         let shown = Shown { finding, source };
         if handler.render_report(&mut out, &shown).is_err() {
             out.push_str(&finding.to_string());
@@ -45,11 +62,26 @@ pub(super) fn render(findings: &[Finding], paint: Paint) -> String {
 
 /// `2 errors, 1 warning`.
 fn total(findings: &[Finding]) -> String {
-    let of = |severity| findings.iter().filter(|finding| finding.severity == severity).count() as u64;
-    let parts = [(of(Severity::Error), "error"), (of(Severity::Warning), "warning")];
-    let parts: Vec<String> =
-        parts.iter().filter(|(count, _)| *count > 0).map(|(count, noun)| style::counted(*count, noun)).collect();
-    if parts.is_empty() { String::new() } else { format!("{}\n", parts.join(", ")) }
+    let of = |severity| {
+        findings
+            .iter()
+            .filter(|finding| finding.severity == severity)
+            .count() as u64
+    };
+    let parts = [
+        (of(Severity::Error), "error"),
+        (of(Severity::Warning), "warning"),
+    ];
+    let parts: Vec<String> = parts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, noun)| style::counted(*count, noun))
+        .collect();
+    if parts.is_empty() {
+        String::new()
+    } else {
+        format!("{}\n", parts.join(", "))
+    }
 }
 
 impl fmt::Display for Shown<'_> {
@@ -83,7 +115,10 @@ impl Diagnostic for Shown<'_> {
     }
 
     fn help<'b>(&'b self) -> Option<Box<dyn fmt::Display + 'b>> {
-        self.finding.advice.as_ref().map(|advice| Box::new(advice) as Box<dyn fmt::Display>)
+        self.finding
+            .advice
+            .as_ref()
+            .map(|advice| Box::new(advice) as Box<dyn fmt::Display>)
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {
@@ -96,7 +131,9 @@ impl Diagnostic for Shown<'_> {
         // The file may have changed since it was read.
         let offset = at.offset.min(size);
         let span = SourceSpan::new(offset.into(), at.length.min(size - offset));
-        Some(Box::new(std::iter::once(LabeledSpan::new_primary_with_span(None, span))))
+        Some(Box::new(std::iter::once(
+            LabeledSpan::new_primary_with_span(None, span),
+        )))
     }
 }
 
@@ -122,8 +159,16 @@ mod tests {
 
     #[test]
     fn a_finding_without_its_file_tells_the_place() {
-        let at = crate::flow::Location { file: "gone.yaml".into(), line: 3, column: 7, offset: 40, length: 2 };
-        let finding = Finding::warning("flow.repeated", "`data` is granted twice").at(at).advice("remove one");
+        let at = crate::flow::Location {
+            file: "gone.yaml".into(),
+            line: 3,
+            column: 7,
+            offset: 40,
+            length: 2,
+        };
+        let finding = Finding::warning("flow.repeated", "`data` is granted twice")
+            .at(at)
+            .advice("remove one");
         insta::assert_snapshot!(render(&[finding], Paint { on: false }));
         assert_eq!(render(&[], Paint { on: false }), "");
     }

@@ -26,8 +26,15 @@ pub(super) fn options(arguments: FlowArguments) -> Options {
 /// All folders with plugins, the given ones first.
 pub(super) fn plugins(given: Vec<PathBuf>, project: Option<&Path>) -> Vec<PathBuf> {
     let listed = env::var_os("CROSSDOCK_PLUGINS").unwrap_or_default();
-    let program = env::current_exe().ok().and_then(|file| file.parent().map(Path::to_path_buf));
-    ordered(given, env::split_paths(&listed), project, program.as_deref())
+    let program = env::current_exe()
+        .ok()
+        .and_then(|file| file.parent().map(Path::to_path_buf));
+    ordered(
+        given,
+        env::split_paths(&listed),
+        project,
+        program.as_deref(),
+    )
 }
 
 fn ordered(
@@ -39,7 +46,11 @@ fn ordered(
     folders.extend(listed.filter(|folder| !folder.as_os_str().is_empty()));
     folders.extend(project.map(|project| project.join("plugins")));
     folders.extend(program.map(|program| program.join("plugins")));
-    folders.extend(program.and_then(Path::parent).map(|above| above.join("plugins")));
+    folders.extend(
+        program
+            .and_then(Path::parent)
+            .map(|above| above.join("plugins")),
+    );
     folders
 }
 
@@ -54,7 +65,9 @@ pub(super) fn state(given: Option<PathBuf>) -> PathBuf {
 /// The nearest folder that holds a project's parts; the folder itself when there is none.
 pub(super) fn project_around(folder: &Path) -> &Path {
     let holds = |folder: &&Path| {
-        folder.join(STATE).is_dir() || folder.join("crossdock.yaml").is_file() || folder.join("flows").is_dir()
+        folder.join(STATE).is_dir()
+            || folder.join("crossdock.yaml").is_file()
+            || folder.join("flows").is_dir()
     };
     folder.ancestors().find(holds).unwrap_or(folder)
 }
@@ -66,9 +79,21 @@ mod tests {
     #[test]
     fn folders_come_in_the_documented_order() {
         let listed = ["/b".into(), PathBuf::new(), "/c".into()];
-        let found =
-            ordered(vec!["/a".into()], listed.into_iter(), Some(Path::new("/p")), Some(Path::new("/x/bin")));
-        let expected = ["/a", "/b", "/c", "/p/plugins", "/x/bin/plugins", "/x/plugins"].map(PathBuf::from);
+        let found = ordered(
+            vec!["/a".into()],
+            listed.into_iter(),
+            Some(Path::new("/p")),
+            Some(Path::new("/x/bin")),
+        );
+        let expected = [
+            "/a",
+            "/b",
+            "/c",
+            "/p/plugins",
+            "/x/bin/plugins",
+            "/x/plugins",
+        ]
+        .map(PathBuf::from);
         assert_eq!(found, expected);
     }
 

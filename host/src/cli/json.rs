@@ -127,7 +127,10 @@ mod tests {
         assert_eq!(Bytes(&[0xFF]).pretty(), None);
         let shown = |bytes: &[u8]| serde_json::to_string(&Bytes(bytes)).unwrap();
         assert_eq!(shown(b"{\"a\":1.50}"), "{\"a\":1.50}");
-        assert_eq!([shown(b"a\"b"), shown(&[0xFF, 0])], ["\"a\\\"b\"", "{\"base64\":\"/wA=\"}"]);
+        assert_eq!(
+            [shown(b"a\"b"), shown(&[0xFF, 0])],
+            ["\"a\\\"b\"", "{\"base64\":\"/wA=\"}"]
+        );
     }
 
     proptest! {

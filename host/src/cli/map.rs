@@ -71,15 +71,27 @@ struct Sample {
 fn samples(file: &Path) -> Result<Vec<Sample>, Failure> {
     let text = read(file)?;
     let mut samples = Vec::new();
-    for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+    for (at, line) in text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.trim().is_empty())
+    {
         if let Err(error) = serde_json::from_str::<&RawValue>(line) {
             let place = format!("{}:{}", file.display(), at + 1);
-            return Err(Failure::Usage(format!("{place}: this line is no JSON: {error}; write one record a line")));
+            return Err(Failure::Usage(format!(
+                "{place}: this line is no JSON: {error}; write one record a line"
+            )));
         }
-        samples.push(Sample { line: at + 1, text: line.trim().to_owned() });
+        samples.push(Sample {
+            line: at + 1,
+            text: line.trim().to_owned(),
+        });
     }
     if samples.is_empty() {
-        return Err(Failure::Usage(format!("{} has no records; write one JSON text a line", file.display())));
+        return Err(Failure::Usage(format!(
+            "{} has no records; write one JSON text a line",
+            file.display()
+        )));
     }
     Ok(samples)
 }
@@ -94,10 +106,16 @@ fn table(file: &Path) -> Result<Table, Failure> {
     }
     let text = read(file)?;
     let mut table = Table::new();
-    for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+    for (at, line) in text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.trim().is_empty())
+    {
         let entry: Entry = serde_json::from_str(line).map_err(|error| {
             let place = format!("{}:{}", file.display(), at + 1);
-            Failure::Usage(format!("{place}: expected {{\"key\": \"...\", \"value\": ...}}: {error}"))
+            Failure::Usage(format!(
+                "{place}: expected {{\"key\": \"...\", \"value\": ...}}: {error}"
+            ))
         })?;
         table.insert(entry.key, entry.value.get().as_bytes().to_vec());
     }
@@ -115,7 +133,10 @@ fn read(file: &Path) -> Result<String, Failure> {
 }
 
 fn failed(results: &[(Sample, Mapped)]) -> usize {
-    results.iter().filter(|(_, mapped)| mapped.fault.is_some()).count()
+    results
+        .iter()
+        .filter(|(_, mapped)| mapped.fault.is_some())
+        .count()
 }
 
 #[derive(Serialize)]
@@ -142,8 +163,13 @@ struct OneOutput<'a> {
 }
 
 fn document(results: &[(Sample, Mapped)]) -> Document<'_> {
-    let records = results.iter().map(|(sample, mapped)| one_record(sample, mapped));
-    Document { ok: failed(results) == 0, records: records.collect() }
+    let records = results
+        .iter()
+        .map(|(sample, mapped)| one_record(sample, mapped));
+    Document {
+        ok: failed(results) == 0,
+        records: records.collect(),
+    }
 }
 
 fn one_record<'a>(sample: &'a Sample, mapped: &'a Mapped) -> OneRecord<'a> {
@@ -174,9 +200,16 @@ fn shown(sample: &Sample, mapped: &Mapped, stream: &str, paint: Paint) -> String
             };
             format!("{head} {}\n", paint.with(WARN, reason))
         }
-        (None, [one]) => format!("{head} → {}\n{}", target(one, stream, paint), diff(&sample.text, one, paint)),
+        (None, [one]) => format!(
+            "{head} → {}\n{}",
+            target(one, stream, paint),
+            diff(&sample.text, one, paint)
+        ),
         (None, several) => {
-            let mut out = format!("{head} → {}\n", style::counted(several.len() as u64, "record"));
+            let mut out = format!(
+                "{head} → {}\n",
+                style::counted(several.len() as u64, "record")
+            );
             for one in several {
                 // Writing to a String cannot fail.
                 let _ = writeln!(out, "  → {}", target(one, stream, paint));
@@ -193,7 +226,11 @@ fn shown(sample: &Sample, mapped: &Mapped, stream: &str, paint: Paint) -> String
 
 fn rejected(fault: &Fault, paint: Paint) -> String {
     let mut text = paint.with(BAD, format!("rejected ({}): {}", fault.kind, fault.message));
-    for (name, part) in [("at", &fault.location), ("in", &fault.field), ("help", &fault.advice)] {
+    for (name, part) in [
+        ("at", &fault.location),
+        ("in", &fault.field),
+        ("help", &fault.advice),
+    ] {
         if !part.is_empty() {
             let _ = write!(text, "\n  {} {part}", paint.with(FAINT, format!("{name}:")));
         }
@@ -213,7 +250,11 @@ fn target(record: &MappedRecord, stream: &str, paint: Paint) -> String {
     if record.delete {
         parts.push("delete".to_owned());
     }
-    if parts.is_empty() { "mapped".to_owned() } else { parts.join(", ") }
+    if parts.is_empty() {
+        "mapped".to_owned()
+    } else {
+        parts.join(", ")
+    }
 }
 
 /// The indented texts line by line: what is gone, what is new, and a little around it.
@@ -243,18 +284,26 @@ fn diff(before: &str, after: &MappedRecord, paint: Paint) -> String {
 }
 
 fn pretty(payload: &[u8]) -> String {
-    let text = Bytes(payload).pretty().unwrap_or_else(|| String::from_utf8_lossy(payload));
+    let text = Bytes(payload)
+        .pretty()
+        .unwrap_or_else(|| String::from_utf8_lossy(payload));
     format!("{text}\n")
 }
 
 fn total(results: &[(Sample, Mapped)], paint: Paint) -> String {
-    let filtered =
-        results.iter().filter(|(_, mapped)| mapped.fault.is_none() && mapped.outputs.is_empty()).count();
+    let filtered = results
+        .iter()
+        .filter(|(_, mapped)| mapped.fault.is_none() && mapped.outputs.is_empty())
+        .count();
     let outputs: usize = results.iter().map(|(_, mapped)| mapped.outputs.len()).sum();
     let failed = failed(results);
     let records = style::counted(results.len() as u64, "record");
     let rejected = format!("{failed} rejected");
-    let rejected = if failed == 0 { rejected } else { paint.with(BAD, rejected) };
+    let rejected = if failed == 0 {
+        rejected
+    } else {
+        paint.with(BAD, rejected)
+    };
     format!("{records} in, {outputs} out, {filtered} filtered, {rejected}\n")
 }
 
@@ -264,7 +313,10 @@ mod tests {
     use crate::app::FaultKind;
 
     fn sample(text: &str) -> Sample {
-        Sample { line: 1, text: text.to_owned() }
+        Sample {
+            line: 1,
+            text: text.to_owned(),
+        }
     }
 
     fn record(stream: &str, key: &str, payload: &str) -> MappedRecord {
@@ -277,26 +329,56 @@ mod tests {
     }
 
     fn mapped(outputs: Vec<MappedRecord>) -> Mapped {
-        Mapped { outputs, fault: None, filtered: Vec::new() }
+        Mapped {
+            outputs,
+            fault: None,
+            filtered: Vec::new(),
+        }
     }
 
     #[test]
     fn every_end_of_a_record_is_shown() {
         let before = r#"{"sku":"a","name":"Shirt","tags":["x","y"],"price":12.50,"active":true}"#;
         let after = r#"{"id":"a","name":"Shirt","tags":["x","y"],"price":12.50,"active":true}"#;
-        let fault = Fault::new(FaultKind::Permanent, "expected a number, found the text `12,50`")
-            .at("map.yaml:12 at /price")
-            .advice("cast it with `decimal-comma`");
+        let fault = Fault::new(
+            FaultKind::Permanent,
+            "expected a number, found the text `12,50`",
+        )
+        .at("map.yaml:12 at /price")
+        .advice("cast it with `decimal-comma`");
         let results = [
             (sample(before), mapped(vec![record("products", "a", after)])),
             (sample(before), mapped(vec![record("products", "", before)])),
-            (sample(before), mapped(vec![record("products", "a", after), record("images", "a-1", "{\"url\":1}")])),
-            (sample(before), Mapped { outputs: vec![], fault: None, filtered: vec!["not active".to_owned()] }),
+            (
+                sample(before),
+                mapped(vec![
+                    record("products", "a", after),
+                    record("images", "a-1", "{\"url\":1}"),
+                ]),
+            ),
+            (
+                sample(before),
+                Mapped {
+                    outputs: vec![],
+                    fault: None,
+                    filtered: vec!["not active".to_owned()],
+                },
+            ),
             (sample(before), mapped(vec![])),
-            (sample(before), Mapped { outputs: vec![], fault: Some(fault), filtered: vec![] }),
+            (
+                sample(before),
+                Mapped {
+                    outputs: vec![],
+                    fault: Some(fault),
+                    filtered: vec![],
+                },
+            ),
         ];
         let paint = Paint { on: false };
-        let text: String = results.iter().map(|(sample, one)| shown(sample, one, "products", paint)).collect();
+        let text: String = results
+            .iter()
+            .map(|(sample, one)| shown(sample, one, "products", paint))
+            .collect();
         insta::assert_snapshot!(format!("{text}{}", total(&results, paint)));
         assert_eq!(failed(&results), 1);
         insta::assert_snapshot!(serde_json::to_string_pretty(&document(&results)).unwrap());
@@ -308,15 +390,33 @@ mod tests {
         let file = folder.path().join("a.jsonl");
         let told = |text: &str, what: &dyn Fn(&Path) -> Result<(), Failure>| {
             fs::write(&file, text).unwrap();
-            what(&file).unwrap_err().to_string().replace(&folder.path().display().to_string(), "")
+            what(&file)
+                .unwrap_err()
+                .to_string()
+                .replace(&folder.path().display().to_string(), "")
         };
         let as_samples = |file: &Path| samples(file).map(|_| ());
         let as_table = |file: &Path| table(file).map(|_| ());
-        assert!(told("{}\n\n{\"a\":\n", &as_samples).starts_with("/a.jsonl:3: this line is no JSON: "));
-        assert_eq!(told("\n", &as_samples), "/a.jsonl has no records; write one JSON text a line");
-        assert!(told("{\"key\": 1}", &as_table).starts_with("/a.jsonl:1: expected {\"key\": \"...\", \"value\": ...}: "));
-        assert!(samples(Path::new("/nowhere.jsonl")).is_err_and(|error| error.to_string().contains("cannot be read")));
-        fs::write(&file, "{\"key\": \"a\", \"value\": {\"id\": 1}}\n{\"key\": \"b\", \"value\": null}\n").unwrap();
+        assert!(
+            told("{}\n\n{\"a\":\n", &as_samples).starts_with("/a.jsonl:3: this line is no JSON: ")
+        );
+        assert_eq!(
+            told("\n", &as_samples),
+            "/a.jsonl has no records; write one JSON text a line"
+        );
+        assert!(
+            told("{\"key\": 1}", &as_table)
+                .starts_with("/a.jsonl:1: expected {\"key\": \"...\", \"value\": ...}: ")
+        );
+        assert!(
+            samples(Path::new("/nowhere.jsonl"))
+                .is_err_and(|error| error.to_string().contains("cannot be read"))
+        );
+        fs::write(
+            &file,
+            "{\"key\": \"a\", \"value\": {\"id\": 1}}\n{\"key\": \"b\", \"value\": null}\n",
+        )
+        .unwrap();
         assert_eq!(table(&file).unwrap_or_default()["a"], b"{\"id\": 1}");
     }
 }

@@ -5,7 +5,12 @@
 
 #![cfg_attr(
     test,
-    allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        reason = "tests"
+    )
 )]
 
 mod arguments;
@@ -46,7 +51,8 @@ pub fn main() -> ExitCode {
     let output = Output::new(arguments.color);
     log_to_stderr(&arguments.log, output);
     let json = arguments.command.wants_json();
-    let code = dispatch(arguments.command, output).unwrap_or_else(|failure| failure.report(json, output));
+    let code =
+        dispatch(arguments.command, output).unwrap_or_else(|failure| failure.report(json, output));
     ExitCode::from(code)
 }
 
@@ -55,9 +61,13 @@ fn dispatch(command: Command, output: Output) -> Result<u8, Failure> {
         Command::Run(arguments) => block_on(run::run(arguments, output)),
         Command::Check(arguments) => block_on(check::check(arguments, output)),
         Command::Schema(arguments) => Ok(schema::schema(&arguments, output)),
-        Command::Plugin(PluginCommand::Inspect { file, json }) => plugin::inspect(&file, json, output),
+        Command::Plugin(PluginCommand::Inspect { file, json }) => {
+            plugin::inspect(&file, json, output)
+        }
         Command::Map(MapCommand::Test(arguments)) => block_on(map::test(arguments, output)),
-        Command::DeadLetter(DeadLetterCommand::List(arguments)) => dead_letter::list(arguments, output),
+        Command::DeadLetter(DeadLetterCommand::List(arguments)) => {
+            dead_letter::list(arguments, output)
+        }
         Command::DeadLetter(DeadLetterCommand::Show { id, state, json }) => {
             dead_letter::show(id, state.state, json, output)
         }
@@ -85,8 +95,13 @@ impl Command {
 }
 
 fn block_on(work: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|source| Failure::Io { action: "the runtime cannot be started", source })?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(|source| Failure::Io {
+        action: "the runtime cannot be started",
+        source,
+    })?;
     let result = runtime.block_on(work);
     // An aborted run may leave blocking work behind that nobody waits for any more.
     runtime.shutdown_background();
@@ -148,9 +163,15 @@ impl Failure {
 
     /// One sentence with its causes, each said once.
     fn message(&self, findings: &[Finding]) -> String {
-        let errors = findings.iter().filter(|one| one.severity == Severity::Error).count();
+        let errors = findings
+            .iter()
+            .filter(|one| one.severity == Severity::Error)
+            .count();
         if errors > 0 {
-            return format!("the configuration has {}", style::counted(errors as u64, "error"));
+            return format!(
+                "the configuration has {}",
+                style::counted(errors as u64, "error")
+            );
         }
         let mut message = self.to_string();
         let mut cause = std::error::Error::source(self);

@@ -32,7 +32,11 @@ impl Output {
             Color::Always => true,
             Color::Never => false,
         };
-        Self { paint: Paint { on: on(out) }, paint_errors: Paint { on: on(err) }, live: err && !dumb }
+        Self {
+            paint: Paint { on: on(out) },
+            paint_errors: Paint { on: on(err) },
+            live: err && !dumb,
+        }
     }
 
     /// Prints a result. That nobody reads it any more (`| head`) is no error.
@@ -41,7 +45,11 @@ impl Output {
         let mut out = io::stdout().lock();
         // There is nobody to tell when stdout is gone.
         let _ = out.write_all(text.as_bytes()).and_then(|()| {
-            if text.ends_with('\n') { Ok(()) } else { out.write_all(b"\n") }
+            if text.ends_with('\n') {
+                Ok(())
+            } else {
+                out.write_all(b"\n")
+            }
         });
         let _ = out.flush();
     }
@@ -65,7 +73,9 @@ impl Output {
 /// An aligned table without borders: the first `left` columns are texts, the others numbers.
 pub(super) fn table(header: &[&str], left: usize, rows: &[Vec<String>]) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table
+        .load_preset(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header.iter().copied());
     table.add_rows(rows);
     for (position, column) in table.column_iter_mut().enumerate() {
@@ -88,7 +98,10 @@ mod tests {
 
     #[test]
     fn tables_are_aligned() {
-        let rows = [vec!["products".to_owned(), "1,000".to_owned()], vec!["a".to_owned(), "1".to_owned()]];
+        let rows = [
+            vec!["products".to_owned(), "1,000".to_owned()],
+            vec!["a".to_owned(), "1".to_owned()],
+        ];
         insta::assert_snapshot!(table(&["stream", "read"], 1, &rows));
     }
 }

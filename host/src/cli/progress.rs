@@ -63,7 +63,15 @@ fn plain(flow: &str, progress: &Progress) -> String {
                 0 => String::new(),
                 rejected => format!(" ({} rejected)", count(rejected)),
             };
-            format!("{} {}{rejected}", stage.name, count(if position == 0 { stage.records_out } else { stage.records_in }))
+            format!(
+                "{} {}{rejected}",
+                stage.name,
+                count(if position == 0 {
+                    stage.records_out
+                } else {
+                    stage.records_in
+                })
+            )
         })
         .collect();
     format!(
@@ -90,14 +98,27 @@ fn lines(flow: &str, progress: &Progress, paint: Paint) -> Vec<String> {
         style::bytes(progress.in_flight_bytes as u64),
     )];
     let width = |text: fn(&StageProgress) -> &str| {
-        progress.stages.iter().map(|stage| text(stage).chars().count()).max().unwrap_or_default()
+        progress
+            .stages
+            .iter()
+            .map(|stage| text(stage).chars().count())
+            .max()
+            .unwrap_or_default()
     };
     let (names, plugins) = (width(|stage| &stage.name), width(|stage| &stage.plugin));
     for (position, stage) in progress.stages.iter().enumerate() {
         let last = position + 1 == progress.stages.len();
-        let records = if position == 0 { stage.records_out } else { stage.records_in };
+        let records = if position == 0 {
+            stage.records_out
+        } else {
+            stage.records_in
+        };
         #[allow(clippy::cast_precision_loss, reason = "shown rounded")]
-        let rate = if progress.seconds > 0.0 { records as f64 / progress.seconds } else { 0.0 };
+        let rate = if progress.seconds > 0.0 {
+            records as f64 / progress.seconds
+        } else {
+            0.0
+        };
         let mut line = format!(
             "{} {:names$}  {}  {:>12}  {:>11}  {:>11}",
             if last { "└" } else { "├" },
@@ -138,12 +159,20 @@ impl Screen {
     fn open(flow: &str, paint: Paint) -> Self {
         let multi = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
         *SCREEN.lock().unwrap_or_else(PoisonError::into_inner) = Some(multi.clone());
-        Self { multi, lines: Mutex::new(Vec::new()), flow: flow.to_owned(), paint }
+        Self {
+            multi,
+            lines: Mutex::new(Vec::new()),
+            flow: flow.to_owned(),
+            paint,
+        }
     }
 
     fn draw(&self, progress: &Progress) {
         let mut bars = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        for (position, line) in lines(&self.flow, progress, self.paint).into_iter().enumerate() {
+        for (position, line) in lines(&self.flow, progress, self.paint)
+            .into_iter()
+            .enumerate()
+        {
             if bars.len() <= position {
                 let bar = ProgressBar::new_spinner();
                 // The template is a constant that is known to parse; the default one would show a spinner only.
@@ -174,7 +203,10 @@ pub(super) struct LogWriter;
 
 impl Write for LogWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let screen = SCREEN.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let screen = SCREEN
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         match screen {
             Some(screen) => screen.suspend(|| io::stderr().lock().write(bytes)),
             None => io::stderr().lock().write(bytes),
@@ -224,7 +256,9 @@ mod tests {
 
     #[test]
     fn progress_is_shown_in_lines() {
-        insta::assert_snapshot!(lines("akeneo-to-spryker", &progress(), Paint { on: false }).join("\n"));
+        insta::assert_snapshot!(
+            lines("akeneo-to-spryker", &progress(), Paint { on: false }).join("\n")
+        );
         insta::assert_snapshot!(plain("akeneo-to-spryker", &progress()));
         insta::assert_snapshot!(lines("a", &Progress::default(), Paint { on: false }).join("\n"));
     }
@@ -233,7 +267,11 @@ mod tests {
     async fn showing_ends_with_the_run() {
         let (sender, receiver) = watch::channel(progress());
         let paint = Paint { on: false };
-        let output = Output { paint, paint_errors: paint, live: false };
+        let output = Output {
+            paint,
+            paint_errors: paint,
+            live: false,
+        };
         let shown = tokio::spawn(show(receiver, "a", output));
         drop(sender);
         shown.await.unwrap();

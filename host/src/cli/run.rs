@@ -4,7 +4,9 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Failure, arguments::RunArguments, diagnostic, folders, output::Output, progress, style, summary};
+use super::{
+    Failure, arguments::RunArguments, diagnostic, folders, output::Output, progress, style, summary,
+};
 use crate::app::{AppError, Progress, Project, RunOptions, RunSummary};
 
 /// The run was aborted: what a shell gives for a program that Ctrl-C ended.
@@ -22,7 +24,11 @@ pub(super) async fn run(arguments: RunArguments, output: Output) -> Result<u8, F
         let flow = flow.clone();
         tokio::spawn(async move { progress::show(receiver, &flow, output).await })
     });
-    let options = RunOptions { from_start: arguments.from_start, stop: stop.clone(), progress: sender };
+    let options = RunOptions {
+        from_start: arguments.from_start,
+        stop: stop.clone(),
+        progress: sender,
+    };
     let ended = until_aborted(project.run(options), &stop, output).await?;
     if let Some(shown) = shown {
         // It ends with the sender, which is gone with the run; that it panicked changes nothing about the run.
@@ -47,7 +53,9 @@ pub(super) async fn run(arguments: RunArguments, output: Output) -> Result<u8, F
 /// The summary with `ok`.
 fn document(summary: &RunSummary) -> Value {
     let mut document = json!({ "ok": summary::exit_code(summary) != 1 });
-    if let (Value::Object(fields), Ok(Value::Object(more))) = (&mut document, serde_json::to_value(summary)) {
+    if let (Value::Object(fields), Ok(Value::Object(more))) =
+        (&mut document, serde_json::to_value(summary))
+    {
         fields.extend(more);
     }
     document
@@ -86,9 +94,15 @@ impl Signals {
     fn new() -> Result<Self, Failure> {
         use tokio::signal::unix::{SignalKind, signal};
         let listen = |kind| {
-            signal(kind).map_err(|source| Failure::Io { action: "signals cannot be listened to", source })
+            signal(kind).map_err(|source| Failure::Io {
+                action: "signals cannot be listened to",
+                source,
+            })
         };
-        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
     }
 
     async fn next(&mut self) {
@@ -106,7 +120,10 @@ mod tests {
 
     #[test]
     fn the_json_document_of_a_run_is_stable() {
-        let document = document(&summary(Outcome::Failed("too many dead letters".to_owned()), 3));
+        let document = document(&summary(
+            Outcome::Failed("too many dead letters".to_owned()),
+            3,
+        ));
         assert_eq!(document["ok"], json!(false));
         insta::assert_snapshot!(serde_json::to_string_pretty(&document).unwrap());
     }

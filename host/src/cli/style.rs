@@ -23,7 +23,11 @@ pub(super) struct Paint {
 
 impl Paint {
     pub(super) fn with(self, style: Style, text: impl Display) -> String {
-        if self.on { format!("{style}{text}{style:#}") } else { text.to_string() }
+        if self.on {
+            format!("{style}{text}{style:#}")
+        } else {
+            text.to_string()
+        }
     }
 }
 
@@ -42,7 +46,11 @@ pub(super) fn count(number: u64) -> String {
 
 /// `3 records`, `1 record`.
 pub(super) fn counted(number: u64, noun: &str) -> String {
-    format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
+    format!(
+        "{} {noun}{}",
+        count(number),
+        if number == 1 { "" } else { "s" }
+    )
 }
 
 /// `13.2 MiB`.
@@ -61,7 +69,11 @@ pub(super) fn seconds(seconds: f64) -> String {
     if seconds < 59.95 {
         return format!("{seconds:.1} s");
     }
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "finite and not negative; saturates")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "finite and not negative; saturates"
+    )]
     let whole = seconds.round() as u64;
     match (whole / 3600, whole % 3600 / 60, whole % 60) {
         (0, minutes, rest) => format!("{minutes} min {rest} s"),
@@ -71,7 +83,11 @@ pub(super) fn seconds(seconds: f64) -> String {
 
 /// Records per second, whole: `4,309/s`.
 pub(super) fn rate(per_second: f64) -> String {
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "negative and NaN become 0")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "negative and NaN become 0"
+    )]
     let whole = per_second.round() as u64;
     format!("{}/s", count(whole))
 }
@@ -86,19 +102,45 @@ pub(super) fn path(path: &std::path::Path) -> String {
     }
 }
 
+/// A text on one line, cut where it is longer than `limit` characters.
+pub(super) fn cut(text: &str, limit: usize) -> String {
+    let line = text.replace(['\n', '\r', '\t'], " ");
+    match line.char_indices().nth(limit) {
+        Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
+        None => line,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn numbers_and_times_are_read_easily() {
-        assert_eq!([count(0), count(999), count(1_000), count(1_234_567)], ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!([counted(1, "record"), counted(2000, "record")], ["1 record", "2,000 records"]);
+        assert_eq!(
+            [count(0), count(999), count(1_000), count(1_234_567)],
+            ["0", "999", "1,000", "1,234,567"]
+        );
+        assert_eq!(
+            [counted(1, "record"), counted(2000, "record")],
+            ["1 record", "2,000 records"]
+        );
         assert_eq!(
             [0.0, 0.35, 2.44, 59.96, 200.0, 7_500.0, f64::NAN].map(seconds),
-            ["0 ms", "350 ms", "2.4 s", "1 min 0 s", "3 min 20 s", "2 h 5 min", "0 ms"]
+            [
+                "0 ms",
+                "350 ms",
+                "2.4 s",
+                "1 min 0 s",
+                "3 min 20 s",
+                "2 h 5 min",
+                "0 ms"
+            ]
         );
-        assert_eq!([rate(4_308.7), rate(f64::NAN), rate(-1.0)], ["4,309/s", "0/s", "0/s"]);
+        assert_eq!(
+            [rate(4_308.7), rate(f64::NAN), rate(-1.0)],
+            ["4,309/s", "0/s", "0/s"]
+        );
         assert_eq!(bytes(13_841_203), "13.20 MiB");
     }
 

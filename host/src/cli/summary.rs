@@ -24,17 +24,33 @@ pub(super) fn render(summary: &RunSummary, paint: Paint) -> String {
     out.push_str(&streams(summary));
     filtered(summary, &mut out);
     // Writing to a String cannot fail.
-    let _ = writeln!(out, "\n Delivery      {}", paint.with(STRONG, summary.delivery.label.as_str()));
+    let _ = writeln!(
+        out,
+        "\n Delivery      {}",
+        paint.with(STRONG, summary.delivery.label.as_str())
+    );
     for reason in &summary.delivery.reasons {
         let _ = writeln!(out, "               {}", paint.with(FAINT, reason));
     }
     if summary.dead_letters > 0 {
         let number = paint.with(WARN, count(summary.dead_letters));
-        let _ = writeln!(out, " Dead letters  {number}: crossdock dead-letter list --flow {}", summary.flow);
+        let _ = writeln!(
+            out,
+            " Dead letters  {number}: crossdock dead-letter list --flow {}",
+            summary.flow
+        );
     }
-    let resumed = if summary.resumed { ", went on from the last run" } else { "" };
+    let resumed = if summary.resumed {
+        ", went on from the last run"
+    } else {
+        ""
+    };
     let checkpoints = counted(summary.epochs, "checkpoint");
-    let _ = writeln!(out, " State         {} ({checkpoints}{resumed})", style::path(&summary.state_dir));
+    let _ = writeln!(
+        out,
+        " State         {} ({checkpoints}{resumed})",
+        style::path(&summary.state_dir)
+    );
     out
 }
 
@@ -48,36 +64,64 @@ fn headline(summary: &RunSummary, paint: Paint) -> String {
     );
     match &summary.outcome {
         Outcome::Finished if summary.dead_letters > 0 => {
-            format!("{} {flow} finished with dead letters: {what}\n", paint.with(WARN, "!"))
+            format!(
+                "{} {flow} finished with dead letters: {what}\n",
+                paint.with(WARN, "!")
+            )
         }
         Outcome::Finished => format!("{} {flow} finished: {what}\n", paint.with(GOOD, "✓")),
         Outcome::Stopped => {
-            format!("{} {flow} stopped: {what}; the next run goes on from here\n", paint.with(WARN, "■"))
+            format!(
+                "{} {flow} stopped: {what}; the next run goes on from here\n",
+                paint.with(WARN, "■")
+            )
         }
-        Outcome::Failed(reason) => format!("{} {flow} failed: {reason}\n  {what}\n", paint.with(BAD, "×")),
+        Outcome::Failed(reason) => format!(
+            "{} {flow} failed: {reason}\n  {what}\n",
+            paint.with(BAD, "×")
+        ),
     }
 }
 
 fn streams(summary: &RunSummary) -> String {
     let row = |name: &str, counts: &StreamCounts| {
-        let numbers = [counts.read, counts.expanded, counts.written, counts.filtered, counts.dead];
-        std::iter::once(name.to_owned()).chain(numbers.map(count)).collect::<Vec<_>>()
+        let numbers = [
+            counts.read,
+            counts.expanded,
+            counts.written,
+            counts.filtered,
+            counts.dead,
+        ];
+        std::iter::once(name.to_owned())
+            .chain(numbers.map(count))
+            .collect::<Vec<_>>()
     };
-    let mut rows: Vec<Vec<String>> = summary.streams.iter().map(|(name, counts)| row(name, counts)).collect();
+    let mut rows: Vec<Vec<String>> = summary
+        .streams
+        .iter()
+        .map(|(name, counts)| row(name, counts))
+        .collect();
     if rows.len() > 1 {
         rows.push(row("total", &total(summary)));
     }
-    table(&["stream", "read", "expanded", "written", "filtered", "dead"], 1, &rows)
+    table(
+        &["stream", "read", "expanded", "written", "filtered", "dead"],
+        1,
+        &rows,
+    )
 }
 
 fn total(summary: &RunSummary) -> StreamCounts {
-    summary.streams.values().fold(StreamCounts::default(), |sum, counts| StreamCounts {
-        read: sum.read + counts.read,
-        written: sum.written + counts.written,
-        filtered: sum.filtered + counts.filtered,
-        dead: sum.dead + counts.dead,
-        expanded: sum.expanded + counts.expanded,
-    })
+    summary
+        .streams
+        .values()
+        .fold(StreamCounts::default(), |sum, counts| StreamCounts {
+            read: sum.read + counts.read,
+            written: sum.written + counts.written,
+            filtered: sum.filtered + counts.filtered,
+            dead: sum.dead + counts.dead,
+            expanded: sum.expanded + counts.expanded,
+        })
 }
 
 fn filtered(summary: &RunSummary, out: &mut String) {
@@ -85,7 +129,9 @@ fn filtered(summary: &RunSummary, out: &mut String) {
         .filtered
         .iter()
         .flat_map(|(stage, reasons)| {
-            let row = |(reason, number): (&String, &u64)| vec![stage.clone(), reason.clone(), count(*number)];
+            let row = |(reason, number): (&String, &u64)| {
+                vec![stage.clone(), reason.clone(), count(*number)]
+            };
             reasons.iter().map(row)
         })
         .collect();
@@ -103,14 +149,23 @@ pub(super) mod tests {
     use crate::app::{Delivery, Label};
 
     pub(in crate::cli) fn summary(outcome: Outcome, dead: u64) -> RunSummary {
-        let counts = |read, written, filtered, dead| StreamCounts { read, written, filtered, dead, expanded: 0 };
+        let counts = |read, written, filtered, dead| StreamCounts {
+            read,
+            written,
+            filtered,
+            dead,
+            expanded: 0,
+        };
         RunSummary {
             flow: "akeneo-to-spryker".to_owned(),
             run: "r1".to_owned(),
             outcome,
             streams: BTreeMap::from([
                 ("categories".to_owned(), counts(30, 30, 0, 0)),
-                ("products".to_owned(), counts(12_030, 12_000 - dead, 30, dead)),
+                (
+                    "products".to_owned(),
+                    counts(12_030, 12_000 - dead, 30, dead),
+                ),
             ]),
             filtered: BTreeMap::from([(
                 "map-products".to_owned(),
@@ -122,7 +177,9 @@ pub(super) mod tests {
             records_per_second: 4_824.0,
             delivery: Delivery {
                 label: Label::ExactlyOnce,
-                reasons: vec!["sink `spryker-csv` discards what it wrote behind a checkpoint".to_owned()],
+                reasons: vec![
+                    "sink `spryker-csv` discards what it wrote behind a checkpoint".to_owned(),
+                ],
             },
             state_dir: "/srv/shop/.crossdock".into(),
             epochs: 1,
@@ -134,12 +191,17 @@ pub(super) mod tests {
     fn a_summary_tells_everything() {
         insta::assert_snapshot!(render(&summary(Outcome::Finished, 3), Paint { on: false }));
         let head = |outcome, dead| headline(&summary(outcome, dead), Paint { on: false });
-        insta::assert_snapshot!([
-            head(Outcome::Finished, 0),
-            head(Outcome::Stopped, 1),
-            head(Outcome::Failed("7 of 100 records failed, more than 5 %".to_owned()), 7),
-        ]
-        .concat());
+        insta::assert_snapshot!(
+            [
+                head(Outcome::Finished, 0),
+                head(Outcome::Stopped, 1),
+                head(
+                    Outcome::Failed("7 of 100 records failed, more than 5 %".to_owned()),
+                    7
+                ),
+            ]
+            .concat()
+        );
     }
 
     #[test]
