@@ -1,38 +1,233 @@
-//! The composition root: the only file that knows every module.
-#![allow(missing_docs, unused, clippy::all, clippy::pedantic)]
-use std::{collections::BTreeMap, path::{Path, PathBuf}};
-use serde::Serialize;
-use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
-pub use crate::engine::{run::{Progress, StageProgress, Phase}, delivery::{Delivery, Label}, fault::{Fault, FaultKind}};
-pub use crate::storage::{StreamCounts, DeadLetter, DeadLetterFilter};
-use crate::flow::{Finding, Plan};
-pub struct Options { pub flow_file: PathBuf, pub state: Option<PathBuf>, pub plugin_dirs: Vec<PathBuf>, pub variables: BTreeMap<String, String> }
-#[derive(Debug, thiserror::Error)]
-pub enum AppError { #[error("findings")] Findings(Vec<Finding>), #[error(transparent)] Storage(#[from] crate::storage::StorageError) }
-impl AppError { pub fn exit_code(&self) -> u8 { 2 } pub fn findings(&self) -> &[Finding] { match self { Self::Findings(f) => f, _ => &[] } } }
-pub struct RunOptions { pub from_start: bool, pub stop: CancellationToken, pub progress: watch::Sender<Progress> }
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case", tag = "outcome", content = "reason")]
-pub enum Outcome { Finished, Stopped, Failed(String) }
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct RunSummary { pub flow: String, pub run: String, #[serde(flatten)] pub outcome: Outcome, pub streams: BTreeMap<String, StreamCounts>, pub filtered: BTreeMap<String, BTreeMap<String, u64>>, pub dead_letters: u64, pub records: u64, pub seconds: f64, pub records_per_second: f64, pub delivery: Delivery, pub state_dir: PathBuf, pub epochs: u64, pub resumed: bool }
-pub struct Project { plan: Plan }
-impl Project {
-    pub fn open(options: &Options) -> Result<Self, AppError> { let p = crate::flow::Plan::load(&options.flow_file, &crate::flow::Variables::new(options.variables.clone())).map_err(AppError::Findings)?; Ok(Self { plan: p.plan }) }
-    pub fn plan(&self) -> &Plan { &self.plan }
-    pub fn warnings(&self) -> &[Finding] { &[] }
-    pub fn state_dir(&self) -> &Path { Path::new("x") }
-    pub async fn check(&self, connect: bool) -> Vec<Finding> { vec![] }
-    pub async fn run(&self, options: RunOptions) -> Result<RunSummary, AppError> { unimplemented!() }
+//! The composition root: the only place that knows every module. It turns a flow file into stages that run.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `app.rs` | opens a project: the plan of one flow, its plugins, its connections |
+//! | `app/check.rs` | everything that can be found out without running |
+//! | `app/run.rs` | wires the stages and runs them |
+//! | `app/mapping.rs` | one mapping on sample records |
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use serde_json::Value;
+
+use crate::{
+    catalogue::{InspectError, Inspection, LocateError, Locator},
+    connection::{ConnectionError, Connections},
+    engine::run::RunError,
+    flow::{Finding, Plan, Planned, StagePlan, Variables, project},
+    plugin::{PluginError, Runtime, RuntimeOptions},
+    storage::{StorageError, Store},
+};
+
+mod check;
+mod http;
+mod mapping;
+mod run;
+
+pub use crate::{
+    engine::{
+        delivery::{Delivery, Label},
+        fault::{Fault, FaultKind},
+        run::{Phase, Progress, StageProgress},
+    },
+    storage::{DeadLetter, DeadLetterFilter, StreamCounts},
+};
+pub use mapping::{MapOptions, MapTest, Mapped, MappedRecord};
+pub use run::{Outcome, RunOptions, RunSummary};
+
+/// What a flow is opened with.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The flow file.
+    pub flow_file: PathBuf,
+    /// The state folder; by default `.crossdock` in the project's folder.
+    pub state: Option<PathBuf>,
+    /// Folders in which plugins are looked up by name, in order.
+    pub plugin_dirs: Vec<PathBuf>,
+    /// Variables given on the command line; the environment is asked for the rest.
+    pub variables: BTreeMap<String, String>,
 }
-pub fn connection_schema() -> serde_json::Value { serde_json::json!({}) }
-pub fn dead_letters(state: &Path, filter: &DeadLetterFilter) -> Result<Vec<DeadLetter>, AppError> { Ok(crate::storage::Store::open(state)?.dead_letters(filter)?) }
-pub fn dead_letter(state: &Path, id: u64) -> Result<Option<DeadLetter>, AppError> { Ok(crate::storage::Store::open(state)?.dead_letter(id)?) }
-pub struct MapOptions { pub plugin: String, pub plugin_dirs: Vec<PathBuf>, pub mapping: PathBuf, pub tables: BTreeMap<String, BTreeMap<String, Vec<u8>>>, pub stream: String }
-pub struct MapTest;
-impl MapTest { pub async fn open(o: MapOptions) -> Result<Self, AppError> { Ok(Self) } pub async fn apply(&mut self, record: &[u8]) -> Result<Mapped, AppError> { unimplemented!() } }
-#[derive(Debug, Clone, PartialEq)]
-pub struct Mapped { pub outputs: Vec<MappedRecord>, pub fault: Option<Fault>, pub filtered: Vec<String> }
-#[derive(Debug, Clone, PartialEq)]
-pub struct MappedRecord { pub stream: String, pub key: String, pub payload: Vec<u8>, pub delete: bool }
+
+/// Why something cannot be done.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AppError {
+    /// The flow, a plugin or a connection is not right: every finding, at its place.
+    #[error("{}", first(.0))]
+    Findings(Vec<Finding>),
+    /// The store cannot be opened or written.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// A plugin cannot be loaded.
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
+    /// A plugin is not found.
+    #[error(transparent)]
+    Locate(#[from] LocateError),
+    /// A file is no plugin.
+    #[error("{}: {source}", path.display())]
+    Inspect {
+        /// The file.
+        path: PathBuf,
+        /// What it is instead.
+        source: InspectError,
+    },
+    /// A file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What happened.
+        source: std::io::Error,
+    },
+    /// The run failed. What was checkpointed stays.
+    #[error(transparent)]
+    Run(#[from] RunError),
+}
+
+fn first(findings: &[Finding]) -> String {
+    findings
+        .first()
+        .map_or_else(|| "nothing to run".to_owned(), ToString::to_string)
+}
+
+impl AppError {
+    /// 1: failed, 2: the configuration or the call has to be changed.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Findings(_) | Self::Locate(_) | Self::Inspect { .. } | Self::Plugin(_) => 2,
+            Self::Run(RunError::StageChanged { .. }) => 2,
+            Self::Run(RunError::Stage(failure))
+                if failure.fault.kind == crate::engine::fault::FaultKind::Config =>
+            {
+                2
+            }
+            _ => 1,
+        }
+    }
+
+    /// The findings, when it is about them.
+    pub fn findings(&self) -> &[Finding] {
+        match self {
+            Self::Findings(findings) => findings,
+            _ => &[],
+        }
+    }
+}
+
+/// One flow of a project, ready to be checked or run.
+pub struct Project {
+    plan: Plan,
+    warnings: Vec<Finding>,
+    folder: PathBuf,
+    state: PathBuf,
+    locator: Locator,
+    variables: Variables,
+}
+
+/// A stage with the plugin that was found for it.
+struct Resolved<'a> {
+    stage: &'a StagePlan,
+    path: PathBuf,
+    inspection: Inspection,
+}
+
+impl Project {
+    /// Reads the flow file and plans it.
+    pub fn open(options: &Options) -> Result<Self, AppError> {
+        let variables = Variables::new(options.variables.clone());
+        let Planned { plan, warnings } =
+            Plan::load(&options.flow_file, &variables).map_err(AppError::Findings)?;
+        let folder = project::folder_of(&options.flow_file);
+        let flow_dir = options.flow_file.parent().unwrap_or_else(|| Path::new("."));
+        let state = options
+            .state
+            .clone()
+            .unwrap_or_else(|| folder.join(".crossdock"));
+        let locator = Locator::new(flow_dir, options.plugin_dirs.clone());
+        Ok(Self {
+            plan,
+            warnings,
+            folder,
+            state,
+            locator,
+            variables,
+        })
+    }
+
+    /// What runs.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// What should be looked at in the flow file.
+    pub fn warnings(&self) -> &[Finding] {
+        &self.warnings
+    }
+
+    /// Where checkpoints, dead letters and tables are.
+    pub fn state_dir(&self) -> &Path {
+        &self.state
+    }
+
+    /// The connections that the flow's stages are granted, from the project's `connections` folder.
+    fn connections(&self) -> Result<Arc<Connections>, ConnectionError> {
+        let granted = self
+            .plan
+            .stages()
+            .flat_map(|stage| stage.grants.connections.iter().map(String::as_str));
+        Connections::load_named(&self.folder.join("connections"), granted, &self.variables)
+            .map(Arc::new)
+    }
+
+    fn runtime() -> Result<Runtime, PluginError> {
+        Runtime::new(&RuntimeOptions {
+            cache_dir: cache_dir(),
+            ..RuntimeOptions::default()
+        })
+    }
+}
+
+/// Where compiled plugins are kept for all projects of this user.
+fn cache_dir() -> Option<PathBuf> {
+    let absolute = |name: &str| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    absolute("XDG_CACHE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
+        .map(|cache| cache.join("crossdock").join("compiled"))
+}
+
+/// The JSON Schema of connection files.
+pub fn connection_schema() -> Value {
+    crate::flow::schema::of::<crate::connection::ConnectionSpec>()
+}
+
+/// What a plugin's file shows from the outside. Nothing of it is run.
+pub fn inspect(file: &Path) -> Result<Inspection, AppError> {
+    let bytes = std::fs::read(file).map_err(|source| AppError::Read {
+        path: file.to_owned(),
+        source,
+    })?;
+    crate::catalogue::inspect(&bytes).map_err(|source| AppError::Inspect {
+        path: file.to_owned(),
+        source,
+    })
+}
+
+/// Dead letters in a state folder.
+pub fn dead_letters(state: &Path, filter: &DeadLetterFilter) -> Result<Vec<DeadLetter>, AppError> {
+    Ok(Store::open(state)?.dead_letters(filter)?)
+}
+
+/// One dead letter.
+pub fn dead_letter(state: &Path, id: u64) -> Result<Option<DeadLetter>, AppError> {
+    Ok(Store::open(state)?.dead_letter(id)?)
+}

@@ -17,9 +17,18 @@ use crate::transformer::{Mode, Transformer};
 type Answer<T> = std::result::Result<T, types::Fault>;
 
 /// The place of the one instance of a plugin.
-#[derive(Debug)]
 pub struct Slot<T> {
     instance: Option<T>,
+}
+
+impl<T> std::fmt::Debug for Slot<T> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(if self.instance.is_some() {
+            "Slot(open)"
+        } else {
+            "Slot(empty)"
+        })
+    }
 }
 
 impl<T> Default for Slot<T> {

@@ -24,16 +24,35 @@ const MAX_FINDINGS: usize = 50;
 ///
 /// A manifest without this kind has no schema, so everything fits; that it is missing is a finding of its inspection.
 pub fn validate_config(manifest: &Manifest, kind: Kind, config: &Value) -> Vec<ConfigFinding> {
-    let Some(spec) = manifest.kind(kind) else { return Vec::new() };
+    let Some(spec) = manifest.kind(kind) else {
+        return Vec::new();
+    };
     if !config.is_object() {
-        return vec![finding("", format!("the config must be an object, but it is {}", describe(config)), "")];
+        return vec![finding(
+            "",
+            format!(
+                "the config must be an object, but it is {}",
+                describe(config)
+            ),
+            "",
+        )];
     }
     let schema = &spec.config;
-    let validator = match jsonschema::options().with_draft(Draft::Draft202012).build(schema) {
+    let validator = match jsonschema::options()
+        .with_draft(Draft::Draft202012)
+        .build(schema)
+    {
         Ok(validator) => validator,
         Err(error) => {
-            let message = format!("the config schema of the plugin `{}` is broken: {error}", manifest.name);
-            return vec![finding("", message, "this is a fault of the plugin: report it to its author")];
+            let message = format!(
+                "the config schema of the plugin `{}` is broken: {error}",
+                manifest.name
+            );
+            return vec![finding(
+                "",
+                message,
+                "this is a fault of the plugin: report it to its author",
+            )];
         }
     };
     let mut findings = Vec::new();
@@ -48,7 +67,11 @@ pub fn validate_config(manifest: &Manifest, kind: Kind, config: &Value) -> Vec<C
 }
 
 fn finding(pointer: &str, message: impl Into<String>, advice: impl Into<String>) -> ConfigFinding {
-    ConfigFinding { pointer: pointer.to_owned(), message: message.into(), advice: advice.into() }
+    ConfigFinding {
+        pointer: pointer.to_owned(),
+        message: message.into(),
+        advice: advice.into(),
+    }
 }
 
 fn explain(schema: &Value, error: &ValidationError<'_>, findings: &mut Vec<ConfigFinding>) {
@@ -59,23 +82,46 @@ fn explain(schema: &Value, error: &ValidationError<'_>, findings: &mut Vec<Confi
             let known = known_fields(schema, error.schema_path().as_str());
             for field in unexpected {
                 let at = format!("{pointer}/{}", escape(field));
-                findings.push(finding(&at, format!("unknown field `{field}`"), suggest(field, &known)));
+                findings.push(finding(
+                    &at,
+                    format!("unknown field `{field}`"),
+                    suggest(field, &known),
+                ));
             }
         }
         ValidationErrorKind::Required { property } => {
             let field = property.as_str().unwrap_or_default();
-            findings.push(finding(pointer, format!("the field `{field}` is missing"), about(schema, error, field)));
+            findings.push(finding(
+                pointer,
+                format!("the field `{field}` is missing"),
+                about(schema, error, field),
+            ));
         }
         ValidationErrorKind::Enum { options } => {
-            let options: Vec<_> = options.as_array().into_iter().flatten().map(plain).collect();
+            let options: Vec<_> = options
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(plain)
+                .collect();
             let found = error.instance();
             let wrong = plain(found);
-            let advice = nearest(&wrong, &options).map(|near| format!("did you mean `{near}`?")).unwrap_or_default();
-            let message = format!("must be one of {}, but is {}", options.join(", "), describe(found));
+            let advice = nearest(&wrong, &options)
+                .map(|near| format!("did you mean `{near}`?"))
+                .unwrap_or_default();
+            let message = format!(
+                "must be one of {}, but is {}",
+                options.join(", "),
+                describe(found)
+            );
             findings.push(finding(pointer, message, advice));
         }
         ValidationErrorKind::Type { .. } => {
-            let message = format!("must be {}, but is {}", expected(schema, error), describe(error.instance()));
+            let message = format!(
+                "must be {}, but is {}",
+                expected(schema, error),
+                describe(error.instance())
+            );
             findings.push(finding(pointer, message, ""));
         }
         ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => {
@@ -95,14 +141,19 @@ fn branches(
 ) {
     let here = error.instance_path().as_str().len();
     let depth = |branch: &[ValidationError<'_>]| {
-        branch.iter().map(|error| error.instance_path().as_str().len()).max().unwrap_or(0)
+        branch
+            .iter()
+            .map(|error| error.instance_path().as_str().len())
+            .max()
+            .unwrap_or(0)
     };
     let object = error.instance().is_object();
     let meant = context
         .iter()
         .filter(|branch| {
             let mistyped = |error: &ValidationError<'_>| {
-                matches!(error.kind(), ValidationErrorKind::Type { .. }) && error.instance_path().as_str().len() == here
+                matches!(error.kind(), ValidationErrorKind::Type { .. })
+                    && error.instance_path().as_str().len() == here
             };
             !branch.iter().any(mistyped)
         })
@@ -114,7 +165,10 @@ fn branches(
             }
         }
         _ => {
-            let message = format!("{} fits none of the allowed forms", describe(error.instance()));
+            let message = format!(
+                "{} fits none of the allowed forms",
+                describe(error.instance())
+            );
             findings.push(finding(error.instance_path().as_str(), message, ""));
         }
     }
@@ -123,8 +177,13 @@ fn branches(
 /// The fields of the schema that refused one: `additionalProperties` stands beside `properties`.
 fn known_fields(schema: &Value, path: &str) -> Vec<String> {
     let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
-    let fields = schema.pointer(parent).and_then(|parent| parent.get("properties")).and_then(Value::as_object);
-    fields.map(|fields| fields.keys().cloned().collect()).unwrap_or_default()
+    let fields = schema
+        .pointer(parent)
+        .and_then(|parent| parent.get("properties"))
+        .and_then(Value::as_object);
+    fields
+        .map(|fields| fields.keys().cloned().collect())
+        .unwrap_or_default()
 }
 
 fn suggest(field: &str, known: &[String]) -> String {
@@ -140,17 +199,28 @@ pub(super) fn nearest<'a>(word: &str, known: &'a [String]) -> Option<&'a String>
         let likeness = strsim::jaro_winkler(&word.to_lowercase(), &other.to_lowercase());
         (likeness > 0.8).then_some((likeness, other))
     };
-    known.iter().filter_map(near).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, other)| other)
+    known
+        .iter()
+        .filter_map(near)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, other)| other)
 }
 
 /// What the schema says about a missing field.
 fn about(schema: &Value, error: &ValidationError<'_>, field: &str) -> String {
     let path = error.schema_path().as_str();
     let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
-    let description = schema
-        .pointer(parent)
-        .and_then(|parent| parent.get("properties")?.get(field)?.get("description")?.as_str());
-    description.map_or_else(|| format!("add `{field}`"), |text| format!("add `{field}`: {text}"))
+    let description = schema.pointer(parent).and_then(|parent| {
+        parent
+            .get("properties")?
+            .get(field)?
+            .get("description")?
+            .as_str()
+    });
+    description.map_or_else(
+        || format!("add `{field}`"),
+        |text| format!("add `{field}`: {text}"),
+    )
 }
 
 /// The type that the schema wants, in words.
@@ -158,7 +228,11 @@ fn expected(schema: &Value, error: &ValidationError<'_>) -> String {
     let wanted = schema.pointer(error.schema_path().as_str());
     let names: Vec<_> = match wanted {
         Some(Value::String(name)) => vec![article(name)],
-        Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).map(article).collect(),
+        Some(Value::Array(names)) => names
+            .iter()
+            .filter_map(Value::as_str)
+            .map(article)
+            .collect(),
         _ => vec!["of another type"],
     };
     names.join(" or ")
@@ -189,11 +263,17 @@ fn describe(value: &Value) -> String {
 }
 
 fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn shorten(text: String) -> String {
-    if text.chars().count() <= 200 { text } else { text.chars().take(199).chain(['…']).collect() }
+    if text.chars().count() <= 200 {
+        text
+    } else {
+        text.chars().take(199).chain(['…']).collect()
+    }
 }
 
 fn escape(field: &str) -> String {
@@ -234,16 +314,29 @@ mod tests {
 
     #[test]
     fn a_config_that_fits_has_no_findings() {
-        assert_eq!(findings(&json!({ "files": ["a.csv"], "header": "none", "types": "text" })), []);
-        assert_eq!(findings(&json!({ "files": ["a.csv"], "types": { "columns": ["a"] } })), []);
+        assert_eq!(
+            findings(&json!({ "files": ["a.csv"], "header": "none", "types": "text" })),
+            []
+        );
+        assert_eq!(
+            findings(&json!({ "files": ["a.csv"], "types": { "columns": ["a"] } })),
+            []
+        );
     }
 
     #[test]
     fn a_typo_is_named_with_what_was_meant() {
         let typo = one(&json!({ "files": ["a"], "delimitr": ";" }));
-        assert_eq!((typo.pointer.as_str(), typo.advice.as_str()), ("/delimitr", "did you mean `delimiter`?"));
+        assert_eq!(
+            (typo.pointer.as_str(), typo.advice.as_str()),
+            ("/delimitr", "did you mean `delimiter`?")
+        );
         let other = one(&json!({ "files": ["a"], "zzz": 1 }));
-        assert!(other.advice.contains("delimiter, files"), "{}", other.advice);
+        assert!(
+            other.advice.contains("delimiter, files"),
+            "{}",
+            other.advice
+        );
         let deep = one(&json!({ "files": ["a"], "types": { "colums": [] } }));
         assert_eq!(
             (deep.pointer.as_str(), deep.advice.as_str()),
@@ -254,25 +347,46 @@ mod tests {
     #[test]
     fn missing_mistyped_and_wrong_values_say_what_was_expected() {
         let missing = one(&json!({}));
-        assert!(missing.message.contains("`files` is missing") && missing.advice.contains("paths or globs"));
+        assert!(
+            missing.message.contains("`files` is missing")
+                && missing.advice.contains("paths or globs")
+        );
         let mistyped = one(&json!({ "files": "a.csv" }));
-        assert_eq!(mistyped.message, "must be a list, but is the text \"a.csv\"");
+        assert_eq!(
+            mistyped.message,
+            "must be a list, but is the text \"a.csv\""
+        );
         assert_eq!(one(&json!({ "files": ["a", 3] })).pointer, "/files/1");
         let wrong = one(&json!({ "files": ["a"], "header": "first_row" }));
         assert!(wrong.message.starts_with("must be one of first-row, none"));
         assert_eq!(wrong.advice, "did you mean `first-row`?");
-        assert_eq!(one(&json!({ "files": ["a"], "delimiter": ";;" })).pointer, "/delimiter");
+        assert_eq!(
+            one(&json!({ "files": ["a"], "delimiter": ";;" })).pointer,
+            "/delimiter"
+        );
         assert!(one(&json!(["files"])).message.contains("must be an object"));
-        assert_eq!(one(&json!({ "files": ["a"], "types": 3 })).pointer, "/types");
-        assert_eq!(one(&json!({ "files": ["a"], "types": "txt" })).advice, "did you mean `text`?");
+        assert_eq!(
+            one(&json!({ "files": ["a"], "types": 3 })).pointer,
+            "/types"
+        );
+        assert_eq!(
+            one(&json!({ "files": ["a"], "types": "txt" })).advice,
+            "did you mean `text`?"
+        );
     }
 
     #[test]
     fn a_broken_schema_is_the_plugins_fault() {
-        let manifest = br#"{"name":"x","version":"0.1.0","kinds":{"sink":{"config":{"type":"objekt"}}}}"#;
+        let manifest =
+            br#"{"name":"x","version":"0.1.0","kinds":{"sink":{"config":{"type":"objekt"}}}}"#;
         let manifest = Manifest::parse(manifest).unwrap();
         let all = validate_config(&manifest, Kind::Sink, &json!({}));
-        assert!(all[0].message.contains("schema of the plugin `x` is broken"), "{all:?}");
+        assert!(
+            all[0]
+                .message
+                .contains("schema of the plugin `x` is broken"),
+            "{all:?}"
+        );
         assert_eq!(validate_config(&manifest, Kind::Source, &json!({})), []);
     }
 }

@@ -12,8 +12,15 @@ use super::manifest::{self, Kind, Manifest, ManifestError};
 /// The package of the contract, as it appears in import and export names.
 const CONTRACT: &str = "crossdock:plugin";
 /// Interfaces of the contract that a plugin may import.
-const CONTRACT_IMPORTS: [&str; 7] =
-    ["plugin-types", "log", "metrics", "tables", "http-client", "clock", "random"];
+const CONTRACT_IMPORTS: [&str; 7] = [
+    "plugin-types",
+    "log",
+    "metrics",
+    "tables",
+    "http-client",
+    "clock",
+    "random",
+];
 
 /// Why a file is no plugin.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -128,7 +135,10 @@ pub struct Inspection {
     pub producers: Vec<String>,
 }
 
-fn as_text<S: serde::Serializer>(error: &Option<ManifestError>, serializer: S) -> Result<S::Ok, S::Error> {
+fn as_text<S: serde::Serializer>(
+    error: &Option<ManifestError>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     match error {
         Some(error) => serializer.collect_str(error),
         None => serializer.serialize_none(),
@@ -169,7 +179,9 @@ impl Inspection {
     pub fn findings(&self) -> Vec<String> {
         let mut findings = Vec::new();
         if self.kinds.is_empty() {
-            findings.push(format!("it exports no `{CONTRACT}/source`, `transformer` or `sink`: it is no plugin"));
+            findings.push(format!(
+                "it exports no `{CONTRACT}/source`, `transformer` or `sink`: it is no plugin"
+            ));
         }
         match (&self.manifest, &self.manifest_error) {
             (_, Some(error)) => findings.push(error.to_string()),
@@ -188,7 +200,10 @@ impl Inspection {
                 }
             }
         }
-        findings.extend(self.unknown_imports().map(|name| format!("it imports `{name}`, which no host offers")));
+        findings.extend(
+            self.unknown_imports()
+                .map(|name| format!("it imports `{name}`, which no host offers")),
+        );
         findings
     }
 }
@@ -220,10 +235,12 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection, InspectError> {
         }));
     }
     let mut reader = Reader::default();
-    reader.read(bytes).map_err(|error| InspectError::Malformed {
-        offset: error.offset(),
-        message: error.message().to_owned(),
-    })?;
+    reader
+        .read(bytes)
+        .map_err(|error| InspectError::Malformed {
+            offset: error.offset(),
+            message: error.message().to_owned(),
+        })?;
     Ok(reader.finish(bytes))
 }
 
@@ -248,7 +265,10 @@ impl<'a> Reader<'a> {
                         let name = import?.name.name;
                         let (package, interface, _) = split(name);
                         let group = ImportGroup::of(package, interface);
-                        self.imports.push(Import { name: name.to_owned(), group });
+                        self.imports.push(Import {
+                            name: name.to_owned(),
+                            group,
+                        });
                     }
                 }
                 Payload::ComponentExportSection(section) if depth == 0 => {

@@ -82,7 +82,9 @@ pub enum LocateError {
 }
 
 fn meant(near: &Option<String>) -> String {
-    near.as_ref().map(|near| format!(" (did you mean `{near}`?)")).unwrap_or_default()
+    near.as_ref()
+        .map(|near| format!(" (did you mean `{near}`?)"))
+        .unwrap_or_default()
 }
 
 fn list(folders: &[PathBuf]) -> String {
@@ -91,7 +93,11 @@ fn list(folders: &[PathBuf]) -> String {
     }
     let mut text = String::new();
     for folder in folders {
-        let missing = if folder.is_dir() { "" } else { " (does not exist)" };
+        let missing = if folder.is_dir() {
+            ""
+        } else {
+            " (does not exist)"
+        };
         let separator = if text.is_empty() { "" } else { ", " };
         // Writing to a string cannot fail.
         let _ = write!(text, "{separator}{}{missing}", folder.display());
@@ -102,7 +108,10 @@ fn list(folders: &[PathBuf]) -> String {
 impl Locator {
     /// Paths are relative to the flow's folder; names are looked up in the folders, in this order.
     pub fn new(flow_dir: impl Into<PathBuf>, folders: Vec<PathBuf>) -> Self {
-        Self { flow_dir: flow_dir.into(), folders }
+        Self {
+            flow_dir: flow_dir.into(),
+            folders,
+        }
     }
 
     /// Finds a plugin's file by what a flow writes.
@@ -111,18 +120,32 @@ impl Locator {
     /// When there is none.
     pub fn find(&self, reference: &str) -> Result<Located, LocateError> {
         let path = Path::new(reference);
-        if path.extension().is_some_and(|extension| extension == EXTENSION) {
+        if path
+            .extension()
+            .is_some_and(|extension| extension == EXTENSION)
+        {
             let path = self.flow_dir.join(path);
-            return if path.is_file() { Ok(Located { path, name: None }) } else { Err(LocateError::NoFile(path)) };
+            return if path.is_file() {
+                Ok(Located { path, name: None })
+            } else {
+                Err(LocateError::NoFile(path))
+            };
         }
         let usable = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         if reference.is_empty() || !reference.bytes().all(usable) {
             return Err(LocateError::Reference(reference.to_owned()));
         }
         let file = format!("{reference}.{EXTENSION}");
-        let found = self.folders.iter().map(|folder| folder.join(&file)).find(|path| path.is_file());
+        let found = self
+            .folders
+            .iter()
+            .map(|folder| folder.join(&file))
+            .find(|path| path.is_file());
         match found {
-            Some(path) => Ok(Located { path, name: Some(reference.to_owned()) }),
+            Some(path) => Ok(Located {
+                path,
+                name: Some(reference.to_owned()),
+            }),
             None => Err(LocateError::Unknown {
                 name: reference.to_owned(),
                 near: nearest(reference, &self.available()).cloned(),
@@ -138,24 +161,41 @@ impl Locator {
     pub fn open(&self, reference: &str) -> Result<(Located, Inspection), LocateError> {
         let located = self.find(reference)?;
         let path = &located.path;
-        let bytes = fs::read(path).map_err(|source| LocateError::Read { path: path.clone(), source })?;
-        let inspection =
-            inspect(&bytes).map_err(|source| LocateError::Inspect { path: path.clone(), source })?;
+        let bytes = fs::read(path).map_err(|source| LocateError::Read {
+            path: path.clone(),
+            source,
+        })?;
+        let inspection = inspect(&bytes).map_err(|source| LocateError::Inspect {
+            path: path.clone(),
+            source,
+        })?;
         if let (Some(asked), Some(manifest)) = (&located.name, &inspection.manifest)
             && *asked != manifest.name
         {
             let (asked, found) = (asked.clone(), manifest.name.clone());
-            return Err(LocateError::OtherName { path: path.clone(), asked, found });
+            return Err(LocateError::OtherName {
+                path: path.clone(),
+                asked,
+                found,
+            });
         }
         Ok((located, inspection))
     }
 
     /// Names that can be found, sorted.
     pub fn available(&self) -> Vec<String> {
-        let entries = self.folders.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten();
+        let entries = self
+            .folders
+            .iter()
+            .filter_map(|folder| fs::read_dir(folder).ok())
+            .flatten()
+            .flatten();
         let mut names: Vec<_> = entries
             .map(|entry| entry.path())
-            .filter(|path| path.extension().is_some_and(|extension| extension == EXTENSION))
+            .filter(|path| {
+                path.extension()
+                    .is_some_and(|extension| extension == EXTENSION)
+            })
             .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
             .collect();
         names.sort_unstable();
@@ -185,10 +225,19 @@ mod tests {
     #[test]
     fn names_are_found_in_the_order_of_the_folders_and_paths_beside_the_flow() {
         let (dir, locator) = folders();
-        assert_eq!(locator.find("csv").unwrap().path, dir.path().join("first/csv.wasm"));
-        assert_eq!(locator.find("jsonl").unwrap().name.as_deref(), Some("jsonl"));
+        assert_eq!(
+            locator.find("csv").unwrap().path,
+            dir.path().join("first/csv.wasm")
+        );
+        assert_eq!(
+            locator.find("jsonl").unwrap().name.as_deref(),
+            Some("jsonl")
+        );
         let own = locator.find("./own.wasm").unwrap();
-        assert_eq!((fs::read(own.path).unwrap(), own.name), (b"4".to_vec(), None));
+        assert_eq!(
+            (fs::read(own.path).unwrap(), own.name),
+            (b"4".to_vec(), None)
+        );
         assert_eq!(locator.available(), ["csv", "jsonl"]);
     }
 
@@ -196,19 +245,46 @@ mod tests {
     fn what_is_not_found_is_said_with_where_and_what_was_meant() {
         let (dir, locator) = folders();
         let text = locator.find("jsnl").unwrap_err().to_string();
-        assert!(text.contains("no plugin `jsnl` (did you mean `jsonl`?)"), "{text}");
-        assert!(text.contains(&dir.path().join("first").display().to_string()), "{text}");
-        assert!(!locator.find("akeneo").unwrap_err().to_string().contains("did you mean"));
-        assert!(matches!(locator.find("nowhere.wasm"), Err(LocateError::NoFile(_))));
-        assert!(matches!(locator.find("../csv"), Err(LocateError::Reference(_))));
+        assert!(
+            text.contains("no plugin `jsnl` (did you mean `jsonl`?)"),
+            "{text}"
+        );
+        assert!(
+            text.contains(&dir.path().join("first").display().to_string()),
+            "{text}"
+        );
+        assert!(
+            !locator
+                .find("akeneo")
+                .unwrap_err()
+                .to_string()
+                .contains("did you mean")
+        );
+        assert!(matches!(
+            locator.find("nowhere.wasm"),
+            Err(LocateError::NoFile(_))
+        ));
+        assert!(matches!(
+            locator.find("../csv"),
+            Err(LocateError::Reference(_))
+        ));
         let missing = Locator::new(dir.path(), vec![dir.path().join("third")]);
-        assert!(missing.find("csv").unwrap_err().to_string().contains("third (does not exist)"));
+        assert!(
+            missing
+                .find("csv")
+                .unwrap_err()
+                .to_string()
+                .contains("third (does not exist)")
+        );
     }
 
     #[test]
     fn a_file_that_is_no_component_is_refused_with_its_path() {
         let (_dir, locator) = folders();
         let text = locator.open("csv").unwrap_err().to_string();
-        assert!(text.contains("first/csv.wasm") && text.contains("no WebAssembly"), "{text}");
+        assert!(
+            text.contains("first/csv.wasm") && text.contains("no WebAssembly"),
+            "{text}"
+        );
     }
 }

@@ -91,7 +91,10 @@ impl Delivery {
         match kind {
             Kind::Source => matches!(self, Self::Replayable | Self::Volatile),
             Kind::Transformer => matches!(self, Self::Deterministic | Self::Volatile),
-            Kind::Sink => matches!(self, Self::ExactlyOnce | Self::Idempotent | Self::AtLeastOnce),
+            Kind::Sink => matches!(
+                self,
+                Self::ExactlyOnce | Self::Idempotent | Self::AtLeastOnce
+            ),
         }
     }
 }
@@ -211,7 +214,9 @@ pub enum ManifestError {
         reason: String,
     },
     /// A promise that the kind cannot make.
-    #[error("the manifest says `delivery: {delivery}` for its {kind}, which is not a promise of a {kind}")]
+    #[error(
+        "the manifest says `delivery: {delivery}` for its {kind}, which is not a promise of a {kind}"
+    )]
     Delivery {
         /// The kind.
         kind: Kind,
@@ -235,8 +240,8 @@ impl Manifest {
         if bytes.len() > MAX_BYTES {
             return Err(ManifestError::TooLarge(bytes.len()));
         }
-        let manifest: Self =
-            serde_json::from_slice(bytes).map_err(|error| ManifestError::Malformed(error.to_string()))?;
+        let manifest: Self = serde_json::from_slice(bytes)
+            .map_err(|error| ManifestError::Malformed(error.to_string()))?;
         manifest.verify()?;
         Ok(manifest)
     }
@@ -294,8 +299,14 @@ mod tests {
     fn a_manifest_is_read_and_what_is_unknown_is_ignored() {
         let manifest = parse(&sample()).unwrap();
         assert_eq!(manifest.name, "csv");
-        assert_eq!(manifest.kind(Kind::Source).unwrap().delivery, Some(Delivery::Replayable));
-        assert_eq!(manifest.kind(Kind::Sink).unwrap().delivery, Some(Delivery::ExactlyOnce));
+        assert_eq!(
+            manifest.kind(Kind::Source).unwrap().delivery,
+            Some(Delivery::Replayable)
+        );
+        assert_eq!(
+            manifest.kind(Kind::Sink).unwrap().delivery,
+            Some(Delivery::ExactlyOnce)
+        );
         assert!(manifest.kind(Kind::Transformer).is_none());
         assert_eq!(manifest.permissions.files[0].access, Access::Read);
     }
@@ -307,15 +318,37 @@ mod tests {
             manifest[field] = value;
             parse(&manifest).unwrap_err()
         };
-        assert!(matches!(with("name", json!("CSV files")), ManifestError::Name(_)));
+        assert!(matches!(
+            with("name", json!("CSV files")),
+            ManifestError::Name(_)
+        ));
         assert!(matches!(with("name", json!("")), ManifestError::Name(_)));
-        assert!(matches!(with("version", json!("1")), ManifestError::Version { .. }));
+        assert!(matches!(
+            with("version", json!("1")),
+            ManifestError::Version { .. }
+        ));
         assert_eq!(with("kinds", json!({})), ManifestError::NoKind);
-        assert!(with("kinds", json!({ "filter": {} })).to_string().contains("filter"));
+        assert!(
+            with("kinds", json!({ "filter": {} }))
+                .to_string()
+                .contains("filter")
+        );
         let wrong = with("kinds", json!({ "source": { "delivery": "exactly-once" } }));
-        assert_eq!(wrong, ManifestError::Delivery { kind: Kind::Source, delivery: Delivery::ExactlyOnce });
-        assert!(matches!(Manifest::parse(b"{"), Err(ManifestError::Malformed(_))));
-        assert!(matches!(Manifest::parse(&vec![b' '; MAX_BYTES + 1]), Err(ManifestError::TooLarge(_))));
+        assert_eq!(
+            wrong,
+            ManifestError::Delivery {
+                kind: Kind::Source,
+                delivery: Delivery::ExactlyOnce
+            }
+        );
+        assert!(matches!(
+            Manifest::parse(b"{"),
+            Err(ManifestError::Malformed(_))
+        ));
+        assert!(matches!(
+            Manifest::parse(&vec![b' '; MAX_BYTES + 1]),
+            Err(ManifestError::TooLarge(_))
+        ));
     }
 
     #[test]

@@ -1,1 +1,138 @@
 //! Remote systems: authentication, secrets, limits, and the one outgoing HTTP client.
+//!
+//! A plugin names a connection and says what it wants; everything else is here. The path of a request:
+//! ```text
+//! Connections::send ─► target: method, URL, headers checked ─► auth: token, renewed when needed
+//!                  ─► retry ─► limit: place and turn ─► client: address checked at connect, redirects, bounded body
+//! ```
+//! Secrets are in [`Secret`] and in header values marked as sensitive; no error, log line or `Debug` text shows them
+//! (`// Invariant 7`).
+
+mod address;
+mod auth;
+mod client;
+mod connection;
+mod limit;
+mod load;
+mod retry;
+mod secret;
+pub mod spec;
+mod target;
+#[cfg(test)]
+mod tests;
+mod token;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use bytes::Bytes;
+
+pub use self::{
+    client::Counters, connection::Connection, load::ConnectionError, secret::Secret,
+    spec::ConnectionSpec,
+};
+
+/// A request of a plugin.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Request {
+    /// `GET`, `POST`, ...
+    pub method: String,
+    /// A path below the base URL, or an absolute URL there.
+    pub url: String,
+    /// Names and values. The connection's own win.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Bytes,
+    /// Time for one try; `None`: the connection's. It can only be shorter than the connection's.
+    pub timeout: Option<Duration>,
+}
+
+/// What came back, whatever the status is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Response {
+    /// `200`, `404`, ...
+    pub status: u16,
+    /// Names in lower case, and values. Several of one name are several entries.
+    pub headers: Vec<(String, String)>,
+    /// The body, decompressed.
+    pub body: Bytes,
+}
+
+impl Response {
+    /// The first value of a header, by its name in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(found, _)| found == name)
+            .map(|(_, value)| value.as_str())
+    }
+}
+
+/// The request got no response. The cases are those of `http-error` in the contract.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// Not allowed; the text says what to add.
+    #[error("{0}")]
+    Denied(String),
+    /// URL, method or header is malformed.
+    #[error("{0}")]
+    Invalid(String),
+    /// The connection's authentication failed.
+    #[error("{0}")]
+    Unauthenticated(String),
+    /// No connection, TLS, reset, timeout; tried as often as the connection says.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The body is larger than the connection allows.
+    #[error("{0}")]
+    TooLarge(String),
+}
+
+/// All connections of a project.
+#[derive(Debug, Default)]
+pub struct Connections {
+    by_name: BTreeMap<String, Connection>,
+}
+
+impl Connections {
+    /// Names, ordered.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.by_name.keys().map(String::as_str)
+    }
+
+    /// One connection.
+    pub fn get(&self, name: &str) -> Option<&Connection> {
+        self.by_name.get(name)
+    }
+
+    /// Sends a request over a connection, as often as its `retry` says. Whether the plugin may use the connection is
+    /// checked before.
+    ///
+    /// # Errors
+    /// [`SendError`]. A status such as 404 or 503 is a response; 401 is one only when the connection has no
+    /// authentication.
+    pub async fn send(&self, name: &str, request: Request) -> Result<Response, SendError> {
+        match self.get(name) {
+            Some(connection) => connection.send(request).await,
+            None => {
+                let known: Vec<&str> = self.names().collect();
+                let known = if known.is_empty() {
+                    "none".to_owned()
+                } else {
+                    known.join(", ")
+                };
+                Err(SendError::Denied(format!(
+                    "there is no connection `{name}`; known: {known}"
+                )))
+            }
+        }
+    }
+
+    /// What went over each connection so far.
+    pub fn counters(&self) -> BTreeMap<&str, Counters> {
+        self.by_name
+            .iter()
+            .map(|(name, connection)| (name.as_str(), connection.counters()))
+            .collect()
+    }
+}

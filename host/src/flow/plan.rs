@@ -222,6 +222,8 @@ pub struct StagePlan {
     pub workers: usize,
     /// The streams that a sink takes. `None`: all.
     pub streams: Option<BTreeSet<String>>,
+    /// The table that keeps what a sink's target answers, by the record's key.
+    pub receipts: Option<String>,
     #[serde(skip)]
     config_digest: String,
     #[serde(skip)]
@@ -404,6 +406,7 @@ fn resolve(spec: FlowSpec, file: &Path, places: &Arc<Places>) -> Plan {
         let pointer = child("/sinks", &at.to_string());
         StagePlan {
             streams,
+            receipts: spec.receipts,
             ..resolver.stage(StageKind::Sink, pointer, common)
         }
     };
@@ -472,6 +475,7 @@ impl Resolver<'_> {
             limits: limits(&common.limits),
             workers: 1,
             streams: None,
+            receipts: None,
             pointer,
             places: Arc::clone(self.places),
         }

@@ -106,6 +106,9 @@ pub struct SinkSpec {
     /// The streams that it takes. All when it is left out.
     #[schemars(inner(length(min = 1, max = 200)))]
     pub streams: Option<Vec<String>>,
+    /// The table that keeps what the target answers (the ids it gave), by the record's key.
+    #[schemars(length(min = 1, max = 200), extend("examples" = ["shop-ids"]))]
+    pub receipts: Option<String>,
 }
 
 /// What an operator allows a plugin to reach.

@@ -100,7 +100,10 @@ impl Store {
     fn open(folder: &Path) -> io::Result<Self> {
         create_private(folder)?;
         let key = read_key(folder)?;
-        Ok(Self { folder: folder.to_owned(), key })
+        Ok(Self {
+            folder: folder.to_owned(),
+            key,
+        })
     }
 
     fn tag(&self, name: &str, code: &[u8]) -> Tag {
@@ -167,7 +170,9 @@ fn read_key(folder: &Path) -> io::Result<[u8; KEY_BYTES]> {
     write_private(folder, &path, &key)?;
     // Another process may have written its key at the same moment: the one on disk counts.
     let bytes = fs::read(&path)?;
-    bytes.try_into().map_err(|_| io::Error::other("the key file of the compile cache is damaged"))
+    bytes
+        .try_into()
+        .map_err(|_| io::Error::other("the key file of the compile cache is damaged"))
 }
 
 #[cfg(unix)]
@@ -188,7 +193,9 @@ fn create_private(folder: &Path) -> io::Result<()> {
     } else if meta.uid() != mine {
         Err(io::Error::other("it belongs to another user"))
     } else if meta.mode() & 0o077 != 0 {
-        Err(io::Error::other("others may enter it: its mode must be 0700"))
+        Err(io::Error::other(
+            "others may enter it: its mode must be 0700",
+        ))
     } else {
         Ok(())
     }

@@ -35,7 +35,12 @@ struct Inner {
 
 impl Captured {
     pub(super) fn new(log: Arc<Log>, level: Level) -> Self {
-        Self(Arc::new(Mutex::new(Inner { log, level, line: Vec::new(), tail: VecDeque::new() })))
+        Self(Arc::new(Mutex::new(Inner {
+            log,
+            level,
+            line: Vec::new(),
+            tail: VecDeque::new(),
+        })))
     }
 
     fn put(&self, bytes: &[u8]) {
@@ -46,7 +51,9 @@ impl Captured {
         inner.tail.extend(kept);
         for piece in bytes.split_inclusive(|&b| b == b'\n') {
             let room = LINE_BYTES.saturating_sub(inner.line.len());
-            inner.line.extend_from_slice(&piece[..piece.len().min(room)]);
+            inner
+                .line
+                .extend_from_slice(&piece[..piece.len().min(room)]);
             if piece.ends_with(b"\n") {
                 inner.flush_line();
             }
@@ -63,7 +70,11 @@ impl Captured {
 
     /// A call starts.
     pub(super) fn clear_tail(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).tail.clear();
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .tail
+            .clear();
     }
 }
 
@@ -115,7 +126,11 @@ impl OutputStream for Captured {
 }
 
 impl AsyncWrite for Captured {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
         self.put(bytes);
         Poll::Ready(Ok(bytes.len()))
     }

@@ -12,7 +12,9 @@ use std::{
     time::Duration,
 };
 
-use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
+};
 
 use super::error::{PluginError, one_line};
 
@@ -89,21 +91,28 @@ impl Ticker {
         let shared = Arc::new(Shared::default());
         let engine = engine.weak();
         let mine = Arc::clone(&shared);
-        let handle = std::thread::Builder::new().name("wasm-epoch".to_owned()).spawn(move || {
-            let mut idle = 0;
-            // The engine is gone as soon as nobody else holds it.
-            while let Some(engine) = engine.upgrade() {
-                engine.increment_epoch();
-                drop(engine);
-                std::thread::sleep(TICK);
-                idle = if mine.calls.load(Ordering::SeqCst) == 0 { idle + 1 } else { 0 };
-                if idle > LINGER {
-                    mine.sleep_until_called();
-                    idle = 0;
+        let handle = std::thread::Builder::new()
+            .name("wasm-epoch".to_owned())
+            .spawn(move || {
+                let mut idle = 0;
+                // The engine is gone as soon as nobody else holds it.
+                while let Some(engine) = engine.upgrade() {
+                    engine.increment_epoch();
+                    drop(engine);
+                    std::thread::sleep(TICK);
+                    idle = if mine.calls.load(Ordering::SeqCst) == 0 {
+                        idle + 1
+                    } else {
+                        0
+                    };
+                    if idle > LINGER {
+                        mine.sleep_until_called();
+                        idle = 0;
+                    }
                 }
-            }
-        })?;
-        *shared.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(handle.thread().clone());
+            })?;
+        *shared.thread.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(handle.thread().clone());
         Ok(Self(shared))
     }
 

@@ -69,9 +69,14 @@ impl Sandbox {
             State::new(scope)?
         } else {
             // Opening folders touches the file system.
-            tokio::task::spawn_blocking(move || State::new(scope)).await.map_err(|error| {
-                Fault::new(FaultKind::Transient, format!("the sandbox could not be set up: {error}"))
-            })??
+            tokio::task::spawn_blocking(move || State::new(scope))
+                .await
+                .map_err(|error| {
+                    Fault::new(
+                        FaultKind::Transient,
+                        format!("the sandbox could not be set up: {error}"),
+                    )
+                })??
         };
         let mut store = Store::new(pre.engine(), state);
         store.limiter(|state| &mut state.limiter);
@@ -79,11 +84,21 @@ impl Sandbox {
         store.epoch_deadline_callback(|context| {
             let meter = context.data().meter.clone();
             meter.check()?;
-            Ok(UpdateDeadline::YieldCustom(SLICE, Box::pin(meter.yield_now())))
+            Ok(UpdateDeadline::YieldCustom(
+                SLICE,
+                Box::pin(meter.yield_now()),
+            ))
         });
-        let mut sandbox = Self { store, ticker, life: Life::Idle, records: 0 };
+        let mut sandbox = Self {
+            store,
+            ticker,
+            life: Life::Idle,
+            records: 0,
+        };
         let running = sandbox.begin("instantiate", limits.open)?;
-        let outcome = running.watch(pre.instantiate_async(&mut sandbox.store)).await;
+        let outcome = running
+            .watch(pre.instantiate_async(&mut sandbox.store))
+            .await;
         let instance = sandbox.settle(outcome)?;
         Ok((sandbox, instance))
     }
@@ -100,7 +115,10 @@ impl Sandbox {
                 ));
             }
             Life::Dead(kind, why) => {
-                return Err(Fault::new(*kind, format!("the instance is gone since an earlier call failed: {why}")));
+                return Err(Fault::new(
+                    *kind,
+                    format!("the instance is gone since an earlier call failed: {why}"),
+                ));
             }
         }
         self.life = Life::Busy(step);
@@ -109,7 +127,10 @@ impl Sandbox {
         state.limiter.reset();
         state.stderr.clear_tail();
         state.meter.start(limit);
-        Ok(Running { meter: state.meter.clone(), _call: self.ticker.call() })
+        Ok(Running {
+            meter: state.meter.clone(),
+            _call: self.ticker.call(),
+        })
     }
 
     /// A call ended: a failure of the sandbox becomes a fault, and the instance is not used again.
@@ -145,13 +166,20 @@ impl Sandbox {
             return Ok(snapshot);
         }
         let len = snapshot.len();
-        Err(self.condemn(format!("the plugin's snapshot has {len} bytes; {SNAPSHOT_BYTES} are allowed")))
+        Err(self.condemn(format!(
+            "the plugin's snapshot has {len} bytes; {SNAPSHOT_BYTES} are allowed"
+        )))
     }
 
     /// The last call ended. What it says changes nothing any more, but is logged.
     pub(super) fn closed(&mut self, outcome: wasmtime::Result<()>) {
         if let Err(fault) = self.settle(outcome) {
-            let Scope { flow, stage, plugin, .. } = &*self.store.data().scope;
+            let Scope {
+                flow,
+                stage,
+                plugin,
+                ..
+            } = &*self.store.data().scope;
             tracing::warn!(target: "plugin", %flow, %stage, %plugin, "closing the instance failed: {fault}");
         }
     }
@@ -167,7 +195,10 @@ impl Sandbox {
     }
 
     pub(super) fn wear(&self) -> Wear {
-        Wear { records: self.records, memory: self.store.data().limiter.used() }
+        Wear {
+            records: self.records,
+            memory: self.store.data().limiter.used(),
+        }
     }
 
     pub(super) fn take_table_writes(&mut self) -> Vec<TableWrite> {
@@ -183,29 +214,51 @@ impl Sandbox {
             (FaultKind::Time, format!("{up} (in `{step}`)"))
         } else if let Some(wanted) = limiter.refused() {
             let (wanted, limit) = (mebibytes(wanted), mebibytes(limiter.limit()));
-            (FaultKind::Memory, format!("the plugin wanted {wanted} of memory in `{step}`, its limit is {limit}"))
+            (
+                FaultKind::Memory,
+                format!("the plugin wanted {wanted} of memory in `{step}`, its limit is {limit}"),
+            )
         } else if error.is::<PoolConcurrencyLimitError>() {
             let text = format!("no sandbox is free: {}", one_line(error));
             (FaultKind::Transient, text)
         } else if let Some(trap) = error.downcast_ref::<Trap>() {
-            (FaultKind::Trap, format!("the plugin trapped in `{step}`: {}", trapped(*trap)))
+            (
+                FaultKind::Trap,
+                format!("the plugin trapped in `{step}`: {}", trapped(*trap)),
+            )
         } else if let Some(exit) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {
-            (FaultKind::Trap, format!("the plugin ended itself in `{step}` with exit code {}", exit.0))
+            (
+                FaultKind::Trap,
+                format!(
+                    "the plugin ended itself in `{step}` with exit code {}",
+                    exit.0
+                ),
+            )
         } else if error.to_string().contains("fuel allocated for hostcalls") {
             let limit = mebibytes(state.scope.limits.output as u64);
-            (FaultKind::Contract, format!("the plugin handed over more than {limit} in one go in `{step}`"))
+            (
+                FaultKind::Contract,
+                format!("the plugin handed over more than {limit} in one go in `{step}`"),
+            )
         } else {
             // What is left are values that are not of their type: text that is no UTF-8, lists outside of the memory.
             let reason = error.root_cause().to_string();
-            (FaultKind::Contract, format!("the plugin handed over a malformed value in `{step}`: {reason}"))
+            (
+                FaultKind::Contract,
+                format!("the plugin handed over a malformed value in `{step}`: {reason}"),
+            )
         };
         let mut fault = Fault::new(kind, message);
         if kind == FaultKind::Trap && !stderr.is_empty() {
             fault.message = format!("{}; it said: {}", fault.message, tail(&stderr, 1000));
         }
         fault.advice = match kind {
-            FaultKind::Memory => "raise the stage's memory limit, or make its batches smaller".to_owned(),
-            FaultKind::Time => "raise the stage's time limit, or make its batches smaller".to_owned(),
+            FaultKind::Memory => {
+                "raise the stage's memory limit, or make its batches smaller".to_owned()
+            }
+            FaultKind::Time => {
+                "raise the stage's time limit, or make its batches smaller".to_owned()
+            }
             _ => String::new(),
         };
         fault.backtrace = backtrace(error, &stderr);
@@ -226,7 +279,9 @@ fn mebibytes(bytes: u64) -> String {
 /// A panic of most languages ends in `unreachable`, so that is said as well.
 fn trapped(trap: Trap) -> String {
     match trap {
-        Trap::UnreachableCodeReached => "it panicked or aborted (`unreachable` was reached)".to_owned(),
+        Trap::UnreachableCodeReached => {
+            "it panicked or aborted (`unreachable` was reached)".to_owned()
+        }
         Trap::StackOverflow => "its stack overflowed (recursion too deep)".to_owned(),
         other => other.to_string(),
     }
@@ -235,13 +290,22 @@ fn trapped(trap: Trap) -> String {
 /// The last bytes of a text, from the start of a line or character, on one line.
 fn tail(text: &str, bytes: usize) -> String {
     let from = text.len().saturating_sub(bytes);
-    let from = (from..=text.len()).find(|&at| text.is_char_boundary(at)).unwrap_or(0);
-    text[from..].lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" / ")
+    let from = (from..=text.len())
+        .find(|&at| text.is_char_boundary(at))
+        .unwrap_or(0);
+    text[from..]
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect::<Vec<_>>()
+        .join(" / ")
 }
 
 /// The guest's own frames, and what it wrote to standard error.
 fn backtrace(error: &wasmtime::Error, stderr: &str) -> Option<String> {
-    let frames = error.downcast_ref::<WasmBacktrace>().filter(|trace| !trace.frames().is_empty());
+    let frames = error
+        .downcast_ref::<WasmBacktrace>()
+        .filter(|trace| !trace.frames().is_empty());
     match (frames, stderr) {
         (None, "") => None,
         (None, stderr) => Some(format!("standard error:\n{stderr}")),
@@ -258,8 +322,10 @@ mod tests {
     fn texts_for_people() {
         assert_eq!(mebibytes(256 << 20), "256 MiB");
         assert_eq!(mebibytes((1 << 20) + (1 << 19)), "1.5 MiB");
-        assert_eq!(tail("thread panicked at x.rs:1:2:\n  index out of range\n", 1000),
-            "thread panicked at x.rs:1:2: / index out of range");
+        assert_eq!(
+            tail("thread panicked at x.rs:1:2:\n  index out of range\n", 1000),
+            "thread panicked at x.rs:1:2: / index out of range"
+        );
         assert_eq!(tail("ééé", 3), "é");
     }
 }

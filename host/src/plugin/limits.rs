@@ -55,7 +55,12 @@ pub(super) struct Limiter {
 
 impl Limiter {
     pub(super) fn new(limit: u64) -> Self {
-        Self { limit, used: 0, last_growth: 0, refused: None }
+        Self {
+            limit,
+            used: 0,
+            last_growth: 0,
+            refused: None,
+        }
     }
 
     /// Bytes of all its memories.
@@ -105,7 +110,12 @@ impl ResourceLimiter for Limiter {
         Ok(())
     }
 
-    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+    fn table_growing(
+        &mut self,
+        _: usize,
+        desired: usize,
+        _: Option<usize>,
+    ) -> wasmtime::Result<bool> {
         Ok(desired <= TABLE_ELEMENTS)
     }
 }
@@ -131,7 +141,9 @@ mod tests {
     fn growth_that_the_system_refuses_is_taken_back() {
         let mut limiter = Limiter::new(100);
         assert!(limiter.memory_growing(0, 60, None).unwrap());
-        limiter.memory_grow_failed(wasmtime::Error::msg("no memory")).unwrap();
+        limiter
+            .memory_grow_failed(wasmtime::Error::msg("no memory"))
+            .unwrap();
         assert_eq!(limiter.used(), 0);
     }
 

@@ -24,7 +24,11 @@ pub(super) enum TimeUp {
 
 /// `30 s`, `250 ms`.
 fn show(time: Duration) -> String {
-    if time.subsec_millis() == 0 { format!("{} s", time.as_secs()) } else { format!("{} ms", time.as_millis()) }
+    if time.subsec_millis() == 0 {
+        format!("{} s", time.as_secs())
+    } else {
+        format!("{} ms", time.as_millis())
+    }
 }
 
 /// Shared by a call's watchdog, its epoch callback and the host functions that wait.
@@ -83,7 +87,11 @@ impl Meter {
     /// Whether the guest's time is over. Asked between two slices.
     pub(super) fn check(&self) -> Result<(), TimeUp> {
         let times = self.times();
-        if times.spent() >= times.limit { Err(TimeUp::Call(times.limit)) } else { Ok(()) }
+        if times.spent() >= times.limit {
+            Err(TimeUp::Call(times.limit))
+        } else {
+            Ok(())
+        }
     }
 
     /// Gives the thread to other tasks; that time is not the guest's.
@@ -97,7 +105,10 @@ impl Meter {
     pub(super) async fn wait<T>(&self, answer: impl Future<Output = T>) -> Result<T, TimeUp> {
         let (limit, left) = {
             let times = self.times();
-            (times.wait_limit, times.wait_limit.saturating_sub(times.waited))
+            (
+                times.wait_limit,
+                times.wait_limit.saturating_sub(times.waited),
+            )
         };
         let since = Instant::now();
         let pause = self.pause();
@@ -126,7 +137,10 @@ impl Meter {
         loop {
             let (limit, left) = {
                 let times = self.times();
-                (times.limit, (times.limit + GRACE).saturating_sub(times.spent()))
+                (
+                    times.limit,
+                    (times.limit + GRACE).saturating_sub(times.spent()),
+                )
             };
             if left.is_zero() {
                 return limit;
@@ -157,7 +171,10 @@ mod tests {
         let meter = Meter::new(Duration::from_millis(30));
         meter.start(Duration::from_millis(10));
         let never = std::future::pending::<()>();
-        assert_eq!(meter.wait(never).await, Err(TimeUp::Wait(Duration::from_millis(30))));
+        assert_eq!(
+            meter.wait(never).await,
+            Err(TimeUp::Wait(Duration::from_millis(30)))
+        );
         assert!(meter.times().paused >= Duration::from_millis(30));
         assert!(meter.times().spent() < Duration::from_millis(30));
         // What was waited counts for the whole call.
@@ -180,6 +197,10 @@ mod tests {
             TimeUp::Call(Duration::from_secs(30)).to_string(),
             "the call took longer than its limit of 30 s"
         );
-        assert!(TimeUp::Wait(Duration::from_millis(1500)).to_string().ends_with("1500 ms"));
+        assert!(
+            TimeUp::Wait(Duration::from_millis(1500))
+                .to_string()
+                .ends_with("1500 ms")
+        );
     }
 }

@@ -20,7 +20,7 @@ pub struct Grants {
     pub write: Vec<String>,
     /// Connections by name.
     pub connections: Vec<String>,
-    /// Tables by name.
+    /// Tables by name; `*` is all of them.
     pub tables: Vec<String>,
     /// URL prefixes for requests without a connection: `https://api.example.com/v1`, with a method in front when only
     /// that one is allowed: `GET https://api.example.com/v1`.
@@ -33,7 +33,9 @@ impl Grants {
     }
 
     pub(super) fn table(&self, name: &str) -> bool {
-        self.tables.iter().any(|granted| granted == name)
+        self.tables
+            .iter()
+            .any(|granted| granted == name || granted == "*")
     }
 
     /// Whether a request without a connection is covered by a granted URL: same scheme, host and port, a path at or
@@ -59,7 +61,10 @@ fn covers(granted: &Url, url: &Url) -> bool {
     same_origin
         && url.username().is_empty()
         && url.password().is_none()
-        && url.path().strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        && url
+            .path()
+            .strip_prefix(path)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Something that a stage tried to reach without a grant.
@@ -104,7 +109,9 @@ impl Denials {
 
     pub(super) fn list(&self) -> Vec<(&'static str, String, u64)> {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.iter().map(|((what, name), &count)| (*what, name.clone(), count)).collect()
+        seen.iter()
+            .map(|((what, name), &count)| (*what, name.clone(), count))
+            .collect()
     }
 }
 
@@ -113,7 +120,10 @@ mod tests {
     use super::*;
 
     fn granted(grant: &str, method: &str, url: &str) -> bool {
-        let grants = Grants { http: vec![grant.to_owned()], ..Grants::default() };
+        let grants = Grants {
+            http: vec![grant.to_owned()],
+            ..Grants::default()
+        };
         grants.url(method, &Url::parse(url).unwrap())
     }
 
@@ -121,15 +131,39 @@ mod tests {
     fn a_url_is_covered_by_scheme_host_port_path_and_method() {
         let grant = "https://api.example.com/v1";
         assert!(granted(grant, "GET", "https://api.example.com/v1"));
-        assert!(granted(grant, "POST", "https://api.example.com:443/v1/items?x=1"));
+        assert!(granted(
+            grant,
+            "POST",
+            "https://api.example.com:443/v1/items?x=1"
+        ));
         assert!(!granted(grant, "GET", "http://api.example.com/v1"));
         assert!(!granted(grant, "GET", "https://api.example.com:8443/v1"));
-        assert!(!granted(grant, "GET", "https://api.example.com.evil.org/v1"));
+        assert!(!granted(
+            grant,
+            "GET",
+            "https://api.example.com.evil.org/v1"
+        ));
         assert!(!granted(grant, "GET", "https://api.example.com/v10"));
-        assert!(!granted(grant, "GET", "https://api.example.com/v1/../admin"));
-        assert!(!granted(grant, "GET", "https://user:secret@api.example.com/v1"));
-        assert!(granted("get https://a.example/", "GET", "https://a.example/x"));
-        assert!(!granted("GET https://a.example/", "DELETE", "https://a.example/x"));
+        assert!(!granted(
+            grant,
+            "GET",
+            "https://api.example.com/v1/../admin"
+        ));
+        assert!(!granted(
+            grant,
+            "GET",
+            "https://user:secret@api.example.com/v1"
+        ));
+        assert!(granted(
+            "get https://a.example/",
+            "GET",
+            "https://a.example/x"
+        ));
+        assert!(!granted(
+            "GET https://a.example/",
+            "DELETE",
+            "https://a.example/x"
+        ));
         assert!(!granted("not a url", "GET", "https://a.example/x"));
     }
 

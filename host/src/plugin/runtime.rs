@@ -48,7 +48,10 @@ pub struct RuntimeOptions {
 
 impl Default for RuntimeOptions {
     fn default() -> Self {
-        Self { cache_dir: None, max_instances: 256 }
+        Self {
+            cache_dir: None,
+            max_instances: 256,
+        }
     }
 }
 
@@ -128,7 +131,10 @@ impl Runtime {
     pub async fn load(&self, path: &Path) -> Result<Arc<Plugin>, PluginError> {
         let bytes = tokio::fs::read(path)
             .await
-            .map_err(|source| PluginError::Read { path: path.to_owned(), source })?;
+            .map_err(|source| PluginError::Read {
+                path: path.to_owned(),
+                source,
+            })?;
         self.load_bytes(bytes, &path.display().to_string()).await
     }
 
@@ -136,12 +142,18 @@ impl Runtime {
     ///
     /// # Errors
     /// See [`PluginError`].
-    pub async fn load_bytes(&self, bytes: Vec<u8>, origin: &str) -> Result<Arc<Plugin>, PluginError> {
+    pub async fn load_bytes(
+        &self,
+        bytes: Vec<u8>,
+        origin: &str,
+    ) -> Result<Arc<Plugin>, PluginError> {
         let runtime = self.clone();
         let origin = origin.to_owned();
         // Compiling takes seconds for large plugins, checking the cache a moment.
         let loading = tokio::task::spawn_blocking(move || runtime.load_now(&bytes, &origin));
-        loading.await.map_err(|error| PluginError::Engine(format!("loading was cut off: {error}")))?
+        loading
+            .await
+            .map_err(|error| PluginError::Engine(format!("loading was cut off: {error}")))?
     }
 
     /// Numbers that plugins reported through `metrics`.
@@ -155,24 +167,37 @@ impl Runtime {
     }
 
     fn load_now(&self, bytes: &[u8], origin: &str) -> Result<Arc<Plugin>, PluginError> {
-        let inspection =
-            inspect(bytes).map_err(|source| PluginError::Inspect { origin: origin.to_owned(), source })?;
+        let inspection = inspect(bytes).map_err(|source| PluginError::Inspect {
+            origin: origin.to_owned(),
+            source,
+        })?;
         if let Some(plugin) = self.in_use(&inspection.digest) {
             return Ok(plugin);
         }
         admit(&inspection, origin)?;
         let inner = &self.0;
-        let compile =
-            |error: wasmtime::Error| PluginError::Compile { origin: origin.to_owned(), message: one_line(&error) };
-        let (component, code) =
-            inner.cache.component(&inner.engine, &inspection.digest, bytes).map_err(compile)?;
+        let compile = |error: wasmtime::Error| PluginError::Compile {
+            origin: origin.to_owned(),
+            message: one_line(&error),
+        };
+        let (component, code) = inner
+            .cache
+            .component(&inner.engine, &inspection.digest, bytes)
+            .map_err(compile)?;
         let pre = inner.linker.instantiate_pre(&component).map_err(compile)?;
         let kinds = Kinds::find(&pre, &component, &inspection.kinds).map_err(compile)?;
         let name = match &inspection.manifest {
             Some(manifest) => manifest.name.clone(),
             None => stem(origin),
         };
-        let plugin = Arc::new(Plugin { runtime: self.clone(), name, inspection, pre, kinds, code });
+        let plugin = Arc::new(Plugin {
+            runtime: self.clone(),
+            name,
+            inspection,
+            pre,
+            kinds,
+            code,
+        });
         let mut loaded = inner.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         loaded.retain(|_, plugin| plugin.strong_count() > 0);
         // Two loads of the same bytes may race: the first one in is the one that is used.
@@ -184,13 +209,21 @@ impl Runtime {
     }
 
     fn in_use(&self, digest: &str) -> Option<Arc<Plugin>> {
-        self.0.loaded.lock().unwrap_or_else(PoisonError::into_inner).get(digest).and_then(Weak::upgrade)
+        self.0
+            .loaded
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(digest)
+            .and_then(Weak::upgrade)
     }
 }
 
 /// The file's name without folder and extension, for a plugin without a manifest.
 fn stem(origin: &str) -> String {
-    Path::new(origin).file_stem().map_or_else(|| origin.to_owned(), |stem| stem.to_string_lossy().into_owned())
+    Path::new(origin).file_stem().map_or_else(
+        || origin.to_owned(),
+        |stem| stem.to_string_lossy().into_owned(),
+    )
 }
 
 /// Whether this host can run it at all, said before the compiler would say it less clearly.
@@ -203,7 +236,10 @@ fn admit(inspection: &Inspection, origin: &str) -> Result<(), PluginError> {
         };
         return Err(PluginError::NoPlugin { origin, exports });
     }
-    let unknown = inspection.contracts.iter().find(|version| !wit::OFFERED.contains(version));
+    let unknown = inspection
+        .contracts
+        .iter()
+        .find(|version| !wit::OFFERED.contains(version));
     if let Some(wanted) = unknown {
         let advice = if wit::OFFERED.iter().all(|offered| wanted > offered) {
             "use a newer crossdock, or build the plugin with an older SDK"
@@ -211,15 +247,28 @@ fn admit(inspection: &Inspection, origin: &str) -> Result<(), PluginError> {
             "build the plugin with a current SDK"
         };
         let wanted = wanted.to_string();
-        return Err(PluginError::Contract { origin, wanted, offered: wit::offered(), advice });
+        return Err(PluginError::Contract {
+            origin,
+            wanted,
+            offered: wit::offered(),
+            advice,
+        });
     }
     let refused = |group| matches!(group, ImportGroup::Unknown | ImportGroup::Http);
-    if let Some(import) = inspection.imports.iter().find(|import| refused(import.group)) {
+    if let Some(import) = inspection
+        .imports
+        .iter()
+        .find(|import| refused(import.group))
+    {
         let advice = match import.group {
             ImportGroup::Http => "use `crossdock:plugin/http-client`",
             _ => "it can import the crossdock contract and WASI 0.2",
         };
-        return Err(PluginError::Import { origin, import: import.name.clone(), advice });
+        return Err(PluginError::Import {
+            origin,
+            import: import.name.clone(),
+            advice,
+        });
     }
     Ok(())
 }
@@ -236,7 +285,10 @@ pub struct Plugin {
 
 impl std::fmt::Debug for Plugin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Plugin").field("name", &self.name).field("digest", &self.digest()).finish_non_exhaustive()
+        f.debug_struct("Plugin")
+            .field("name", &self.name)
+            .field("digest", &self.digest())
+            .finish_non_exhaustive()
     }
 }
 
@@ -248,7 +300,8 @@ impl Plugin {
 
     /// The manifest's version, or `0.0.0`.
     pub fn version(&self) -> &str {
-        self.manifest().map_or("0.0.0", |manifest| &manifest.version)
+        self.manifest()
+            .map_or("0.0.0", |manifest| &manifest.version)
     }
 
     /// What it says of itself.
@@ -275,7 +328,10 @@ impl Plugin {
     ///
     /// # Errors
     /// When it is none.
-    pub fn source(self: &Arc<Self>, context: StageContext) -> Result<Arc<dyn Opener<dyn Source>>, PluginError> {
+    pub fn source(
+        self: &Arc<Self>,
+        context: StageContext,
+    ) -> Result<Arc<dyn Opener<dyn Source>>, PluginError> {
         Ok(source::opener(self.stage(Kind::Source, context)?))
     }
 
@@ -294,7 +350,10 @@ impl Plugin {
     ///
     /// # Errors
     /// When it is none.
-    pub fn sink(self: &Arc<Self>, context: StageContext) -> Result<Arc<dyn Opener<dyn Sink>>, PluginError> {
+    pub fn sink(
+        self: &Arc<Self>,
+        context: StageContext,
+    ) -> Result<Arc<dyn Opener<dyn Sink>>, PluginError> {
         Ok(sink::opener(self.stage(Kind::Sink, context)?))
     }
 
@@ -303,7 +362,9 @@ impl Plugin {
     /// # Errors
     /// What the plugin found, or a fault of the call.
     pub async fn check(self: &Arc<Self>, kind: Kind, context: &StageContext) -> Result<(), Fault> {
-        let stage = self.stage(kind, context.clone()).map_err(|error| config_fault(&error))?;
+        let stage = self
+            .stage(kind, context.clone())
+            .map_err(|error| config_fault(&error))?;
         match kind {
             Kind::Source => SourceOpener(stage).check().await,
             Kind::Transformer => TransformerOpener(stage).check().await,
@@ -315,18 +376,36 @@ impl Plugin {
     ///
     /// # Errors
     /// What the plugin found, or a fault of the call.
-    pub async fn streams(self: &Arc<Self>, context: &StageContext) -> Result<Vec<StreamInfo>, Fault> {
-        let stage = self.stage(Kind::Source, context.clone()).map_err(|error| config_fault(&error))?;
+    pub async fn streams(
+        self: &Arc<Self>,
+        context: &StageContext,
+    ) -> Result<Vec<StreamInfo>, Fault> {
+        let stage = self
+            .stage(Kind::Source, context.clone())
+            .map_err(|error| config_fault(&error))?;
         SourceOpener(stage).streams().await
     }
 
     fn stage(self: &Arc<Self>, kind: Kind, context: StageContext) -> Result<Stage, PluginError> {
         if !self.inspection.is(kind) {
-            let kinds: Vec<_> = self.inspection.kinds.iter().map(|kind| kind.as_str()).collect();
+            let kinds: Vec<_> = self
+                .inspection
+                .kinds
+                .iter()
+                .map(|kind| kind.as_str())
+                .collect();
             let kinds = format!("a {}", kinds.join(" and a "));
-            return Err(PluginError::NotA { plugin: self.name.clone(), kind, kinds });
+            return Err(PluginError::NotA {
+                plugin: self.name.clone(),
+                kind,
+                kinds,
+            });
         }
-        let page = self.runtime.0.book.page(&context.flow, &context.stage, &self.name);
+        let page = self
+            .runtime
+            .0
+            .book
+            .page(&context.flow, &context.stage, &self.name);
         let config = context.config.to_string();
         let identity = Identity {
             plugin: self.name.clone(),
@@ -346,7 +425,12 @@ impl Plugin {
             metrics: page.metrics,
             denials: page.denials,
         });
-        Ok(Stage { plugin: Arc::clone(self), scope, config, identity })
+        Ok(Stage {
+            plugin: Arc::clone(self),
+            scope,
+            config,
+            identity,
+        })
     }
 }
 
@@ -377,20 +461,33 @@ impl Stage {
 /// Where the functions of each kind are in the component, found and type-checked once per load.
 pub(super) struct Kinds {
     source: Option<v0_1::source::SourcePluginIndices>,
-    transformer: Option<(v0_1::transformer::TransformerPluginIndices, ComponentExportIndex)>,
+    transformer: Option<(
+        v0_1::transformer::TransformerPluginIndices,
+        ComponentExportIndex,
+    )>,
     sink: Option<(v0_1::sink::SinkPluginIndices, ComponentExportIndex)>,
 }
 
 impl Kinds {
-    fn find(pre: &InstancePre<State>, component: &Component, kinds: &[Kind]) -> wasmtime::Result<Self> {
-        let mut found = Self { source: None, transformer: None, sink: None };
+    fn find(
+        pre: &InstancePre<State>,
+        component: &Component,
+        kinds: &[Kind],
+    ) -> wasmtime::Result<Self> {
+        let mut found = Self {
+            source: None,
+            transformer: None,
+            sink: None,
+        };
         for kind in kinds {
             match kind {
                 Kind::Source => found.source = Some(v0_1::source::SourcePluginIndices::new(pre)?),
                 Kind::Transformer => {
                     let apply = function(component, *kind, "apply")?;
-                    found.transformer =
-                        Some((v0_1::transformer::TransformerPluginIndices::new(pre)?, apply));
+                    found.transformer = Some((
+                        v0_1::transformer::TransformerPluginIndices::new(pre)?,
+                        apply,
+                    ));
                 }
                 Kind::Sink => {
                     let write = function(component, *kind, "write")?;
@@ -407,7 +504,9 @@ impl Kinds {
         instance: &Instance,
     ) -> Result<v0_1::source::SourcePlugin, Fault> {
         let indices = self.source.as_ref().ok_or_else(missing)?;
-        indices.load(store, instance).map_err(|error| mistyped(&error))
+        indices
+            .load(store, instance)
+            .map_err(|error| mistyped(&error))
     }
 
     pub(super) fn transformer(
@@ -416,9 +515,13 @@ impl Kinds {
         instance: &Instance,
     ) -> Result<(v0_1::transformer::TransformerPlugin, Func), Fault> {
         let (indices, apply) = self.transformer.as_ref().ok_or_else(missing)?;
-        let plugin = indices.load(&mut *store, instance).map_err(|error| mistyped(&error))?;
+        let plugin = indices
+            .load(&mut *store, instance)
+            .map_err(|error| mistyped(&error))?;
         let apply = instance.get_func(&mut *store, apply).ok_or_else(missing)?;
-        apply.typed::<(v0_1::BatchRef<'_>,), ApplyResult>(&*store).map_err(|error| mistyped(&error))?;
+        apply
+            .typed::<(v0_1::BatchRef<'_>,), ApplyResult>(&*store)
+            .map_err(|error| mistyped(&error))?;
         Ok((plugin, apply))
     }
 
@@ -428,14 +531,22 @@ impl Kinds {
         instance: &Instance,
     ) -> Result<(v0_1::sink::SinkPlugin, Func), Fault> {
         let (indices, write) = self.sink.as_ref().ok_or_else(missing)?;
-        let plugin = indices.load(&mut *store, instance).map_err(|error| mistyped(&error))?;
+        let plugin = indices
+            .load(&mut *store, instance)
+            .map_err(|error| mistyped(&error))?;
         let write = instance.get_func(&mut *store, write).ok_or_else(missing)?;
-        write.typed::<(v0_1::BatchRef<'_>,), WriteResult>(&*store).map_err(|error| mistyped(&error))?;
+        write
+            .typed::<(v0_1::BatchRef<'_>,), WriteResult>(&*store)
+            .map_err(|error| mistyped(&error))?;
         Ok((plugin, write))
     }
 }
 
-fn function(component: &Component, kind: Kind, name: &str) -> wasmtime::Result<ComponentExportIndex> {
+fn function(
+    component: &Component,
+    kind: Kind,
+    name: &str,
+) -> wasmtime::Result<ComponentExportIndex> {
     let interface = wit::interface(kind.as_str(), &v0_1::VERSION);
     component
         .get_export_index(None, &interface)
@@ -444,9 +555,18 @@ fn function(component: &Component, kind: Kind, name: &str) -> wasmtime::Result<C
 }
 
 fn missing() -> Fault {
-    Fault::new(FaultKind::Contract, "the plugin lacks a function that it had when it was loaded")
+    Fault::new(
+        FaultKind::Contract,
+        "the plugin lacks a function that it had when it was loaded",
+    )
 }
 
 fn mistyped(error: &wasmtime::Error) -> Fault {
-    Fault::new(FaultKind::Contract, format!("an export of the plugin is not of the contract's type: {}", one_line(error)))
+    Fault::new(
+        FaultKind::Contract,
+        format!(
+            "an export of the plugin is not of the contract's type: {}",
+            one_line(error)
+        ),
+    )
 }

@@ -36,13 +36,23 @@ impl SinkOpener {
     async fn instance(&self) -> Result<SinkInstance, Fault> {
         let (mut sandbox, instance) = self.0.sandbox().await?;
         let (plugin, write) = self.0.plugin.kinds.sink(&mut sandbox.store, &instance)?;
-        Ok(SinkInstance { sandbox, plugin, write })
+        Ok(SinkInstance {
+            sandbox,
+            plugin,
+            write,
+        })
     }
 
     pub(super) async fn check(&self) -> Result<(), Fault> {
-        let SinkInstance { mut sandbox, plugin, .. } = self.instance().await?;
+        let SinkInstance {
+            mut sandbox,
+            plugin,
+            ..
+        } = self.instance().await?;
         let running = sandbox.begin("check", self.0.limits().open)?;
-        let call = plugin.crossdock_plugin_sink().call_check(&mut sandbox.store, &self.0.config);
+        let call = plugin
+            .crossdock_plugin_sink()
+            .call_check(&mut sandbox.store, &self.0.config);
         let outcome = running.watch(call).await;
         sandbox.settle(outcome)?.map_err(wit::fault)
     }
@@ -52,9 +62,14 @@ impl SinkOpener {
 impl Opener<dyn Sink> for SinkOpener {
     async fn open(&self, snapshot: Option<&[u8]>) -> Result<Box<dyn Sink>, Fault> {
         let mut instance = self.instance().await?;
-        let SinkInstance { sandbox, plugin, .. } = &mut instance;
+        let SinkInstance {
+            sandbox, plugin, ..
+        } = &mut instance;
         let running = sandbox.begin("open", self.0.limits().open)?;
-        let call = plugin.crossdock_plugin_sink().call_open(&mut sandbox.store, &self.0.config, snapshot);
+        let call =
+            plugin
+                .crossdock_plugin_sink()
+                .call_open(&mut sandbox.store, &self.0.config, snapshot);
         let outcome = running.watch(call).await;
         sandbox.settle(outcome)?.map_err(wit::fault)?;
         Ok(Box::new(instance))
@@ -82,7 +97,9 @@ impl Sink for SinkInstance {
         let running = sandbox.begin("write", sandbox.limits().call)?;
         let typed = write.typed::<(BatchRef<'_>,), WriteResult>(&sandbox.store);
         let store = &mut sandbox.store;
-        let outcome = running.watch(async move { typed?.call_async(store, (BatchRef::from(batch),)).await }).await;
+        let outcome = running
+            .watch(async move { typed?.call_async(store, (BatchRef::from(batch),)).await })
+            .await;
         let (written,) = sandbox.settle(outcome)?;
         let written = written.map_err(wit::fault)?;
         let rejected = wit::rejections(written.rejected);
@@ -90,43 +107,76 @@ impl Sink for SinkInstance {
             .map_err(|what| sandbox.condemn(format!("the plugin broke the contract: {what}")))?;
         let receipts = match written.receipts.map(wit::batch).transpose() {
             Ok(receipts) => receipts,
-            Err(error) => return Err(sandbox.condemn(format!("the plugin gave malformed receipts: {error}"))),
+            Err(error) => {
+                return Err(sandbox.condemn(format!("the plugin gave malformed receipts: {error}")));
+            }
         };
         if let Some(receipts) = &receipts {
-            verify::receipts(receipts, batch.len())
-                .map_err(|what| sandbox.condemn(format!("the plugin broke the contract: {what}")))?;
+            verify::receipts(receipts, batch.len()).map_err(|what| {
+                sandbox.condemn(format!("the plugin broke the contract: {what}"))
+            })?;
         }
         sandbox.count(batch.len());
         Ok(Written { rejected, receipts })
     }
 
     async fn finish(&mut self) -> Result<(), Fault> {
-        let Self { sandbox, plugin, .. } = self;
+        let Self {
+            sandbox, plugin, ..
+        } = self;
         let running = sandbox.begin("finish", sandbox.limits().commit)?;
-        let outcome = running.watch(plugin.crossdock_plugin_sink().call_finish(&mut sandbox.store)).await;
+        let outcome = running
+            .watch(
+                plugin
+                    .crossdock_plugin_sink()
+                    .call_finish(&mut sandbox.store),
+            )
+            .await;
         sandbox.settle(outcome)?.map_err(wit::fault)
     }
 
     async fn snapshot(&mut self) -> Result<Snapshot, Fault> {
-        let Self { sandbox, plugin, .. } = self;
+        let Self {
+            sandbox, plugin, ..
+        } = self;
         let running = sandbox.begin("snapshot", sandbox.limits().commit)?;
-        let outcome = running.watch(plugin.crossdock_plugin_sink().call_snapshot(&mut sandbox.store)).await;
+        let outcome = running
+            .watch(
+                plugin
+                    .crossdock_plugin_sink()
+                    .call_snapshot(&mut sandbox.store),
+            )
+            .await;
         let snapshot = sandbox.settle(outcome)?.map_err(wit::fault)?;
         sandbox.bounded(snapshot)
     }
 
     async fn commit(&mut self, snapshot: &[u8]) -> Result<(), Fault> {
-        let Self { sandbox, plugin, .. } = self;
+        let Self {
+            sandbox, plugin, ..
+        } = self;
         let running = sandbox.begin("commit", sandbox.limits().commit)?;
-        let call = plugin.crossdock_plugin_sink().call_commit(&mut sandbox.store, snapshot);
+        let call = plugin
+            .crossdock_plugin_sink()
+            .call_commit(&mut sandbox.store, snapshot);
         let outcome = running.watch(call).await;
         sandbox.settle(outcome)?.map_err(wit::fault)
     }
 
     async fn close(&mut self) {
-        let Self { sandbox, plugin, .. } = self;
-        let Ok(running) = sandbox.begin("close", sandbox.limits().commit) else { return };
-        let outcome = running.watch(plugin.crossdock_plugin_sink().call_close(&mut sandbox.store)).await;
+        let Self {
+            sandbox, plugin, ..
+        } = self;
+        let Ok(running) = sandbox.begin("close", sandbox.limits().commit) else {
+            return;
+        };
+        let outcome = running
+            .watch(
+                plugin
+                    .crossdock_plugin_sink()
+                    .call_close(&mut sandbox.store),
+            )
+            .await;
         sandbox.closed(outcome);
     }
 }

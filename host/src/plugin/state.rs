@@ -42,7 +42,12 @@ pub(super) struct Scope {
 impl Scope {
     /// Counts and logs an attempt without a grant, and says what the operator would have to add.
     pub(super) fn deny(&self, what: &'static str, name: &str, add: &str) -> String {
-        let Self { flow, stage, plugin, .. } = self;
+        let Self {
+            flow,
+            stage,
+            plugin,
+            ..
+        } = self;
         if self.denials.note(what, name) {
             tracing::warn!(target: "plugin", %flow, %stage, %plugin, what, name, "denied: not granted");
         }
@@ -74,12 +79,19 @@ impl State {
         let mut wasi = WasiCtxBuilder::new();
         wasi.stdout(Captured::new(Arc::clone(&log), Level::Info));
         wasi.stderr(stderr.clone());
-        wasi.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false);
+        wasi.allow_tcp(false)
+            .allow_udp(false)
+            .allow_ip_name_lookup(false);
         wasi.max_random_size(RANDOM_BYTES);
         for folder in &scope.grants.write {
             preopen(&mut wasi, &scope, folder, FsPerms::ReadWrite)?;
         }
-        for folder in scope.grants.read.iter().filter(|folder| !scope.grants.write.contains(folder)) {
+        for folder in scope
+            .grants
+            .read
+            .iter()
+            .filter(|folder| !scope.grants.write.contains(folder))
+        {
             preopen(&mut wasi, &scope, folder, FsPerms::ReadOnly)?;
         }
         Ok(Self {
@@ -96,10 +108,19 @@ impl State {
 }
 
 /// The guest sees the folder under the text of the grant, so paths in a config work as written.
-fn preopen(wasi: &mut WasiCtxBuilder, scope: &Scope, folder: &str, perms: FsPerms) -> Result<(), Fault> {
+fn preopen(
+    wasi: &mut WasiCtxBuilder,
+    scope: &Scope,
+    folder: &str,
+    perms: FsPerms,
+) -> Result<(), Fault> {
     let path = scope.project_dir.join(folder);
     let stage = &scope.stage;
-    let verb = if perms == FsPerms::ReadWrite { "write to" } else { "read" };
+    let verb = if perms == FsPerms::ReadWrite {
+        "write to"
+    } else {
+        "read"
+    };
     let failed = |reason: &dyn std::fmt::Display| {
         Fault::new(
             FaultKind::Config,
@@ -111,15 +132,22 @@ fn preopen(wasi: &mut WasiCtxBuilder, scope: &Scope, folder: &str, perms: FsPerm
     if perms == FsPerms::ReadWrite {
         std::fs::create_dir_all(&path).map_err(|error| failed(&error))?;
     }
-    if std::fs::metadata(&path).map_err(|error| failed(&error))?.is_file() {
+    if std::fs::metadata(&path)
+        .map_err(|error| failed(&error))?
+        .is_file()
+    {
         return Err(failed(&"it is a file; grant the folder that holds it"));
     }
-    wasi.preopened_dir(&path, folder, perms).map_err(|error| failed(&error.root_cause()))?;
+    wasi.preopened_dir(&path, folder, perms)
+        .map_err(|error| failed(&error.root_cause()))?;
     Ok(())
 }
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.resources }
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.resources,
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! What Akeneo offers: one variant per stream, with everything that differs between them.
 
-use crossdock_sdk::json::Object;
+use crossdock_sdk::json::{Object, Value};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, ProductsEndpoint};
@@ -151,11 +151,15 @@ impl Stream {
         if self != Self::AttributeOptions {
             return true;
         }
-        // Only select attributes have options; asking for the others costs a call each and Akeneo allows three a second.
-        parent
-            .get("type")
-            .and_then(|kind| kind.as_str().map(|name| name.ends_with("select")))
-            .unwrap_or(true)
+        // Only these have options (reference data, whose types end alike, has its own lists). Asking for the others would
+        // cost a call each, and Akeneo allows three a second.
+        match parent.get("type").as_ref().and_then(Value::as_str) {
+            Some(kind) => matches!(
+                &*kind,
+                "pim_catalog_simpleselect" | "pim_catalog_multiselect"
+            ),
+            None => true,
+        }
     }
 
     /// The path of the first page. `search` is Akeneo's filter object, `limit` the page size.

@@ -1,6 +1,6 @@
 //! The order of categories: parents before children, otherwise as they came.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Why categories have no order.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,6 +24,30 @@ pub(crate) fn list(items: impl ExactSizeIterator<Item = String>) -> String {
         text.push_str(" more");
     }
     text
+}
+
+/// Gives each category the key of its parent as the parent writes it, where it differs only in case: Akeneo's codes match
+/// so. A key that fits several categories is left alone. Answers the positions of those that were changed.
+pub(crate) fn resolve(categories: &mut [(String, String)]) -> Vec<usize> {
+    let mut folded: HashMap<String, Option<String>> = HashMap::new();
+    for (key, _) in categories.iter() {
+        folded
+            .entry(key.to_lowercase())
+            .and_modify(|known| *known = None)
+            .or_insert_with(|| Some(key.clone()));
+    }
+    let exact: HashSet<String> = categories.iter().map(|(key, _)| key.clone()).collect();
+    let mut changed = Vec::new();
+    for (at, (_, parent)) in categories.iter_mut().enumerate() {
+        if parent.is_empty() || exact.contains(parent) {
+            continue;
+        }
+        if let Some(Some(key)) = folded.get(&parent.to_lowercase()) {
+            parent.clone_from(key);
+            changed.push(at);
+        }
+    }
+    changed
 }
 
 /// The order in which categories are written, as positions in `categories`: (key, parent), where an empty parent means
@@ -111,6 +135,26 @@ mod tests {
             error.to_string(),
             "categories whose parent never came: a (parent demoshop)"
         );
+    }
+
+    #[test]
+    fn parents_are_found_whatever_their_case() {
+        let mut forest = pairs(&[
+            ("c", "B"),
+            ("b", "A"),
+            ("A", ""),
+            ("d", "X"),
+            ("x", ""),
+            ("X", ""),
+        ]);
+        forest.push(("e".to_owned(), "Äpfel".to_owned()));
+        forest.push(("äpfel".to_owned(), String::new()));
+        assert_eq!(resolve(&mut forest), [0, 6]);
+        assert_eq!(forest[0].1, "b");
+        assert_eq!(forest[6].1, "äpfel");
+        // Two categories that differ only in case are told apart by it, and not guessed.
+        let mut forest = pairs(&[("d", "Xy"), ("xy", ""), ("XY", "")]);
+        assert_eq!(resolve(&mut forest), Vec::<usize>::new());
     }
 
     #[test]

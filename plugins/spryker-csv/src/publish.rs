@@ -245,6 +245,11 @@ impl Press<'_> {
                 lines.push(std::mem::take(&mut row.fixed));
             }
         }
+        for at in category::resolve(&mut tree) {
+            if let (Some((key, parent)), Some(line)) = (tree.get(at), lines.get_mut(at)) {
+                *line = with_parent(line, key, parent);
+            }
+        }
         let order = category::order(&tree, &self.config.known_categories).map_err(|error| {
             let fault = Fault::permanent(error.to_string()).at(path.display().to_string());
             match error {
@@ -372,6 +377,35 @@ impl Problem {
             self.examples.push(format!("{key} (to {missing})"));
         }
     }
+}
+
+/// A line of categories with another parent. Key and parent are its first cells.
+fn with_parent(line: &[u8], key: &str, parent: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(line.len());
+    crate::cell::push(&mut out, key);
+    out.push(b',');
+    crate::cell::push(&mut out, parent);
+    let rest = csv_rest(line, 2);
+    out.extend_from_slice(rest);
+    out
+}
+
+/// What comes behind the first `cells` of a line, separator included.
+fn csv_rest(line: &[u8], mut cells: usize) -> &[u8] {
+    let mut quoted = false;
+    for (at, byte) in line.iter().enumerate() {
+        match byte {
+            b'"' => quoted = !quoted,
+            b',' if !quoted => {
+                cells -= 1;
+                if cells == 0 {
+                    return line.get(at..).unwrap_or_default();
+                }
+            }
+            _ => {}
+        }
+    }
+    &[]
 }
 
 fn note_replaced(stream: &str, survey: &Survey) {

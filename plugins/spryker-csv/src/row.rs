@@ -9,6 +9,9 @@ use crate::cell::{self, Problem};
 use crate::config::Config;
 use crate::sheet::{Cell, Sheet};
 
+/// Among the fallback locales: any locale that has a text.
+const ANY_LOCALE: &str = "*";
+
 /// Most fields a sheet has.
 pub(crate) const FIELDS: usize = 16;
 
@@ -391,6 +394,17 @@ fn json_text(value: Value<'_>) -> String {
     }
 }
 
+/// The first text there is, whatever its locale.
+fn any_text<'v>(value: Value<'_>, config: &Config) -> Result<Option<Cow<'v, str>>, Problem> {
+    for (locale, value) in value.object().iter().flatten() {
+        let text = cell::joined(value, &config.list_separator);
+        if let Some(text) = text.map_err(|problem| format!("{locale}: {problem}"))? {
+            return Ok(Some(Cow::Owned(text.into_owned())));
+        }
+    }
+    Ok(None)
+}
+
 /// The text of each configured locale: its own, else the one of the first fallback locale that has one. A plain text
 /// is that of every locale.
 pub(crate) fn local_texts<'v>(
@@ -420,7 +434,11 @@ pub(crate) fn local_texts<'v>(
             if found.is_some() {
                 break;
             }
-            found = text_in(fallback)?;
+            found = if fallback == ANY_LOCALE {
+                any_text(value, config)?
+            } else {
+                text_in(fallback)?
+            };
         }
         texts.push(found);
     }

@@ -115,6 +115,9 @@ impl Sink for SprykerSink {
     }
 
     fn write(&mut self, batch: &Batch, written: &mut Written) -> Result<()> {
+        if batch.is_empty() {
+            return Ok(());
+        }
         let Some((stream, form)) = form(batch.stream()) else {
             return Err(Fault::config(format!(
                 "there is no file for records of the stream `{}`",

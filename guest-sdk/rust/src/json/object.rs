@@ -56,6 +56,9 @@ enum Place {
     Extra,
 }
 
+/// Bytes that the first change makes room for: most records get a few short fields.
+const EXTRA_ROOM: usize = 192;
+
 impl<'a> Object<'a> {
     /// An object without members.
     pub fn new() -> Self {
@@ -131,7 +134,7 @@ impl<'a> Object<'a> {
 
     /// Sets a member: in its place when there is one, at the end otherwise.
     pub fn set(&mut self, name: &str, value: impl ToJson) {
-        let start = self.extra.len();
+        let start = self.extra_end();
         value.write_json(&mut self.extra);
         let value = Span::new(start, self.extra.len(), Place::Extra);
         self.put(name, value);
@@ -139,7 +142,7 @@ impl<'a> Object<'a> {
 
     /// Sets a member to this JSON text, which is taken as it is: it must be exactly one JSON value.
     pub fn set_raw<'r>(&mut self, name: &str, raw_json: impl Into<Cow<'r, [u8]>>) {
-        let start = self.extra.len();
+        let start = self.extra_end();
         self.extra.extend_from_slice(&raw_json.into());
         let value = Span::new(start, self.extra.len(), Place::Extra);
         self.put(name, value);
@@ -278,9 +281,17 @@ impl<'a> Object<'a> {
         }
     }
 
+    /// Where the next thing that is set will start. The first one makes room for a few.
+    fn extra_end(&mut self) -> usize {
+        if self.extra.capacity() == 0 {
+            self.extra.reserve(EXTRA_ROOM);
+        }
+        self.extra.len()
+    }
+
     /// A new key, and whether it has escapes.
     fn new_key(&mut self, name: &str) -> (Span, bool) {
-        let start = self.extra.len();
+        let start = self.extra_end();
         text::write_string(name, &mut self.extra);
         let key = Span::new(start, self.extra.len(), Place::Extra);
         (key, key.range().len() > name.len() + 2)
@@ -302,12 +313,13 @@ impl<'a> Object<'a> {
     }
 
     fn find_before(&self, name: &str, end: usize) -> Option<usize> {
+        let length = name.len() + 2;
         self.members[..end].iter().rposition(|entry| {
-            let key = self.bytes(entry.key);
-            match key {
-                [b'"', inner @ .., b'"'] if !entry.escaped => inner == name.as_bytes(),
-                _ => self.name(*entry).is_some_and(|found| found == name),
+            if entry.escaped {
+                return self.name(*entry).is_some_and(|found| found == name);
             }
+            entry.key.range().len() == length
+                && self.bytes(entry.key).get(1..length - 1) == Some(name.as_bytes())
         })
     }
 

@@ -1,20 +1,23 @@
 //! Finds the bytes that matter, 16 at a time.
 //!
-//! The one interface is [`masks`]: 16 bytes in, bit masks out. It has three bodies: `simd128` on wasm, SSE2 on x86-64,
-//! plain code elsewhere. Only the load of the 16 bytes is unsafe.
+//! The instructions are behind `lanes`, which has three bodies: `simd128` on wasm, SSE2 on x86-64, plain code elsewhere.
+//! Only its load of 16 bytes is unsafe; all else here is slices and integers.
 
 /// Bytes looked at together.
 pub(super) const LANES: usize = 16;
 
-/// One bit per byte of a block, the lowest for the first.
+/// Bytes of one [`Masks`].
+pub(super) const WIDTH: usize = 64;
+
+/// One bit per byte of 64, the lowest for the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Masks {
     /// `"`
-    pub(super) quote: u32,
+    pub(super) quote: u64,
     /// `\`
-    pub(super) backslash: u32,
+    pub(super) backslash: u64,
     /// `{`, `}`, `[`, `]`
-    pub(super) bracket: u32,
+    pub(super) bracket: u64,
 }
 
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
@@ -173,17 +176,77 @@ fn block(bytes: &[u8], at: usize) -> Option<&[u8; LANES]> {
     bytes.get(at..)?.first_chunk()
 }
 
-/// The masks of 16 bytes.
+/// The masks of 64 bytes.
 #[inline]
-pub(super) fn masks(bytes: &[u8; LANES]) -> Masks {
-    let block = lanes::load(bytes);
-    // `[` and `]` differ from `{` and `}` in one bit. Setting it maps no other byte to these two.
-    let folded = lanes::with_bits(block, 0x20);
-    Masks {
-        quote: lanes::equal(block, b'"'),
-        backslash: lanes::equal(block, b'\\'),
-        bracket: lanes::either(folded, b'{', b'}'),
+fn masks(bytes: &[u8; WIDTH]) -> Masks {
+    let mut masks = Masks {
+        quote: 0,
+        backslash: 0,
+        bracket: 0,
+    };
+    let (blocks, _) = bytes.as_chunks::<LANES>();
+    for (number, sixteen) in blocks.iter().enumerate() {
+        let block = lanes::load(sixteen);
+        // `[` and `]` differ from `{` and `}` in one bit. Setting it maps no other byte to these two.
+        let folded = lanes::with_bits(block, 0x20);
+        let shift = number * LANES;
+        masks.quote |= u64::from(lanes::equal(block, b'"')) << shift;
+        masks.backslash |= u64::from(lanes::equal(block, b'\\')) << shift;
+        masks.bracket |= u64::from(lanes::either(folded, b'{', b'}')) << shift;
     }
+    masks
+}
+
+/// The masks of 64 bytes from `at`, or of fewer at the end of the text: then the bits of the rest are 0.
+#[inline]
+pub(super) fn masks_at(bytes: &[u8], at: usize) -> Masks {
+    let rest = bytes.get(at..).unwrap_or_default();
+    if let Some(whole) = rest.first_chunk() {
+        return masks(whole);
+    }
+    let mut padded = [0; WIDTH];
+    padded[..rest.len()].copy_from_slice(rest);
+    masks(&padded)
+}
+
+/// What one block of 64 bytes tells the next.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Carry {
+    /// All bits set when the block ended inside a string.
+    in_string: u64,
+    /// 1 when its last byte was a backslash that escapes the next byte.
+    escape: u64,
+}
+
+/// The brackets that are not inside of strings. The technique is that of simdjson (Langdale and Lemire, 2019).
+#[inline]
+pub(super) fn brackets(masks: Masks, carry: &mut Carry) -> u64 {
+    let quotes = masks.quote & !escaped(masks.backslash, &mut carry.escape);
+    // A bit is set when the number of quotes up to it is odd.
+    let mut inside = quotes;
+    for shift in [1, 2, 4, 8, 16, 32] {
+        inside ^= inside << shift;
+    }
+    inside ^= carry.in_string;
+    carry.in_string = 0_u64.wrapping_sub(inside >> 63);
+    masks.bracket & !inside
+}
+
+/// The bytes that a backslash before them escapes: those behind a run of backslashes of odd length.
+#[inline]
+fn escaped(backslash: u64, carry: &mut u64) -> u64 {
+    const EVEN: u64 = 0x5555_5555_5555_5555;
+    let backslash = backslash & !*carry;
+    if backslash == 0 {
+        return std::mem::take(carry);
+    }
+    let follows = backslash << 1 | *carry;
+    // Adding a run's start to the run carries to the byte behind it; a run that starts at an odd position and one that
+    // starts at an even one are then told apart by where the carry lies.
+    let odd_starts = backslash & !EVEN & !follows;
+    let (runs, overflow) = odd_starts.overflowing_add(backslash);
+    *carry = u64::from(overflow);
+    (EVEN ^ (runs << 1)) & follows
 }
 
 /// The first `"` or `\` at or behind `at`.
@@ -223,20 +286,6 @@ pub(super) fn text_stop<const ASCII: bool>(bytes: &[u8], mut at: usize) -> Optio
         .map(|found| at + found)
 }
 
-/// The next 16 bytes from `at` as masks, or fewer at the end of the text.
-#[inline]
-pub(super) fn masks_at(bytes: &[u8], at: usize) -> Masks {
-    if let Some(sixteen) = block(bytes, at) {
-        return masks(sixteen);
-    }
-    let mut padded = [0; LANES];
-    let rest = bytes.get(at..).unwrap_or_default();
-    for (to, from) in padded.iter_mut().zip(rest) {
-        *to = *from;
-    }
-    masks(&padded)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -249,6 +298,13 @@ mod tests {
         ]
     }
 
+    fn mask(bytes: &[u8], test: impl Fn(u8) -> bool) -> u64 {
+        bytes
+            .iter()
+            .enumerate()
+            .fold(0, |mask, (at, byte)| mask | u64::from(test(*byte)) << at)
+    }
+
     proptest! {
         #[test]
         fn masks_agree_with_plain_code(bytes in prop::array::uniform16(interesting())) {
@@ -257,11 +313,47 @@ mod tests {
             prop_assert_eq!(lanes::either(block, b'"', b'\\'), plain::either(plain, b'"', b'\\'));
             prop_assert_eq!(lanes::below(block, 0x20), plain::below(plain, 0x20));
             prop_assert_eq!(lanes::high(block), plain::high(plain));
-            let brackets = bytes.iter().enumerate().fold(0, |mask, (at, byte)| {
-                mask | u32::from(matches!(byte, b'{' | b'}' | b'[' | b']')) << at
+            let folded = plain::with_bits(plain, 0x20);
+            prop_assert_eq!(lanes::either(lanes::with_bits(block, 0x20), b'{', b'}'), plain::either(folded, b'{', b'}'));
+            let brackets = mask(&bytes, |byte| matches!(byte, b'{' | b'}' | b'[' | b']'));
+            prop_assert_eq!(u64::from(plain::either(folded, b'{', b'}')), brackets);
+        }
+
+        #[test]
+        fn masks_have_a_bit_for_each_byte(bytes in prop::collection::vec(interesting(), 0..150), at in 0usize..160) {
+            let window = &bytes[at.min(bytes.len())..bytes.len().min(at + WIDTH).max(at.min(bytes.len()))];
+            prop_assert_eq!(masks_at(&bytes, at), Masks {
+                quote: mask(window, |byte| byte == b'"'),
+                backslash: mask(window, |byte| byte == b'\\'),
+                bracket: mask(window, |byte| matches!(byte, b'{' | b'}' | b'[' | b']')),
             });
-            prop_assert_eq!(masks(&bytes).bracket, brackets);
-            prop_assert_eq!(plain::either(plain::with_bits(plain, 0x20), b'{', b'}'), brackets);
+        }
+
+        #[test]
+        fn brackets_in_strings_do_not_count(
+            bytes in prop::collection::vec(prop::sample::select(b"\"\\\\\\{}[] a".to_vec()), 0..300)
+        ) {
+            let (mut in_string, mut escape) = (false, false);
+            let mut expected = Vec::new();
+            for (at, byte) in bytes.iter().enumerate() {
+                let was_escaped = std::mem::replace(&mut escape, false);
+                match byte {
+                    b'\\' => escape = !was_escaped,
+                    b'"' if !was_escaped => in_string = !in_string,
+                    b'{' | b'}' | b'[' | b']' if !in_string => expected.push(at),
+                    _ => {}
+                }
+            }
+            let mut carry = Carry::default();
+            let mut found = Vec::new();
+            for at in (0..bytes.len()).step_by(WIDTH) {
+                let mut hits = brackets(masks_at(&bytes, at), &mut carry);
+                while hits != 0 {
+                    found.push(at + hits.trailing_zeros() as usize);
+                    hits &= hits - 1;
+                }
+            }
+            prop_assert_eq!(found, expected);
         }
 
         #[test]
@@ -278,7 +370,6 @@ mod tests {
                 position(|byte| matches!(byte, b'"' | b'\\' | ..0x20 | 0x80..))
             );
             prop_assert_eq!(string_stop(&bytes, bytes.len() + at), None);
-            prop_assert_eq!(masks_at(&bytes, bytes.len() + at), Masks { quote: 0, backslash: 0, bracket: 0 });
         }
     }
 }

@@ -104,47 +104,37 @@ pub(super) fn skip_number(text: &[u8], at: usize) -> Result<usize, Error> {
     Ok(end)
 }
 
-/// A container that starts with the bracket at `at`. No recursion: open brackets are bits of a number, 1 for an object.
+/// A container that starts with the bracket at `start`. No recursion: open brackets are bits of a number, 1 for an
+/// object.
 fn skip_container(text: &[u8], start: usize) -> Result<usize, Error> {
     let mut open: u128 = 0;
     let mut depth = 0;
+    let mut carry = scan::Carry::default();
     let mut at = start;
-    'blocks: while at < text.len() {
-        let found = scan::masks_at(text, at);
-        let mut hits = found.quote | found.bracket;
+    while at < text.len() {
+        let mut hits = scan::brackets(scan::masks_at(text, at), &mut carry);
         while hits != 0 {
             let hit = at + hits.trailing_zeros() as usize;
             hits &= hits - 1;
-            match text[hit] {
-                b'"' => {
-                    let (end, _) = skip_string(text, hit)?;
-                    // The common case: the string ends in the same block, so its masks go on being of use.
-                    if end >= at + scan::LANES {
-                        at = end;
-                        continue 'blocks;
-                    }
-                    hits &= u32::MAX << (end - at);
+            let byte = text[hit];
+            if matches!(byte, b'{' | b'[') {
+                if depth == MAX_DEPTH {
+                    return Err(Error::new(Problem::TooDeep, hit));
                 }
-                byte @ (b'{' | b'[') => {
-                    if depth == MAX_DEPTH {
-                        return Err(Error::new(Problem::TooDeep, hit));
-                    }
-                    depth += 1;
-                    open = open << 1 | u128::from(byte == b'{');
-                }
-                byte => {
-                    if (open & 1 == 1) != (byte == b'}') {
-                        return Err(Error::new(Problem::Unbalanced, hit));
-                    }
-                    open >>= 1;
-                    depth -= 1;
-                    if depth == 0 {
-                        return Ok(hit + 1);
-                    }
-                }
+                depth += 1;
+                open = open << 1 | u128::from(byte == b'{');
+                continue;
+            }
+            if (open & 1 == 1) != (byte == b'}') {
+                return Err(Error::new(Problem::Unbalanced, hit));
+            }
+            open >>= 1;
+            depth -= 1;
+            if depth == 0 {
+                return Ok(hit + 1);
             }
         }
-        at += scan::LANES;
+        at += scan::WIDTH;
     }
     Err(Error::new(Problem::Truncated, text.len()))
 }

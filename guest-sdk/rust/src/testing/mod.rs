@@ -2,9 +2,11 @@
 
 mod drive;
 pub(crate) mod host;
+mod resume;
 
 pub use drive::{Applied, Rejected, SinkDriver, SourceDriver, TransformerDriver, run_transformer};
 pub use host::{Host, HostTable};
+pub use resume::Drive;
 
 /// Makes a batch of JSON values: `batch!("products", [{"sku": "A-1"}, {"sku": "B-2"}])`. Keys are empty.
 #[macro_export]
@@ -145,3 +147,6 @@ fn check_schema(schema: &serde_json::Value, place: &str) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests;

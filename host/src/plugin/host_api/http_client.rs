@@ -70,7 +70,8 @@ pub trait HttpSend: Send + Sync {
     ///
     /// `connection` is the name of a granted connection, or empty: then `request.url` is absolute and covered by a
     /// granted URL prefix, and redirects must not be followed beyond it.
-    async fn send(&self, connection: &str, request: HttpRequest) -> Result<HttpResponse, HttpError>;
+    async fn send(&self, connection: &str, request: HttpRequest)
+    -> Result<HttpResponse, HttpError>;
 
     /// How many requests of one `send-all` may be under way at the same time.
     fn concurrency(&self, connection: &str) -> usize {
@@ -86,7 +87,9 @@ pub struct NoHttp;
 #[async_trait]
 impl HttpSend for NoHttp {
     async fn send(&self, connection: &str, _: HttpRequest) -> Result<HttpResponse, HttpError> {
-        Err(HttpError::Denied(format!("there are no connections here, `{connection}` neither")))
+        Err(HttpError::Denied(format!(
+            "there are no connections here, `{connection}` neither"
+        )))
     }
 }
 
@@ -98,13 +101,21 @@ fn is_token(text: &str) -> bool {
 impl Scope {
     /// Checks a request against form and grants.
     fn admit(&self, request: Request) -> Result<(String, HttpRequest), HttpError> {
-        let Request { connection, method, url, headers, body, timeout_ms } = request;
+        let Request {
+            connection,
+            method,
+            url,
+            headers,
+            body,
+            timeout_ms,
+        } = request;
         if !is_token(&method) {
             return Err(HttpError::Invalid(format!("{method:?} is no HTTP method")));
         }
         if connection.is_empty() {
-            let parsed = Url::parse(&url)
-                .map_err(|error| HttpError::Invalid(format!("{url:?} is no absolute URL: {error}")))?;
+            let parsed = Url::parse(&url).map_err(|error| {
+                HttpError::Invalid(format!("{url:?} is no absolute URL: {error}"))
+            })?;
             if !self.grants.url(&method, &parsed) {
                 let origin = parsed.origin().ascii_serialization();
                 let add = format!("`http: [\"{method} {origin}{}\"]`", parsed.path());
@@ -112,10 +123,23 @@ impl Scope {
             }
         } else if !self.grants.connection(&connection) {
             let add = format!("`connections: [{connection}]`");
-            return Err(HttpError::Denied(self.deny("connection", &connection, &add)));
+            return Err(HttpError::Denied(self.deny(
+                "connection",
+                &connection,
+                &add,
+            )));
         }
         let timeout = (timeout_ms > 0).then(|| Duration::from_millis(u64::from(timeout_ms)));
-        Ok((connection, HttpRequest { method, url, headers, body, timeout }))
+        Ok((
+            connection,
+            HttpRequest {
+                method,
+                url,
+                headers,
+                body,
+                timeout,
+            },
+        ))
     }
 
     async fn exchange(&self, request: Request) -> Result<Response, WireError> {
@@ -128,8 +152,16 @@ impl Scope {
 }
 
 fn to_wire(response: HttpResponse) -> Response {
-    let headers = response.headers.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect();
-    Response { status: response.status, headers, body: response.body }
+    let headers = response
+        .headers
+        .into_iter()
+        .map(|(name, value)| (name.to_ascii_lowercase(), value))
+        .collect();
+    Response {
+        status: response.status,
+        headers,
+        body: response.body,
+    }
 }
 
 fn to_wire_error(error: HttpError) -> WireError {
@@ -156,13 +188,21 @@ impl http_client::Host for State {
         let count = requests.len();
         if count > MANY {
             let text = format!("{count} requests in one `send-all`; {MANY} are allowed");
-            return Ok((0..count).map(|_| Err(WireError::Invalid(text.clone()))).collect());
+            return Ok((0..count)
+                .map(|_| Err(WireError::Invalid(text.clone())))
+                .collect());
         }
-        let most = requests.iter().map(|request| self.scope.http.concurrency(&request.connection)).max();
+        let most = requests
+            .iter()
+            .map(|request| self.scope.http.concurrency(&request.connection))
+            .max();
         let most = most.unwrap_or(1).clamp(1, MAX_CONCURRENCY);
         let meter = self.meter.clone();
         let scope = &*self.scope;
-        let all = stream::iter(requests).map(|request| scope.exchange(request)).buffered(most).collect();
+        let all = stream::iter(requests)
+            .map(|request| scope.exchange(request))
+            .buffered(most)
+            .collect();
         Ok(meter.wait(all).await?)
     }
 }
@@ -180,7 +220,11 @@ mod tests {
     #[test]
     fn header_names_are_lowered() {
         let headers = vec![("Retry-After".to_owned(), "3".to_owned())];
-        let wire = to_wire(HttpResponse { status: 429, headers, body: Vec::new() });
+        let wire = to_wire(HttpResponse {
+            status: 429,
+            headers,
+            body: Vec::new(),
+        });
         assert_eq!(wire.headers, [("retry-after".to_owned(), "3".to_owned())]);
     }
 }

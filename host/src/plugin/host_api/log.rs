@@ -35,8 +35,17 @@ impl Log {
     }
 
     pub(crate) fn write(&self, level: Level, message: &str) {
-        let pass = self.gate.lock().unwrap_or_else(PoisonError::into_inner).pass(Instant::now());
-        let Self { flow, stage, plugin, .. } = self;
+        let pass = self
+            .gate
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pass(Instant::now());
+        let Self {
+            flow,
+            stage,
+            plugin,
+            ..
+        } = self;
         if let Some(dropped) = pass.dropped_before {
             tracing::warn!(target: "plugin", flow, stage, plugin, dropped, "log lines above {LINES} a second were dropped");
         }
@@ -56,9 +65,18 @@ impl Log {
 
 impl Drop for Log {
     fn drop(&mut self) {
-        let dropped = self.gate.get_mut().unwrap_or_else(PoisonError::into_inner).dropped;
+        let dropped = self
+            .gate
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .dropped;
         if dropped > 0 {
-            let Self { flow, stage, plugin, .. } = &*self;
+            let Self {
+                flow,
+                stage,
+                plugin,
+                ..
+            } = &*self;
             tracing::warn!(target: "plugin", flow, stage, plugin, dropped, "log lines above {LINES} a second were dropped");
         }
     }
@@ -72,7 +90,13 @@ fn one_line(message: &str) -> String {
     }
     let mut line: String = message[..end]
         .chars()
-        .map(|c| if matches!(c, '\n' | '\r' | '\t') { ' ' } else { c })
+        .map(|c| {
+            if matches!(c, '\n' | '\r' | '\t') {
+                ' '
+            } else {
+                c
+            }
+        })
         .filter(|c| !c.is_control())
         .collect();
     if end < message.len() {
@@ -95,7 +119,11 @@ struct Pass {
 
 impl Gate {
     fn new(now: Instant) -> Self {
-        Self { window: now, lines: 0, dropped: 0 }
+        Self {
+            window: now,
+            lines: 0,
+            dropped: 0,
+        }
     }
 
     fn pass(&mut self, now: Instant) -> Pass {
@@ -111,7 +139,10 @@ impl Gate {
         } else {
             self.dropped += 1;
         }
-        Pass { open, dropped_before }
+        Pass {
+            open,
+            dropped_before,
+        }
     }
 }
 

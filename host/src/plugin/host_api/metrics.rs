@@ -75,7 +75,9 @@ impl StageMetrics {
 }
 
 fn usable(name: &str) -> bool {
-    let letters = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    let letters = name
+        .bytes()
+        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
     letters && !name.is_empty() && name.len() <= 64
 }
 
@@ -89,14 +91,17 @@ type StageKey = (String, String, String);
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Page {
     pub(crate) metrics: Arc<StageMetrics>,
-    pub(crate) denials: Arc<Denials>,
+    pub(in crate::plugin) denials: Arc<Denials>,
 }
 
 impl Book {
     /// The page of one stage.
     pub(crate) fn page(&self, flow: &str, stage: &str, plugin: &str) -> Page {
         let mut pages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        pages.entry((flow.to_owned(), stage.to_owned(), plugin.to_owned())).or_default().clone()
+        pages
+            .entry((flow.to_owned(), stage.to_owned(), plugin.to_owned()))
+            .or_default()
+            .clone()
     }
 
     /// All numbers.
@@ -104,7 +109,11 @@ impl Book {
         let pages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut list = Vec::new();
         for ((flow, stage, plugin), page) in pages.iter() {
-            let all = page.metrics.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let all = page
+                .metrics
+                .0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             list.extend(all.iter().map(|(name, &value)| Metric {
                 flow: flow.clone(),
                 stage: stage.clone(),
@@ -121,14 +130,19 @@ impl Book {
         let pages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut list = Vec::new();
         for ((flow, stage, plugin), page) in pages.iter() {
-            list.extend(page.denials.list().into_iter().map(|(what, name, count)| Denial {
-                flow: flow.clone(),
-                stage: stage.clone(),
-                plugin: plugin.clone(),
-                what,
-                name,
-                count,
-            }));
+            list.extend(
+                page.denials
+                    .list()
+                    .into_iter()
+                    .map(|(what, name, count)| Denial {
+                        flow: flow.clone(),
+                        stage: stage.clone(),
+                        plugin: plugin.clone(),
+                        what,
+                        name,
+                        count,
+                    }),
+            );
         }
         list
     }
@@ -155,16 +169,25 @@ mod tests {
         let book = Book::default();
         let page = book.page("flow", "stage", "plugin");
         page.metrics.count("rows", 2);
-        book.page("flow", "stage", "plugin").metrics.count("rows", 3);
+        book.page("flow", "stage", "plugin")
+            .metrics
+            .count("rows", 3);
         page.metrics.gauge("lag", 1.0);
         page.metrics.gauge("lag", 2.5);
         page.metrics.gauge("rows", 9.0);
         page.metrics.count("Rows", 1);
         page.metrics.count("", 1);
-        let values: Vec<_> = book.metrics().into_iter().map(|metric| (metric.name, metric.value)).collect();
+        let values: Vec<_> = book
+            .metrics()
+            .into_iter()
+            .map(|metric| (metric.name, metric.value))
+            .collect();
         assert_eq!(
             values,
-            [("lag".to_owned(), MetricValue::Gauge(2.5)), ("rows".to_owned(), MetricValue::Count(5))]
+            [
+                ("lag".to_owned(), MetricValue::Gauge(2.5)),
+                ("rows".to_owned(), MetricValue::Count(5))
+            ]
         );
         for at in 0..MAX_NAMES * 2 {
             page.metrics.count(&format!("n{at}"), 1);

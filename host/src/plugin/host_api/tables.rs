@@ -43,7 +43,10 @@ impl Tables for NoTables {
 }
 
 fn no_store(table: &str) -> stage::TableError {
-    stage::TableError { table: table.to_owned(), message: "there is no store here".to_owned() }
+    stage::TableError {
+        table: table.to_owned(),
+        message: "there is no store here".to_owned(),
+    }
 }
 
 /// Writes since the engine last took them: in order for the engine, by key for reads. An empty value is a removal.
@@ -72,7 +75,11 @@ impl Writes {
             self.bytes += key.len() + value.len();
             latest.insert(key.clone(), value.clone());
             let value = Some(value).filter(|value| !value.is_empty());
-            self.list.push(TableWrite { table: Arc::clone(&name), key, value });
+            self.list.push(TableWrite {
+                table: Arc::clone(&name),
+                key,
+                value,
+            });
         }
     }
 
@@ -90,26 +97,34 @@ fn unpack(packed: &Packed) -> Result<Vec<&[u8]>, TableError> {
     let mut start = 0_usize;
     let mut items = Vec::with_capacity(packed.ends.len());
     for (at, &end) in packed.ends.iter().enumerate() {
-        let item = packed
-            .data
-            .get(start..end as usize)
-            .ok_or_else(|| invalid(format!("item {at} of the packed list ends at {end}, which is out of order or range")))?;
+        let item = packed.data.get(start..end as usize).ok_or_else(|| {
+            invalid(format!(
+                "item {at} of the packed list ends at {end}, which is out of order or range"
+            ))
+        })?;
         items.push(item);
         start = end as usize;
     }
     if start == packed.data.len() {
         Ok(items)
     } else {
-        Err(invalid(format!("{} bytes follow the last item of the packed list", packed.data.len() - start)))
+        Err(invalid(format!(
+            "{} bytes follow the last item of the packed list",
+            packed.data.len() - start
+        )))
     }
 }
 
 fn pack<'a>(items: impl IntoIterator<Item = &'a [u8]>) -> Result<Packed, TableError> {
-    let mut packed = Packed { ends: Vec::new(), data: Vec::new() };
+    let mut packed = Packed {
+        ends: Vec::new(),
+        data: Vec::new(),
+    };
     for item in items {
         packed.data.extend_from_slice(item);
-        let end = u32::try_from(packed.data.len())
-            .map_err(|_| invalid("the values are larger than 4 GiB together: ask for fewer keys"))?;
+        let end = u32::try_from(packed.data.len()).map_err(|_| {
+            invalid("the values are larger than 4 GiB together: ask for fewer keys")
+        })?;
         packed.ends.push(end);
     }
     Ok(packed)
@@ -117,7 +132,10 @@ fn pack<'a>(items: impl IntoIterator<Item = &'a [u8]>) -> Result<Packed, TableEr
 
 fn key(bytes: &[u8]) -> Result<&str, TableError> {
     if bytes.is_empty() || bytes.len() > KEY_BYTES {
-        return Err(invalid(format!("a key has {} bytes; 1 to {KEY_BYTES} are allowed", bytes.len())));
+        return Err(invalid(format!(
+            "a key has {} bytes; 1 to {KEY_BYTES} are allowed",
+            bytes.len()
+        )));
     }
     std::str::from_utf8(bytes).map_err(|_| invalid("a key is not UTF-8"))
 }
@@ -125,7 +143,9 @@ fn key(bytes: &[u8]) -> Result<&str, TableError> {
 fn value(key: &str, bytes: &[u8]) -> Result<(), TableError> {
     if bytes.len() > VALUE_BYTES {
         let len = bytes.len();
-        return Err(invalid(format!("the value of `{key}` has {len} bytes; {VALUE_BYTES} are allowed")));
+        return Err(invalid(format!(
+            "the value of `{key}` has {len} bytes; {VALUE_BYTES} are allowed"
+        )));
     }
     if !bytes.is_empty()
         && let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(bytes)
@@ -136,7 +156,13 @@ fn value(key: &str, bytes: &[u8]) -> Result<(), TableError> {
 }
 
 fn bounded(count: usize) -> Result<(), TableError> {
-    if count > MANY { Err(invalid(format!("{count} keys in one call; {MANY} are allowed"))) } else { Ok(()) }
+    if count > MANY {
+        Err(invalid(format!(
+            "{count} keys in one call; {MANY} are allowed"
+        )))
+    } else {
+        Ok(())
+    }
 }
 
 fn failed(error: &stage::TableError) -> TableError {
@@ -154,18 +180,30 @@ impl State {
 
     fn get(&self, table: &str, keys: &Packed) -> Result<Packed, TableError> {
         self.granted(table)?;
-        let keys = unpack(keys)?.into_iter().map(key).collect::<Result<Vec<_>, _>>()?;
+        let keys = unpack(keys)?
+            .into_iter()
+            .map(key)
+            .collect::<Result<Vec<_>, _>>()?;
         bounded(keys.len())?;
         let own: Vec<_> = keys.iter().map(|key| self.writes.get(table, key)).collect();
-        let asked: Vec<_> =
-            keys.iter().zip(&own).filter(|(_, own)| own.is_none()).map(|(key, _)| *key).collect();
+        let asked: Vec<_> = keys
+            .iter()
+            .zip(&own)
+            .filter(|(_, own)| own.is_none())
+            .map(|(key, _)| *key)
+            .collect();
         let stored = if asked.is_empty() {
             Vec::new()
         } else {
-            self.scope.tables.get_many(table, &asked).map_err(|error| failed(&error))?
+            self.scope
+                .tables
+                .get_many(table, &asked)
+                .map_err(|error| failed(&error))?
         };
         if stored.len() != asked.len() {
-            return Err(TableError::Failed("the store answered another number of values".to_owned()));
+            return Err(TableError::Failed(
+                "the store answered another number of values".to_owned(),
+            ));
         }
         let mut stored = stored.iter();
         pack(own.into_iter().map(|own| match own {
@@ -175,10 +213,18 @@ impl State {
     }
 
     /// Own writes are laid over pages of the store until enough entries are found or the store has no more.
-    fn search(&self, table: &str, prefix: &str, after: &str, limit: u32) -> Result<Packed, TableError> {
+    fn search(
+        &self,
+        table: &str,
+        prefix: &str,
+        after: &str,
+        limit: u32,
+    ) -> Result<Packed, TableError> {
         self.granted(table)?;
         if prefix.len() > KEY_BYTES || after.len() > KEY_BYTES {
-            return Err(invalid(format!("prefix and `after` may have up to {KEY_BYTES} bytes")));
+            return Err(invalid(format!(
+                "prefix and `after` may have up to {KEY_BYTES} bytes"
+            )));
         }
         let limit = (limit as usize).min(FIND);
         let empty = BTreeMap::new();
@@ -194,7 +240,10 @@ impl State {
             let end = page.len() < limit;
             // Own entries up to where this page ends; all of them behind the last page.
             let upto = page.last().map(|(key, _)| key.clone()).filter(|_| !end);
-            let range = (Bound::Excluded(position.clone()), upto.clone().map_or(Bound::Unbounded, Bound::Included));
+            let range = (
+                Bound::Excluded(position.clone()),
+                upto.clone().map_or(Bound::Unbounded, Bound::Included),
+            );
             let mut merged: BTreeMap<String, Vec<u8>> = page.into_iter().collect();
             let mine = own.range(range).filter(|(key, _)| key.starts_with(prefix));
             merged.extend(mine.map(|(key, value)| (key.clone(), value.clone())));
@@ -205,18 +254,27 @@ impl State {
                 None => break,
             }
         }
-        pack(found.iter().take(limit).flat_map(|(key, value)| [key.as_bytes(), value.as_slice()]))
+        pack(
+            found
+                .iter()
+                .take(limit)
+                .flat_map(|(key, value)| [key.as_bytes(), value.as_slice()]),
+        )
     }
 
     fn store(&mut self, table: &str, entries: &Packed) -> Result<(), TableError> {
         self.granted(table)?;
         let items = unpack(entries)?;
         if !items.len().is_multiple_of(2) {
-            return Err(invalid("keys and values must alternate, but the number of items is odd"));
+            return Err(invalid(
+                "keys and values must alternate, but the number of items is odd",
+            ));
         }
         bounded(items.len() / 2)?;
         if self.writes.bytes + entries.data.len() > PENDING_BYTES {
-            return Err(invalid(format!("more than {PENDING_BYTES} bytes of writes in one call")));
+            return Err(invalid(format!(
+                "more than {PENDING_BYTES} bytes of writes in one call"
+            )));
         }
         let mut checked = Vec::with_capacity(items.len() / 2);
         for pair in items.chunks_exact(2) {
@@ -232,7 +290,11 @@ impl State {
 }
 
 impl tables::Host for State {
-    fn get_many(&mut self, table: String, keys: Packed) -> wasmtime::Result<Result<Packed, TableError>> {
+    fn get_many(
+        &mut self,
+        table: String,
+        keys: Packed,
+    ) -> wasmtime::Result<Result<Packed, TableError>> {
         Ok(self.get(&table, &keys))
     }
 

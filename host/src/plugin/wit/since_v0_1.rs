@@ -84,7 +84,12 @@ impl<'a> From<&'a Batch> for BatchRef<'a> {
             Form::Json => wire::Form::Json,
             Form::Bytes => wire::Form::Bytes,
         };
-        Self { stream: batch.stream(), form, index: batch.index(), data: batch.data() }
+        Self {
+            stream: batch.stream(),
+            form,
+            index: batch.index(),
+            data: batch.data(),
+        }
     }
 }
 
@@ -102,7 +107,10 @@ const TEXT: usize = 8 << 10;
 
 fn text(mut text: String) -> String {
     if text.len() > TEXT {
-        let end = (0..=TEXT).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+        let end = (0..=TEXT)
+            .rev()
+            .find(|&at| text.is_char_boundary(at))
+            .unwrap_or(0);
         text.truncate(end);
         text.push('…');
     }
@@ -115,7 +123,8 @@ pub(in crate::plugin) fn fault(wire: WireFault) -> Fault {
         WireFault::Transient(detail) => (FaultKind::Transient, detail),
         WireFault::Permanent(detail) => (FaultKind::Permanent, detail),
         WireFault::Config(config) => {
-            let mut fault = Fault::new(FaultKind::Config, text(config.message)).advice(text(config.advice));
+            let mut fault =
+                Fault::new(FaultKind::Config, text(config.message)).advice(text(config.advice));
             fault.field = text(config.field);
             return fault;
         }
@@ -126,14 +135,28 @@ pub(in crate::plugin) fn fault(wire: WireFault) -> Fault {
 }
 
 pub(in crate::plugin) fn rejections(wire: Vec<wire::Rejection>) -> Vec<Rejection> {
-    wire.into_iter().map(|one| Rejection { index: one.index, fault: fault(one.fault) }).collect()
+    wire.into_iter()
+        .map(|one| Rejection {
+            index: one.index,
+            fault: fault(one.fault),
+        })
+        .collect()
 }
 
-pub(in crate::plugin) fn tallies(wire: Vec<transformer::exports::crossdock::plugin::transformer::Tally>) -> Vec<Tally> {
-    wire.into_iter().map(|one| Tally { reason: text(one.reason), count: one.count }).collect()
+pub(in crate::plugin) fn tallies(
+    wire: Vec<transformer::exports::crossdock::plugin::transformer::Tally>,
+) -> Vec<Tally> {
+    wire.into_iter()
+        .map(|one| Tally {
+            reason: text(one.reason),
+            count: one.count,
+        })
+        .collect()
 }
 
-pub(in crate::plugin) fn budget(budget: Budget) -> source::exports::crossdock::plugin::source::Budget {
+pub(in crate::plugin) fn budget(
+    budget: Budget,
+) -> source::exports::crossdock::plugin::source::Budget {
     source::exports::crossdock::plugin::source::Budget {
         records: budget.records,
         bytes: budget.bytes,
@@ -169,7 +192,10 @@ mod tests {
             advice: "create it".to_owned(),
         };
         let config = fault(WireFault::Config(config));
-        assert_eq!((config.kind, config.field.as_str()), (FaultKind::Config, "/files/0"));
+        assert_eq!(
+            (config.kind, config.field.as_str()),
+            (FaultKind::Config, "/files/0")
+        );
         assert_eq!(config.advice, "create it");
     }
 }

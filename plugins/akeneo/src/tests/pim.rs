@@ -43,15 +43,15 @@ impl Pim {
         pim.put(
             "attributes",
             [
-                "sku identifier",
-                "color simpleselect",
-                "tags multiselect",
-                "name text",
+                "sku pim_catalog_identifier",
+                "color pim_catalog_simpleselect",
+                "tags pim_catalog_multiselect",
+                "name pim_reference_data_simpleselect",
             ]
             .iter()
             .map(|pair| {
                 let (code, kind) = pair.split_once(' ').unwrap();
-                format!(r#"{{"code":"{code}","type":"pim_catalog_{kind}"}}"#)
+                format!(r#"{{"code":"{code}","type":"{kind}"}}"#)
             })
             .collect(),
         );

@@ -188,6 +188,26 @@ fn the_last_record_of_a_key_wins_and_decides_the_number_of_pairs() {
 }
 
 #[test]
+fn a_star_among_the_fallbacks_takes_any_locale() {
+    let folder = tempfile::tempdir().unwrap();
+    let stars = json!({ "fallback-locales": ["en_US", "*"], "import-yaml": null });
+    let name = json!({ "it_IT": "", "fr_FR": "Chemise", "de_DE": "Hemd" });
+    let record = json!({ "category_key": "c", "name": name });
+    let only = json!({ "category_key": "d", "name": { "fr_FR": "Robe" } });
+    let records = [
+        ("categories".to_owned(), record),
+        ("categories".to_owned(), only),
+    ];
+    run(&config(folder.path(), stars), &records);
+    let text = &files(folder.path())["category.csv"];
+    // The object of a test is ordered by name, so German comes first.
+    assert!(
+        text.contains("\nc,,Hemd,Hemd,") && text.contains("\nd,,Robe,Robe,"),
+        "{text}"
+    );
+}
+
+#[test]
 fn references_that_lead_nowhere_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     let records = [
@@ -291,6 +311,26 @@ fn categories_need_their_parents() {
         files_of_set(folder.path()),
         Vec::<String>::new(),
         "nothing half-written is in place"
+    );
+}
+
+#[test]
+fn a_parent_in_another_case_is_written_as_its_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let record = |key: &str, parent: &str| {
+        let record = json!({ "category_key": key, "parent_category_key": parent, "name": "n,\"n" });
+        ("categories".to_owned(), record)
+    };
+    let records = [record("a \"b\", c", "ROOT, 1"), record("root, 1", "")];
+    run(&config(folder.path(), json!({})), &records);
+    let text = &files(folder.path())["category.csv"];
+    let rows: Vec<csv::StringRecord> = csv::Reader::from_reader(text.as_bytes())
+        .records()
+        .map(Result::unwrap)
+        .collect();
+    assert_eq!(
+        (&rows[1][0], &rows[1][1], &rows[1][2]),
+        ("a \"b\", c", "root, 1", "n,\"n")
     );
 }
 

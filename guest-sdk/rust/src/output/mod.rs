@@ -32,6 +32,8 @@ struct Current {
     count: usize,
     /// Position of its reason in `filtered`.
     reason: Option<usize>,
+    /// Once refused, nothing more is given out for it.
+    refused: bool,
 }
 
 #[derive(Debug)]
@@ -91,6 +93,7 @@ impl<'b> Output<'b> {
             index: record.index(),
             count: 0,
             reason: None,
+            refused: false,
         });
         match &mut self.given {
             Given::Same { kept, mark } => *mark = kept.len(),
@@ -100,7 +103,7 @@ impl<'b> Output<'b> {
 
     /// Gives out the current record as it came.
     pub fn pass(&mut self) {
-        let Some(current) = &mut self.current else {
+        let Some(current) = self.current.as_mut().filter(|current| !current.refused) else {
             return;
         };
         let index = current.index;
@@ -126,7 +129,7 @@ impl<'b> Output<'b> {
 
     /// Leaves the current record out. The reason is shown in the summary of the run, with a count.
     pub fn filter(&mut self, reason: &str) {
-        let Some(current) = &mut self.current else {
+        let Some(current) = self.current.as_mut().filter(|current| !current.refused) else {
             return;
         };
         let found = self.filtered.iter().position(|(known, _)| known == reason);
@@ -152,7 +155,9 @@ impl<'b> Output<'b> {
 
     /// Gives out a JSON record with this value as its payload.
     pub fn emit_value(&mut self, stream: &str, key: &[u8], value: &impl Serialize) -> Result<()> {
-        let origin = self.count_one();
+        let Some(origin) = self.count_one() else {
+            return Ok(());
+        };
         let builder = self.builder(stream, Form::Json);
         let mark = builder.mark();
         let mut result = Ok(());
@@ -177,14 +182,18 @@ impl<'b> Output<'b> {
         op: Op,
         write: impl FnOnce(&mut Vec<u8>),
     ) {
-        let origin = self.count_one();
+        let Some(origin) = self.count_one() else {
+            return;
+        };
         self.builder(stream, Form::Json)
             .record(key, headers, op, origin, write);
     }
 
     /// Gives out a record that is no JSON.
     pub fn emit_bytes(&mut self, stream: &str, key: &[u8], payload: &[u8]) {
-        let origin = self.count_one();
+        let Some(origin) = self.count_one() else {
+            return;
+        };
         self.builder(stream, Form::Bytes)
             .record(key, b"", Op::Upsert, origin, |buffer| {
                 buffer.extend_from_slice(payload);
@@ -199,7 +208,9 @@ impl<'b> Output<'b> {
         else {
             return;
         };
-        let origin = self.count_one();
+        let Some(origin) = self.count_one() else {
+            return;
+        };
         self.builder(stream, record.form()).record(
             record.key(),
             record.headers(),
@@ -209,11 +220,13 @@ impl<'b> Output<'b> {
         );
     }
 
-    /// Refuses the current record and takes back what was given out for it.
+    /// Refuses the current record and takes back what was given out for it. What is said about it later has no effect.
     pub fn reject(&mut self, fault: Fault) {
-        let Some(current) = self.current.take() else {
+        let Some(current) = self.current.as_mut().filter(|current| !current.refused) else {
             return;
         };
+        current.refused = true;
+        let index = current.index;
         match &mut self.given {
             Given::Same { kept, mark } => kept.truncate(*mark),
             Given::Built { builders, turn, .. } => {
@@ -225,15 +238,20 @@ impl<'b> Output<'b> {
                 }
             }
         }
-        self.rejected.push((current.index, fault));
+        self.rejected.push((index, fault));
     }
 
-    /// Counts one record given out for the current one and says where it came from.
-    fn count_one(&mut self) -> Option<usize> {
-        self.current.as_mut().map(|current| {
-            current.count += 1;
-            current.index
-        })
+    /// Counts one record that is given out for the current one, and says where it came from: the outer option is
+    /// `None` when the current one was refused, the inner one when there is none.
+    fn count_one(&mut self) -> Option<Option<usize>> {
+        match &mut self.current {
+            None => Some(None),
+            Some(Current { refused: true, .. }) => None,
+            Some(current) => {
+                current.count += 1;
+                Some(Some(current.index))
+            }
+        }
     }
 
     /// The builder of a stream; from the first call on, kept records are copied too.
@@ -318,6 +336,7 @@ impl<'b> Output<'b> {
         if let Some(Current {
             count: 0,
             reason: Some(reason),
+            refused: false,
             ..
         }) = self.current.take()
             && let Some((_, count)) = self.filtered.get_mut(reason)
@@ -364,3 +383,6 @@ impl<'b> Output<'b> {
 fn position(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests;

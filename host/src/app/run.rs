@@ -1,0 +1,322 @@
+//! Wires the stages of a flow and runs them.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+use serde::Serialize;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{AppError, Project, Resolved, http::ConnectionHttp};
+use crate::{
+    catalogue,
+    engine::{
+        chain::TransformerStage,
+        dead_letter::Threshold,
+        delivery::{Delivery, SinkDelivery, SourceDelivery, delivery},
+        intake::SourceStage,
+        keeper::Recycle,
+        overlay::Overlay,
+        retry::RetryPolicy,
+        run::{Control, End, Pipeline, Progress, Settings, Summary, run},
+        settle::SinkStage,
+        stage::Budget,
+    },
+    flow::{StageKind, StagePlan, finding::has_errors},
+    plugin::{Grants, Limits, Plugin, Runtime, StageContext},
+    storage::{Journal, Store, StreamCounts},
+};
+
+/// How long a stopped run may take to drain.
+const DRAIN: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// How a run is started and watched. Dropping the run's future aborts it; the last checkpoint stands.
+pub struct RunOptions {
+    /// Forget the last checkpoint first.
+    pub from_start: bool,
+    /// Cancelled: drain, checkpoint, end.
+    pub stop: CancellationToken,
+    /// Told how it goes.
+    pub progress: watch::Sender<Progress>,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "outcome", content = "reason")]
+pub enum Outcome {
+    /// The source had no more records.
+    Finished,
+    /// It was asked to stop; the next run goes on from here.
+    Stopped,
+    /// There were too many dead letters. Everything up to here is kept.
+    Failed(String),
+}
+
+/// What a run did.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunSummary {
+    /// The flow.
+    pub flow: String,
+    /// The run's id.
+    pub run: String,
+    /// How it ended.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+    /// Counts per stream.
+    pub streams: BTreeMap<String, StreamCounts>,
+    /// Records filtered, per stage and reason.
+    pub filtered: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Dead letters made by this process.
+    pub dead_letters: u64,
+    /// Records read by this process.
+    pub records: u64,
+    /// How long it took.
+    pub seconds: f64,
+    /// Records read per second.
+    pub records_per_second: f64,
+    /// What the flow promises, and why.
+    pub delivery: Delivery,
+    /// Where checkpoints and dead letters are.
+    pub state_dir: PathBuf,
+    /// Checkpoints of the run.
+    pub epochs: u64,
+    /// Whether it went on from a checkpoint.
+    pub resumed: bool,
+}
+
+/// What every stage of a run shares.
+struct Wiring {
+    overlay: Arc<Overlay>,
+    http: Arc<ConnectionHttp>,
+}
+
+impl Project {
+    /// Runs the flow to its end.
+    pub async fn run(&self, options: RunOptions) -> Result<RunSummary, AppError> {
+        let mut findings = Vec::new();
+        let resolved = self.resolve(&mut findings);
+        let connections = match self.connections() {
+            Ok(connections) => Some(connections),
+            Err(error) => {
+                findings.extend(error.findings);
+                None
+            }
+        };
+        let Some(connections) = connections.filter(|_| !has_errors(&findings)) else {
+            return Err(AppError::Findings(findings));
+        };
+        let store = Store::open(&self.state)?;
+        if options.from_start {
+            store.forget(&self.plan.name).await?;
+        }
+        let journal: Arc<dyn Journal> = Arc::new(store);
+        let checkpoint = journal.checkpoint(&self.plan.name)?;
+        let overlay = Arc::new(Overlay::new(Arc::clone(&journal)));
+        let wiring = Wiring {
+            overlay: Arc::clone(&overlay),
+            http: Arc::new(ConnectionHttp(connections)),
+        };
+        let runtime = Self::runtime()?;
+        let pipeline = self.pipeline(&runtime, &resolved, &wiring).await?;
+        let control = Control {
+            stop: options.stop,
+            progress: options.progress,
+        };
+        let summary = run(
+            pipeline,
+            self.settings(),
+            journal,
+            overlay,
+            checkpoint,
+            control,
+        )
+        .await
+        .map_err(|error| self.locate(error))?;
+        Ok(self.summary(summary, &resolved))
+    }
+
+    async fn pipeline(
+        &self,
+        runtime: &Runtime,
+        resolved: &[Resolved<'_>],
+        wiring: &Wiring,
+    ) -> Result<Pipeline, AppError> {
+        let mut source = None;
+        let (mut transformers, mut sinks) = (Vec::new(), Vec::new());
+        for resolved in resolved {
+            let stage = resolved.stage;
+            let plugin: Arc<Plugin> = runtime.load(&resolved.path).await?;
+            let context = self.context(stage, wiring);
+            let name: Arc<str> = stage.name.as_str().into();
+            let recycle = Recycle {
+                records: stage.limits.recycle_after_records,
+                memory: stage.limits.recycle_after_memory,
+            };
+            match stage.kind {
+                StageKind::Source => {
+                    source = Some(SourceStage {
+                        name,
+                        opener: plugin.source(context)?,
+                        recycle,
+                    })
+                }
+                StageKind::Transformer => transformers.push(TransformerStage {
+                    name,
+                    opener: plugin.transformer(context)?,
+                    workers: stage.workers,
+                    recycle,
+                }),
+                StageKind::Sink => sinks.push(SinkStage {
+                    name,
+                    opener: plugin.sink(context)?,
+                    streams: stage.streams.clone(),
+                    receipts: stage.receipts.as_deref().map(Into::into),
+                    recycle,
+                }),
+            }
+        }
+        let flow: Arc<str> = self.plan.name.as_str().into();
+        // A plan has a source, and it was resolved: otherwise there were findings.
+        let source = source.ok_or_else(|| AppError::Findings(Vec::new()))?;
+        Ok(Pipeline {
+            flow,
+            source,
+            transformers,
+            sinks,
+        })
+    }
+
+    fn context(&self, stage: &StagePlan, wiring: &Wiring) -> StageContext {
+        StageContext {
+            flow: self.plan.name.as_str().into(),
+            stage: stage.name.as_str().into(),
+            config: stage.config.clone(),
+            grants: grants(stage),
+            limits: Limits {
+                memory: stage.limits.memory,
+                call: stage.limits.call_time,
+                ..Limits::default()
+            },
+            tables: Arc::clone(&wiring.overlay) as _,
+            http: Arc::clone(&wiring.http) as _,
+            project_dir: self.folder.clone(),
+        }
+    }
+
+    fn settings(&self) -> Settings {
+        let plan = &self.plan;
+        Settings {
+            batch: Budget {
+                records: plan.batch.records,
+                bytes: plan.batch.bytes,
+                time: plan.batch.wait,
+            },
+            checkpoint_records: plan.checkpoint.records,
+            checkpoint_every: plan.checkpoint.every,
+            in_flight_batches: plan.in_flight.batches,
+            in_flight_bytes: usize::try_from(plan.in_flight.bytes).unwrap_or(usize::MAX),
+            retry: RetryPolicy {
+                attempts: plan.retry.attempts,
+                initial: plan.retry.initial,
+                max: plan.retry.max,
+            },
+            threshold: Threshold {
+                max_count: plan.dead_letters.max_count,
+                max_share: plan.dead_letters.max_share,
+                min_records: plan.dead_letters.min_records,
+            },
+            drain: DRAIN,
+        }
+    }
+
+    fn summary(&self, summary: Summary, resolved: &[Resolved<'_>]) -> RunSummary {
+        let seconds = summary.elapsed.as_secs_f64();
+        #[allow(clippy::cast_precision_loss, reason = "a rate for people")]
+        let records_per_second = summary.records as f64 / seconds.max(1e-9);
+        RunSummary {
+            flow: self.plan.name.clone(),
+            run: summary.run,
+            outcome: match summary.end {
+                End::Finished => Outcome::Finished,
+                End::Stopped => Outcome::Stopped,
+                End::TooManyDeadLetters(reason) => Outcome::Failed(reason),
+            },
+            streams: summary
+                .ledger
+                .streams
+                .iter()
+                .map(|(name, counts)| (name.to_string(), *counts))
+                .collect(),
+            filtered: summary
+                .ledger
+                .filtered
+                .into_iter()
+                .map(|(name, r)| (name.to_string(), r))
+                .collect(),
+            dead_letters: summary.dead_letters,
+            records: summary.records,
+            seconds,
+            records_per_second,
+            delivery: label(resolved),
+            state_dir: self.state.clone(),
+            epochs: summary.epochs,
+            resumed: summary.resumed,
+        }
+    }
+}
+
+/// What a stage is granted, as the plugin runtime wants it.
+pub(super) fn grants(stage: &StagePlan) -> Grants {
+    Grants {
+        read: stage.grants.files.read.clone(),
+        write: stage.grants.files.write.clone(),
+        connections: stage.grants.connections.clone(),
+        tables: stage.grants.tables.clone(),
+        http: Vec::new(),
+    }
+}
+
+/// The delivery label, from what the plugins declare. A plugin that declares nothing promises nothing.
+pub(super) fn label(resolved: &[Resolved<'_>]) -> Delivery {
+    use catalogue::manifest::Delivery as Declared;
+    let declared = |resolved: &Resolved<'_>, kind| {
+        resolved
+            .inspection
+            .manifest
+            .as_ref()
+            .and_then(|m| m.kind(kind))
+            .and_then(|spec| spec.delivery)
+    };
+    let (mut source, mut transformers, mut sinks) =
+        (("", SourceDelivery::Volatile), Vec::new(), Vec::new());
+    for resolved in resolved {
+        let name = resolved.stage.name.as_str();
+        match resolved.stage.kind {
+            StageKind::Source => {
+                let replayable =
+                    declared(resolved, catalogue::Kind::Source) == Some(Declared::Replayable);
+                source = (
+                    name,
+                    if replayable {
+                        SourceDelivery::Replayable
+                    } else {
+                        SourceDelivery::Volatile
+                    },
+                );
+            }
+            StageKind::Transformer => {
+                let same = declared(resolved, catalogue::Kind::Transformer)
+                    == Some(Declared::Deterministic);
+                transformers.push((name, same));
+            }
+            StageKind::Sink => {
+                let sink = match declared(resolved, catalogue::Kind::Sink) {
+                    Some(Declared::ExactlyOnce) => SinkDelivery::ExactlyOnce,
+                    Some(Declared::Idempotent) => SinkDelivery::Idempotent,
+                    _ => SinkDelivery::AtLeastOnce,
+                };
+                sinks.push((name, sink));
+            }
+        }
+    }
+    delivery(source, &transformers, &sinks)
+}

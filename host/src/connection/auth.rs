@@ -1,0 +1,262 @@
+//! What is added to a request so that the other side knows who asks.
+
+use std::time::Duration;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use reqwest::{
+    Url,
+    header::{AUTHORIZATION, HeaderName, HeaderValue},
+};
+
+use super::{
+    SendError,
+    client::Http,
+    retry::Policy,
+    secret::Secret,
+    spec::{ApiKeySpec, AuthSpec},
+    target::Base,
+    token::{Grant, TokenSource},
+};
+
+/// How a connection authenticates.
+pub(super) enum Auth {
+    /// The same with each request.
+    Fixed(Credential),
+    /// A token that is got and renewed.
+    Token(Box<TokenSource>),
+}
+
+/// What is added to one request.
+#[derive(Clone)]
+pub(super) enum Credential {
+    None,
+    /// The value is marked as sensitive, so that nothing shows it.
+    Header(HeaderName, HeaderValue),
+    Query(String, Secret),
+    /// A token and which one it is.
+    Token(HeaderValue, u64),
+}
+
+/// A problem of a connection's definition: JSON pointer in its file, message, advice.
+pub(super) type Problem = (&'static str, String, String);
+
+impl Auth {
+    /// Checks a definition.
+    pub(super) fn new(spec: &AuthSpec, base: &Base, place: &str) -> Result<Self, Problem> {
+        let token = |pointer, url: &str, grant| {
+            let url = token_url(base, url).ok_or_else(|| {
+                (
+                    pointer,
+                    "is no path below the base URL and no http(s) URL".to_owned(),
+                    String::new(),
+                )
+            })?;
+            Ok(Self::Token(Box::new(TokenSource::new(url, grant, place))))
+        };
+        match spec {
+            AuthSpec::None => Ok(Self::Fixed(Credential::None)),
+            AuthSpec::Basic(spec) => {
+                if spec.username.contains(':') {
+                    let advice =
+                        "basic authentication separates name and password with it".to_owned();
+                    return Err((
+                        "/auth/basic/username",
+                        "must not contain a colon".to_owned(),
+                        advice,
+                    ));
+                }
+                Ok(Self::Fixed(basic(&spec.username, &spec.password)))
+            }
+            AuthSpec::Bearer(spec) => match sensitive(&format!("Bearer {}", spec.token.expose())) {
+                Some(value) => Ok(Self::Fixed(Credential::Header(AUTHORIZATION, value))),
+                None => Err(unprintable("/auth/bearer/token")),
+            },
+            AuthSpec::ApiKey(spec) => api_key(spec).map(Self::Fixed),
+            AuthSpec::OAuth2Password(spec) => token(
+                "/auth/oauth2-password/token-url",
+                &spec.token_url,
+                Grant::Password(spec.clone()),
+            ),
+            AuthSpec::OAuth2ClientCredentials(spec) => {
+                let pointer = "/auth/oauth2-client-credentials/token-url";
+                token(pointer, &spec.token_url, Grant::Client(spec.clone()))
+            }
+        }
+    }
+
+    /// The header that plugins may not set, because it carries the credential.
+    pub(super) fn header(&self) -> Option<HeaderName> {
+        match self {
+            Self::Fixed(Credential::Header(name, _)) => Some(name.clone()),
+            Self::Fixed(_) => None,
+            Self::Token(_) => Some(AUTHORIZATION),
+        }
+    }
+
+    pub(super) fn is_none(&self) -> bool {
+        matches!(self, Self::Fixed(Credential::None))
+    }
+
+    /// Where tokens come from.
+    pub(super) fn token_url(&self) -> Option<&Url> {
+        match self {
+            Self::Fixed(_) => None,
+            Self::Token(source) => Some(source.url()),
+        }
+    }
+
+    /// What to add now. `refused` is a credential that the server did not take.
+    pub(super) async fn credential(
+        &self,
+        http: &Http,
+        policy: Policy,
+        timeout: Duration,
+        refused: Option<&Credential>,
+    ) -> Result<Credential, SendError> {
+        match self {
+            Self::Fixed(credential) => Ok(credential.clone()),
+            Self::Token(source) => source.credential(http, policy, timeout, refused).await,
+        }
+    }
+
+    /// Which fields of the definition to look at when the server refuses.
+    pub(super) fn advice(&self) -> &'static str {
+        match self {
+            Self::Fixed(Credential::None) => "it asks for authentication: add `auth`",
+            Self::Fixed(Credential::Query(..)) => {
+                "check `auth.api-key.value` and `auth.api-key.query`"
+            }
+            Self::Fixed(Credential::Header(name, _)) if *name != AUTHORIZATION => {
+                "check `auth.api-key.value` and `auth.api-key.header`"
+            }
+            Self::Fixed(_) => "check the user name, password or token under `auth`",
+            Self::Token(_) => {
+                "a new token was refused, too: check what the user or client may do there"
+            }
+        }
+    }
+}
+
+impl Credential {
+    /// Adds it to a request.
+    pub(super) fn apply(&self, request: &mut reqwest::Request) {
+        match self {
+            Self::None => {}
+            Self::Header(name, value) => {
+                request.headers_mut().insert(name.clone(), value.clone());
+            }
+            Self::Token(value, _) => {
+                request.headers_mut().insert(AUTHORIZATION, value.clone());
+            }
+            Self::Query(name, value) => set_query(request.url_mut(), name, value),
+        }
+    }
+}
+
+/// Sets a query parameter and leaves the text of the others as it is.
+fn set_query(url: &mut Url, name: &str, value: &Secret) {
+    let is_other = |pair: &&str| {
+        let first = pair.split('=').next().unwrap_or_default();
+        url::form_urlencoded::parse(first.as_bytes())
+            .next()
+            .is_none_or(|(found, _)| found != name)
+    };
+    let others: Vec<&str> = url
+        .query()
+        .unwrap_or_default()
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .filter(is_other)
+        .collect();
+    let mut query = others.join("&");
+    if !query.is_empty() {
+        query.push('&');
+    }
+    query.push_str(
+        &url::form_urlencoded::Serializer::new(String::new())
+            .append_pair(name, value.expose())
+            .finish(),
+    );
+    url.set_query(Some(&query));
+}
+
+/// `Authorization: Basic ...`
+pub(super) fn basic(username: &str, password: &Secret) -> Credential {
+    let encoded = STANDARD.encode(format!("{username}:{}", password.expose()));
+    match sensitive(&format!("Basic {encoded}")) {
+        Some(value) => Credential::Header(AUTHORIZATION, value),
+        // Base64 is always a valid header value.
+        None => Credential::None,
+    }
+}
+
+/// A header value that nothing shows; `None` when the text cannot be one.
+pub(super) fn sensitive(text: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_bytes(text.as_bytes()).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+fn unprintable(pointer: &'static str) -> Problem {
+    (
+        pointer,
+        "has a line break or control character in it".to_owned(),
+        "check for a trailing line break".to_owned(),
+    )
+}
+
+fn api_key(spec: &ApiKeySpec) -> Result<Credential, Problem> {
+    match (&spec.header, &spec.query) {
+        (Some(name), None) => {
+            let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else {
+                return Err((
+                    "/auth/api-key/header",
+                    format!("`{}` is no header name", name.escape_debug()),
+                    String::new(),
+                ));
+            };
+            match sensitive(spec.value.expose()) {
+                Some(value) => Ok(Credential::Header(name, value)),
+                None => Err(unprintable("/auth/api-key/value")),
+            }
+        }
+        (None, Some(name)) if !name.is_empty() => {
+            Ok(Credential::Query(name.clone(), spec.value.clone()))
+        }
+        _ => Err((
+            "/auth/api-key",
+            "needs either `header` or `query`".to_owned(),
+            String::new(),
+        )),
+    }
+}
+
+/// A path below the base or an absolute URL, which may be at another host: the operator wrote it.
+fn token_url(base: &Base, text: &str) -> Option<Url> {
+    if text.starts_with("http://") || text.starts_with("https://") {
+        let url = Url::parse(text).ok()?;
+        return (url.has_host() && url.username().is_empty() && url.password().is_none())
+            .then_some(url);
+    }
+    base.resolve(text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_in_the_query_replaces_only_its_own() {
+        let set = |url: &str| {
+            let mut url = Url::parse(url).unwrap();
+            set_query(&mut url, "api key", &Secret::new("s&e=1"));
+            url.query().unwrap().to_owned()
+        };
+        assert_eq!(set("https://a/x"), "api+key=s%26e%3D1");
+        assert_eq!(set("https://a/x?"), "api+key=s%26e%3D1");
+        assert_eq!(
+            set("https://a/x?a=%20b&c&api%20key=evil&api+key"),
+            "a=%20b&c&api+key=s%26e%3D1"
+        );
+    }
+}

@@ -1,0 +1,298 @@
+//! The one outgoing HTTP client: one attempt of one request, within the limits of its connection.
+
+use std::{
+    error::Error,
+    fmt::Write as _,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use reqwest::{
+    Method, Url,
+    header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, LOCATION},
+};
+
+use super::{
+    Response,
+    address::{AddressDenied, CheckedResolver},
+    auth::Credential,
+    limit::Limiter,
+    retry::Failure,
+    spec::ConnectionSpec,
+    target::Base,
+};
+
+/// A redirect after this many is refused.
+const MAX_REDIRECTS: usize = 5;
+/// Time to connect, when the whole request may take longer.
+const MAX_CONNECT: Duration = Duration::from_secs(10);
+/// No bytes for this long is a lost connection, when the whole request may take longer.
+const MAX_SILENCE: Duration = Duration::from_secs(60);
+
+/// What went over a connection since the process started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Counters {
+    /// Requests sent, each try and each request for a token counted.
+    pub requests: u64,
+    /// Of them, tries after the first.
+    pub retries: u64,
+    /// Answers that said "too many requests" (429).
+    pub throttled: u64,
+    /// Tokens got.
+    pub tokens: u64,
+    /// Bytes of bodies sent.
+    pub bytes_sent: u64,
+    /// Bytes of bodies received, after decompression.
+    pub bytes_received: u64,
+}
+
+/// [`Counters`] that are counted.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    pub(super) requests: AtomicU64,
+    pub(super) retries: AtomicU64,
+    pub(super) throttled: AtomicU64,
+    pub(super) tokens: AtomicU64,
+    pub(super) bytes_sent: AtomicU64,
+    pub(super) bytes_received: AtomicU64,
+}
+
+/// Adds to a counter. Counters order nothing, so relaxed is enough.
+pub(super) fn count(counter: &AtomicU64, delta: usize) {
+    counter.fetch_add(delta as u64, Ordering::Relaxed);
+}
+
+impl Tally {
+    pub(super) fn read(&self) -> Counters {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Counters {
+            requests: read(&self.requests),
+            retries: read(&self.retries),
+            throttled: read(&self.throttled),
+            tokens: read(&self.tokens),
+            bytes_sent: read(&self.bytes_sent),
+            bytes_received: read(&self.bytes_received),
+        }
+    }
+}
+
+/// A checked request.
+#[derive(Debug, Clone)]
+pub(super) struct Call {
+    pub(super) method: Method,
+    pub(super) url: Url,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    pub(super) timeout: Duration,
+    /// Largest body of the response.
+    pub(super) max_response: u64,
+}
+
+/// Sends calls.
+pub(super) struct Http {
+    client: reqwest::Client,
+    pub(super) limiter: Limiter,
+    pub(super) tally: Tally,
+}
+
+impl Http {
+    /// A client for one connection. `certificates` are trusted besides those of the system.
+    pub(super) fn new(
+        spec: &ConnectionSpec,
+        uses_tls: bool,
+        certificates: Vec<reqwest::Certificate>,
+    ) -> Result<Self, reqwest::Error> {
+        // Whoever installs a provider first wins; a second attempt is no error.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let builder = reqwest::Client::builder()
+            .user_agent(concat!("crossdock/", env!("CARGO_PKG_VERSION")))
+            .no_proxy()
+            .referer(false)
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(spec.limits.timeout.0.min(MAX_CONNECT))
+            .read_timeout(MAX_SILENCE)
+            .dns_resolver(Arc::new(CheckedResolver {
+                allow_private: spec.allow_private,
+            }));
+        // Without TLS the system's certificates need not be there.
+        let builder = if uses_tls {
+            builder.tls_certs_merge(certificates)
+        } else {
+            builder.tls_certs_only(certificates)
+        };
+        Ok(Self {
+            client: builder.build()?,
+            limiter: Limiter::new(spec.limits.max_concurrent, spec.limits.requests_per_second),
+            tally: Tally::default(),
+        })
+    }
+
+    /// Sends a call and follows redirects that stay below the base.
+    pub(super) async fn follow(
+        &self,
+        base: &Base,
+        call: &Call,
+        credential: &Credential,
+    ) -> Result<Response, Failure> {
+        let mut call = call.clone();
+        for _ in 0..=MAX_REDIRECTS {
+            let response = self.exchange(&call, credential).await?;
+            let Some(target) = redirect(&call.url, &response) else {
+                return Ok(response);
+            };
+            let target = target
+                .ok_or(())
+                .or(Err("to an address that is no URL".to_owned()))
+                .and_then(|url| base.admit(url).map_err(|error| error.to_string()))
+                .map_err(|why| Failure::Denied(format!("{} redirects: {why}", shown(&call.url))))?;
+            if turns_to_get(response.status, &call.method) {
+                call.method = Method::GET;
+                call.body = Bytes::new();
+                call.headers.remove(CONTENT_TYPE);
+            }
+            call.url = target;
+        }
+        Err(Failure::Denied(format!(
+            "{} redirects more than {MAX_REDIRECTS} times",
+            shown(&call.url)
+        )))
+    }
+
+    /// Sends a call once.
+    pub(super) async fn exchange(
+        &self,
+        call: &Call,
+        credential: &Credential,
+    ) -> Result<Response, Failure> {
+        let _permit = self.limiter.enter().await;
+        let mut request = reqwest::Request::new(call.method.clone(), call.url.clone());
+        *request.headers_mut() = call.headers.clone();
+        if !call.body.is_empty() {
+            *request.body_mut() = Some(call.body.clone().into());
+        } else if matches!(call.method, Method::POST | Method::PUT | Method::PATCH) {
+            // Some servers refuse a POST without a length.
+            request.headers_mut().insert(CONTENT_LENGTH, 0.into());
+        }
+        credential.apply(&mut request);
+        count(&self.tally.requests, 1);
+        count(&self.tally.bytes_sent, call.body.len());
+        match tokio::time::timeout(call.timeout, self.receive(request, call)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Failure::Unreachable {
+                sent: true,
+                message: format!(
+                    "{} did not answer within {:?}",
+                    shown(&call.url),
+                    call.timeout
+                ),
+            }),
+        }
+    }
+
+    async fn receive(&self, request: reqwest::Request, call: &Call) -> Result<Response, Failure> {
+        let failed = |error: reqwest::Error| failure(&error, &call.url);
+        let too_large = || {
+            let limit = call.max_response;
+            Failure::TooLarge(format!(
+                "the response of {} is larger than {limit} bytes",
+                shown(&call.url)
+            ))
+        };
+        let mut answer = self.client.execute(request).await.map_err(failed)?;
+        let status = answer.status().as_u16();
+        if status == 429 {
+            count(&self.tally.throttled, 1);
+        }
+        if call.method != Method::HEAD
+            && answer
+                .content_length()
+                .is_some_and(|length| length > call.max_response)
+        {
+            return Err(too_large());
+        }
+        let headers = answer.headers().iter().map(|(name, value)| {
+            (
+                name.as_str().to_owned(),
+                String::from_utf8_lossy(value.as_bytes()).into_owned(),
+            )
+        });
+        let headers = headers.collect();
+        let mut body = BytesMut::new();
+        // Chunks come decompressed and small, so the bound holds for what is in memory.
+        while let Some(chunk) = answer.chunk().await.map_err(failed)? {
+            if (body.len() + chunk.len()) as u64 > call.max_response {
+                return Err(too_large());
+            }
+            count(&self.tally.bytes_received, chunk.len());
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Response {
+            status,
+            headers,
+            body: body.freeze(),
+        })
+    }
+}
+
+/// Where a response redirects to. `Some(None)`: to something that is no URL.
+fn redirect(from: &Url, response: &Response) -> Option<Option<Url>> {
+    if !matches!(response.status, 301 | 302 | 303 | 307 | 308) {
+        return None;
+    }
+    let location = response.header(LOCATION.as_str())?;
+    Some(from.join(location).ok())
+}
+
+fn turns_to_get(status: u16, method: &Method) -> bool {
+    match status {
+        303 => *method != Method::HEAD,
+        301 | 302 => *method == Method::POST,
+        _ => false,
+    }
+}
+
+/// A URL for messages: without the query, which may carry a key.
+pub(super) fn shown(url: &Url) -> String {
+    format!("{}{}", url.origin().ascii_serialization(), url.path())
+}
+
+fn failure(error: &reqwest::Error, url: &Url) -> Failure {
+    let mut cause: &(dyn Error + 'static) = error;
+    let mut trusted = true;
+    loop {
+        if let Some(denied) = cause.downcast_ref::<AddressDenied>() {
+            return Failure::Denied(denied.to_string());
+        }
+        trusted &= !cause.is::<rustls::Error>();
+        // An I/O error hides the error that it wraps.
+        let wrapped = cause
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref);
+        match wrapped
+            .map(|inner| inner as &(dyn Error + 'static))
+            .or_else(|| cause.source())
+        {
+            Some(deeper) => cause = deeper,
+            None => break,
+        }
+    }
+    let mut message = format!("{}: ", shown(url));
+    // The innermost cause says it best: "connection refused", "certificate expired". Writing to a text cannot fail.
+    let _ = write!(message, "{cause}");
+    if !trusted {
+        return Failure::Untrusted(message);
+    }
+    Failure::Unreachable {
+        sent: !error.is_connect(),
+        message,
+    }
+}
+
+/// Headers that carry what a connection adds.
+pub(super) fn owned_headers(added: &HeaderMap, auth: Option<HeaderName>) -> Vec<HeaderName> {
+    added.keys().cloned().chain(auth).collect()
+}

@@ -1,0 +1,275 @@
+//! One remote system, ready to be used.
+
+use futures_util::FutureExt as _;
+use std::{fmt, net::IpAddr, time::Duration};
+
+use reqwest::{
+    Url,
+    header::{HeaderMap, HeaderName},
+};
+
+use super::{
+    Request, Response, SendError,
+    address::{AddressDenied, is_allowed},
+    auth::{Auth, Credential, Problem, sensitive},
+    client::{Call, Counters, Http, count, owned_headers, shown},
+    retry::{self, Failure, Policy},
+    spec::ConnectionSpec,
+    target::{self, Base},
+};
+
+/// One remote system.
+pub struct Connection {
+    name: String,
+    /// Where it is defined, for messages.
+    place: String,
+    base: Base,
+    auth: Auth,
+    /// Added to each request.
+    headers: HeaderMap,
+    /// Headers that plugins may not set.
+    owned: Vec<HeaderName>,
+    policy: Policy,
+    timeout: Duration,
+    max_response: u64,
+    http: Http,
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let base = shown(self.base.url());
+        f.debug_struct("Connection")
+            .field("name", &self.name)
+            .field("base_url", &base)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Connection {
+    /// Checks a definition and makes it usable. `place` is where it stands, for messages; `ca_pem` is the content of its
+    /// `ca-file`.
+    pub(super) fn new(
+        spec: &ConnectionSpec,
+        place: &str,
+        ca_pem: Option<&[u8]>,
+    ) -> Result<Self, Vec<Problem>> {
+        let mut problems = check_numbers(spec);
+        let base = match Base::parse(&spec.base_url) {
+            Ok(base) => base,
+            Err(why) => {
+                problems.push(("/base-url", why.to_owned(), String::new()));
+                return Err(problems);
+            }
+        };
+        problems.extend(
+            check_literal(base.url(), spec.allow_private)
+                .map(|why| ("/base-url", why, String::new())),
+        );
+        let auth = Auth::new(&spec.auth, &base, place).map_err(|problem| problems.push(problem));
+        let headers = fixed_headers(spec).map_err(|problem| problems.push(problem));
+        let certificates = match ca_pem
+            .map(reqwest::Certificate::from_pem_bundle)
+            .transpose()
+        {
+            Ok(found) if ca_pem.is_some() && found.as_ref().is_none_or(Vec::is_empty) => {
+                problems.push((
+                    "/ca-file",
+                    "has no certificate in it".into(),
+                    "it must be in PEM form".into(),
+                ));
+                Vec::new()
+            }
+            Ok(found) => found.unwrap_or_default(),
+            Err(error) => {
+                problems.push((
+                    "/ca-file",
+                    format!("is not in PEM form: {error}"),
+                    String::new(),
+                ));
+                Vec::new()
+            }
+        };
+        let (Ok(auth), Ok(headers)) = (auth, headers) else {
+            return Err(problems);
+        };
+        let pointer = "/auth";
+        problems.extend(
+            auth.token_url()
+                .and_then(|url| check_literal(url, spec.allow_private))
+                .map(|why| (pointer, why, String::new())),
+        );
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let uses_tls = [Some(base.url()), auth.token_url()]
+            .iter()
+            .flatten()
+            .any(|url| url.scheme() == "https");
+        let http = Http::new(spec, uses_tls, certificates).map_err(|error| {
+            let advice = "install the certificates of the system (package ca-certificates) or name a `ca-file`";
+            vec![("/base-url", format!("cannot be reached with TLS: {error}"), advice.to_owned())]
+        })?;
+        Ok(Self {
+            name: spec.connection.clone(),
+            place: place.to_owned(),
+            owned: owned_headers(&headers, auth.header()),
+            base,
+            auth,
+            headers,
+            policy: Policy::from(&spec.retry),
+            timeout: spec.limits.timeout.0,
+            max_response: spec.limits.max_response.0,
+            http,
+        })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its base URL, which carries no secrets.
+    pub fn base_url(&self) -> &str {
+        self.base.url().as_str()
+    }
+
+    /// What went over it so far.
+    pub fn counters(&self) -> Counters {
+        self.http.tally.read()
+    }
+
+    /// Sends a request, as often as `retry` says.
+    ///
+    /// # Errors
+    /// As [`Connections::send`](super::Connections::send).
+    pub async fn send(&self, request: Request) -> Result<Response, SendError> {
+        let call = self.call(request)?;
+        let credential = self
+            .auth
+            .credential(&self.http, self.policy, self.timeout, None)
+            .await?;
+        let mut response = self.tries(&call, &credential).await?;
+        if response.status == 401 && matches!(credential, Credential::Token(..)) {
+            // A 401 was not processed, so every method may be sent again.
+            let renewed = self
+                .auth
+                .credential(&self.http, self.policy, self.timeout, Some(&credential))
+                .await?;
+            count(&self.http.tally.retries, 1);
+            response = self.tries(&call, &renewed).await?;
+        }
+        if response.status == 401 && !self.auth.is_none() {
+            return Err(SendError::Unauthenticated(format!(
+                "{} refused the authentication (status 401); in {}, {}",
+                shown(&call.url),
+                self.place,
+                self.auth.advice()
+            )));
+        }
+        Ok(response)
+    }
+
+    fn call(&self, request: Request) -> Result<Call, SendError> {
+        let mut headers = target::headers(&request.headers, &self.owned)?;
+        headers.extend(self.headers.clone());
+        Ok(Call {
+            method: target::method(&request.method)?,
+            url: self.base.resolve(&request.url)?,
+            headers,
+            body: request.body,
+            timeout: request
+                .timeout
+                .filter(|timeout| !timeout.is_zero())
+                .map_or(self.timeout, |t| t.min(self.timeout)),
+            max_response: self.max_response,
+        })
+    }
+
+    async fn tries(&self, call: &Call, credential: &Credential) -> Result<Response, SendError> {
+        let idempotent = retry::is_idempotent(call.method.as_str());
+        let follow = || self.http.follow(&self.base, call, credential).boxed();
+        let outcome = retry::run(self.policy, idempotent, follow, |retry| {
+            count(&self.http.tally.retries, 1);
+            if let Some(wait) = retry.asked {
+                self.http.limiter.pause(wait);
+            }
+            tracing::warn!(
+                connection = self.name,
+                path = call.url.path(),
+                attempt = retry.attempt,
+                wait = ?retry.wait,
+                "will try again: {}",
+                retry.reason
+            );
+        });
+        outcome.await.map_err(|failure| match failure {
+            Failure::Denied(message) => SendError::Denied(format!("{message} ({})", self.place)),
+            Failure::Unreachable { message, .. } => SendError::Unreachable(message),
+            Failure::Untrusted(message) => SendError::Unreachable(format!(
+                "{message}; when it has a certificate of your own authority, name it as `ca-file` in {}",
+                self.place
+            )),
+            Failure::TooLarge(message) => {
+                SendError::TooLarge(format!("{message}: `limits.max-response` in {}", self.place))
+            }
+        })
+    }
+}
+
+fn check_numbers(spec: &ConnectionSpec) -> Vec<Problem> {
+    let limits = &spec.limits;
+    let rate_is_good = limits
+        .requests_per_second
+        .is_none_or(|rate| rate > 0.0 && rate.is_finite());
+    let checks = [
+        (limits.max_concurrent > 0, "/limits/max-concurrent"),
+        (rate_is_good, "/limits/requests-per-second"),
+        (!limits.timeout.0.is_zero(), "/limits/timeout"),
+        (limits.max_response.0 > 0, "/limits/max-response"),
+        (spec.retry.attempts > 0, "/retry/attempts"),
+    ];
+    let wrong = checks.into_iter().filter(|(good, _)| !good);
+    wrong
+        .map(|(_, pointer)| (pointer, "must be more than 0".to_owned(), String::new()))
+        .collect()
+}
+
+/// Names are checked when they are resolved; an address that is written out is checked here, in whatever form it was
+/// written: the URL parser has turned `2130706433` and `0x7f.1` into addresses.
+fn check_literal(url: &Url, allow_private: bool) -> Option<String> {
+    let address = match url.host()? {
+        url::Host::Ipv4(address) => IpAddr::V4(address),
+        url::Host::Ipv6(address) => IpAddr::V6(address),
+        url::Host::Domain(_) => return None,
+    };
+    let denied = AddressDenied {
+        host: url.host_str()?.to_owned(),
+        address,
+    };
+    (!is_allowed(address, allow_private)).then(|| format!("cannot be used: {denied}"))
+}
+
+fn fixed_headers(spec: &ConnectionSpec) -> Result<HeaderMap, Problem> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in &spec.headers {
+        let pairs = [(name.clone(), String::new())];
+        let checked = target::headers(&pairs, &[])
+            .map_err(|error| ("/headers", error.to_string(), String::new()))?;
+        let Some(value) = sensitive(value.expose()) else {
+            let message =
+                format!("the value of {name} has a line break or control character in it");
+            return Err((
+                "/headers",
+                message,
+                "check for a trailing line break".to_owned(),
+            ));
+        };
+        headers.extend(
+            checked
+                .into_iter()
+                .filter_map(|(name, _)| name)
+                .map(|name| (name, value.clone())),
+        );
+    }
+    Ok(headers)
+}

@@ -1,0 +1,356 @@
+//! Tokens of OAuth 2: got once, used until shortly before they expire, renewed by one request for all who wait.
+
+use futures_util::FutureExt as _;
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::{
+    Method, Url,
+    header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue},
+};
+use serde::Deserialize;
+use tokio::{sync::Mutex, time::Instant};
+
+use super::{
+    Response, SendError,
+    auth::{Credential, basic, sensitive},
+    client::{Call, Http, count, shown},
+    retry::{self, Failure, Policy},
+    secret::{Secret, redact},
+    spec::{AuthStyle, ClientCredentialsSpec, PasswordSpec, TokenBody},
+};
+
+/// Tokens are renewed this long before they expire, or a tenth of their life when that is shorter.
+const MAX_SKEW: Duration = Duration::from_secs(60);
+/// No answer with a token is larger.
+const MAX_TOKEN_RESPONSE: u64 = 1 << 20;
+/// Longer texts of a token endpoint are cut when they are shown.
+const MAX_SHOWN: usize = 200;
+
+/// How a token is asked for.
+pub(super) enum Grant {
+    Password(PasswordSpec),
+    Client(ClientCredentialsSpec),
+}
+
+/// Gets tokens and keeps the last one.
+pub(super) struct TokenSource {
+    url: Url,
+    grant: Grant,
+    /// The connection, for messages.
+    place: String,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    token: Option<Token>,
+    /// Counts tokens, so that a refused one is told from its successor.
+    generation: u64,
+    /// The last failure and when: those who waited for it share it, so that a wrong password is sent once.
+    failure: Option<(Instant, SendError)>,
+}
+
+struct Token {
+    header: HeaderValue,
+    refresh: Option<Secret>,
+    renew_at: Option<Instant>,
+}
+
+/// What a token endpoint answers.
+#[derive(Deserialize)]
+struct Granted {
+    access_token: String,
+    refresh_token: Option<String>,
+    /// Seconds. Some servers send a text.
+    expires_in: Option<serde_json::Value>,
+}
+
+/// Why there is no token.
+enum Refusal {
+    /// The endpoint does not accept who asks.
+    Refused(u16, String),
+    Other(SendError),
+}
+
+impl TokenSource {
+    pub(super) fn new(url: Url, grant: Grant, place: &str) -> Self {
+        Self {
+            url,
+            grant,
+            place: place.to_owned(),
+            state: Mutex::default(),
+        }
+    }
+
+    pub(super) fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// A token that is probably good. `refused` is one that was not. Cancel safe: the next caller asks again.
+    pub(super) async fn credential(
+        &self,
+        http: &Http,
+        policy: Policy,
+        timeout: Duration,
+        refused: Option<&Credential>,
+    ) -> Result<Credential, SendError> {
+        let asked = Instant::now();
+        let mut state = self.state.lock().await;
+        if let Some((at, failure)) = &state.failure
+            && *at >= asked
+        {
+            return Err(failure.clone());
+        }
+        let is_refused = matches!(refused, Some(Credential::Token(_, generation)) if *generation == state.generation);
+        if let Some(token) = &state.token
+            && !is_refused
+            && token.renew_at.is_none_or(|at| Instant::now() < at)
+        {
+            return Ok(Credential::Token(token.header.clone(), state.generation));
+        }
+        let refresh = state.token.as_ref().and_then(|token| token.refresh.clone());
+        match self.fetch(http, policy, timeout, refresh).await {
+            Ok(token) => {
+                count(&http.tally.tokens, 1);
+                state.generation += 1;
+                state.failure = None;
+                let credential = Credential::Token(token.header.clone(), state.generation);
+                state.token = Some(token);
+                Ok(credential)
+            }
+            Err(error) => {
+                state.failure = Some((Instant::now(), error.clone()));
+                Err(error)
+            }
+        }
+    }
+
+    /// Asks for a token: with the refresh token when there is one, and with everything when that does not work.
+    async fn fetch(
+        &self,
+        http: &Http,
+        policy: Policy,
+        timeout: Duration,
+        refresh: Option<Secret>,
+    ) -> Result<Token, SendError> {
+        if let Some(refresh) = refresh {
+            match self.ask(http, policy, timeout, Some(&refresh)).await {
+                Ok(token) => return Ok(token),
+                Err(Refusal::Other(error)) => return Err(error),
+                // Refresh tokens expire, too.
+                Err(Refusal::Refused(..)) => {}
+            }
+        }
+        self.ask(http, policy, timeout, None)
+            .await
+            .map_err(|refusal| match refusal {
+                Refusal::Other(error) => error,
+                Refusal::Refused(status, said) => SendError::Unauthenticated(format!(
+                    "{} refused to give a token (status {status}{said}); in {}, {}",
+                    shown(&self.url),
+                    self.place,
+                    self.advice(&said)
+                )),
+            })
+    }
+
+    async fn ask(
+        &self,
+        http: &Http,
+        policy: Policy,
+        timeout: Duration,
+        refresh: Option<&Secret>,
+    ) -> Result<Token, Refusal> {
+        let (call, credential) = self.request(timeout, refresh);
+        // A request for a token may be sent twice: at worst one token is never used.
+        let outcome = retry::run(
+            policy,
+            true,
+            || http.exchange(&call, &credential).boxed(),
+            |retry| {
+                count(&http.tally.retries, 1);
+                tracing::warn!(
+                    connection = self.place,
+                    wait = ?retry.wait,
+                    "no token yet, will ask again: {}",
+                    retry.reason
+                );
+            },
+        )
+        .await;
+        let response = outcome.map_err(|failure| Refusal::Other(self.unreachable(failure)))?;
+        let said = self.said(&response, refresh);
+        match response.status {
+            200..300 => self.token(&response, refresh).map_err(Refusal::Other),
+            429 | 500.. => Err(Refusal::Other(SendError::Unreachable(format!(
+                "{} gives no token (status {}{said})",
+                shown(&self.url),
+                response.status
+            )))),
+            status => Err(Refusal::Refused(status, said)),
+        }
+    }
+
+    fn unreachable(&self, failure: Failure) -> SendError {
+        let context = format!("no token for {}", self.place);
+        match failure {
+            Failure::Denied(message) => SendError::Denied(format!("{context}: {message}")),
+            Failure::Unreachable { message, .. }
+            | Failure::Untrusted(message)
+            | Failure::TooLarge(message) => SendError::Unreachable(format!("{context}: {message}")),
+        }
+    }
+
+    /// The request for a token.
+    fn request(&self, timeout: Duration, refresh: Option<&Secret>) -> (Call, Credential) {
+        let mut fields: Vec<(&str, &str)> = Vec::new();
+        let (credential, body) = match &self.grant {
+            Grant::Password(spec) => {
+                match refresh {
+                    Some(refresh) => {
+                        fields.extend([
+                            ("grant_type", "refresh_token"),
+                            ("refresh_token", refresh.expose()),
+                        ]);
+                    }
+                    None => fields.extend([
+                        ("grant_type", "password"),
+                        ("username", &spec.username),
+                        ("password", spec.password.expose()),
+                    ]),
+                }
+                (basic(&spec.client_id, &spec.client_secret), spec.body)
+            }
+            Grant::Client(spec) => {
+                match refresh {
+                    Some(refresh) => {
+                        fields.extend([
+                            ("grant_type", "refresh_token"),
+                            ("refresh_token", refresh.expose()),
+                        ]);
+                    }
+                    None => fields.push(("grant_type", "client_credentials")),
+                }
+                fields.extend(spec.scope.as_deref().map(|scope| ("scope", scope)));
+                let credential = match spec.auth_style {
+                    AuthStyle::Basic => basic(&spec.client_id, &spec.client_secret),
+                    AuthStyle::Body => {
+                        fields.extend([
+                            ("client_id", spec.client_id.as_str()),
+                            ("client_secret", spec.client_secret.expose()),
+                        ]);
+                        Credential::None
+                    }
+                };
+                (credential, TokenBody::Form)
+            }
+        };
+        let (content_type, body) = encode(body, &fields);
+        let headers = HeaderMap::from_iter([
+            (CONTENT_TYPE, HeaderValue::from_static(content_type)),
+            (ACCEPT, HeaderValue::from_static("application/json")),
+        ]);
+        let call = Call {
+            method: Method::POST,
+            url: self.url.clone(),
+            headers,
+            body: Bytes::from(body),
+            timeout,
+            max_response: MAX_TOKEN_RESPONSE,
+        };
+        (call, credential)
+    }
+
+    fn token(&self, response: &Response, refresh: Option<&Secret>) -> Result<Token, SendError> {
+        let unusable = |why: &str| {
+            SendError::Unauthenticated(format!(
+                "{} answered with status {} but {why}; check the token URL in {}",
+                shown(&self.url),
+                response.status,
+                self.place
+            ))
+        };
+        let granted: Granted = serde_json::from_slice(&response.body)
+            .map_err(|_| unusable("without an `access_token` in JSON"))?;
+        let header = sensitive(&format!("Bearer {}", granted.access_token))
+            .ok_or_else(|| unusable("with a malformed token"))?;
+        let seconds = granted.expires_in.as_ref().and_then(|value| match value {
+            serde_json::Value::Number(number) => number.as_f64(),
+            serde_json::Value::String(text) => text.trim().parse().ok(),
+            _ => None,
+        });
+        let life = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).ok());
+        Ok(Token {
+            header,
+            // A server that rotates no refresh tokens lets the old one live.
+            refresh: granted
+                .refresh_token
+                .map(Secret::new)
+                .or_else(|| refresh.cloned()),
+            renew_at: life
+                .and_then(|life| Instant::now().checked_add(life - MAX_SKEW.min(life / 10))),
+        })
+    }
+
+    /// What the endpoint said about an error, for a person, without secrets that it may have repeated.
+    fn said(&self, response: &Response, refresh: Option<&Secret>) -> String {
+        let Ok(answer) = serde_json::from_slice::<serde_json::Value>(&response.body) else {
+            return String::new();
+        };
+        let texts = ["error", "error_description", "message"]
+            .iter()
+            .filter_map(|name| answer.get(name)?.as_str());
+        let text = texts.collect::<Vec<_>>().join(": ");
+        let mut secrets: Vec<&Secret> = match &self.grant {
+            Grant::Password(spec) => vec![&spec.client_secret, &spec.password],
+            Grant::Client(spec) => vec![&spec.client_secret],
+        };
+        secrets.extend(refresh);
+        let text: String = redact(&text, &secrets)
+            .chars()
+            .filter(|letter| !letter.is_control())
+            .take(MAX_SHOWN)
+            .collect();
+        if text.is_empty() {
+            text
+        } else {
+            format!(", {text}")
+        }
+    }
+
+    fn advice(&self, said: &str) -> &'static str {
+        match &self.grant {
+            Grant::Password(_) if said.contains("invalid_client") => {
+                "check `client-id` and `client-secret` under `auth.oauth2-password`"
+            }
+            Grant::Password(_) => {
+                "check `username`, `password`, `client-id` and `client-secret` under `auth.oauth2-password`, and `body`"
+            }
+            Grant::Client(_) => {
+                "check `client-id`, `client-secret` and `scope` under `auth.oauth2-client-credentials`, and `auth-style`"
+            }
+        }
+    }
+}
+
+fn encode(body: TokenBody, fields: &[(&str, &str)]) -> (&'static str, String) {
+    match body {
+        TokenBody::Form => {
+            let form = url::form_urlencoded::Serializer::new(String::new())
+                .extend_pairs(fields)
+                .finish();
+            ("application/x-www-form-urlencoded", form)
+        }
+        TokenBody::Json => {
+            let object: serde_json::Map<_, _> = fields
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).into()))
+                .collect();
+            (
+                "application/json",
+                serde_json::Value::Object(object).to_string(),
+            )
+        }
+    }
+}

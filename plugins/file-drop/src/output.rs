@@ -1,0 +1,558 @@
+//! Files that appear whole or not at all, exactly once.
+//!
+//! Rows go to a *part* beside the target. `replace`: one part per target, renamed over it by the commit that follows
+//! `finish`. `append`: a snapshot seals the part, its commit appends it to the target and removes it. So nothing that
+//! is not committed is ever seen under the final name, and a commit can be repeated: a part that is still there has
+//! not been put in place for certain, one that is gone has.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use crossdock_sdk::prelude::{Fault, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::error::DropError;
+use crate::find;
+use crate::segment::{self, Pen};
+use crate::window::has_gz_name;
+
+/// Rows are collected up to here before they are written.
+const BUFFER: usize = 128 * 1024;
+const VERSION: u8 = 1;
+
+/// What becomes of a file that is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// The records of each run take its place, at the end of the run.
+    #[default]
+    Replace,
+    /// Records are added to it, at every checkpoint.
+    Append,
+}
+
+/// What the config of a file sink says about files.
+#[derive(Debug, Clone)]
+pub struct WriteSettings {
+    /// Path; `{stream}` in it stands for the stream of a record.
+    pub file: String,
+    /// What becomes of a file that is there already.
+    pub mode: Mode,
+    /// Whether to compress; by default when the name ends in `.gz`.
+    pub gzip: Option<bool>,
+}
+
+impl WriteSettings {
+    /// The file for the records of a stream. Permanent fault when the stream's name cannot be part of a file name.
+    pub fn path_of(&self, stream: &str) -> Result<String> {
+        if self.is_single() {
+            return Ok(self.file.clone());
+        }
+        if stream.is_empty() || stream.starts_with('.') || stream.contains(['/', '\\', '\0']) {
+            return Err(Fault::permanent(format!(
+                "the stream `{stream}` cannot be part of a file name"
+            )));
+        }
+        Ok(self.file.replace("{stream}", stream))
+    }
+
+    /// All streams go to the same file.
+    pub fn is_single(&self) -> bool {
+        !self.file.contains("{stream}")
+    }
+
+    /// Looks, without touching anything, whether files can be written as the config says.
+    pub fn check(&self) -> Result<()> {
+        let name = self.file.rsplit('/').next().unwrap_or_default();
+        if name.is_empty() || name == "." || name == ".." {
+            return Err(Fault::config(format!("`{}` names no file", self.file)).field("/file"));
+        }
+        let folder = segment::folder(&self.file);
+        if folder.contains("{stream}") {
+            return Err(Fault::config(
+                "`{stream}` can only be in the name of the file, not in its folder",
+            )
+            .field("/file"));
+        }
+        let meta = match fs::metadata(folder) {
+            Ok(meta) => meta,
+            Err(source) => {
+                let fault = Fault::from(DropError::io("write to the folder", folder)(source));
+                return Err(fault.field("/file"));
+            }
+        };
+        if !meta.is_dir() {
+            return Err(Fault::config(format!("`{folder}` is not a folder")).field("/file"));
+        }
+        if self.is_single() {
+            segment::length(&self.file)?;
+        }
+        Ok(())
+    }
+
+    fn gzip(&self) -> bool {
+        self.gzip.unwrap_or_else(|| has_gz_name(&self.file))
+    }
+}
+
+/// All files of a sink.
+#[derive(Debug)]
+pub struct Output {
+    settings: WriteSettings,
+    targets: BTreeMap<String, Target>,
+    /// Number of the next part. It is never used twice, so a part says for certain which checkpoint it belongs to.
+    next: u64,
+    finished: bool,
+    /// Opened from a checkpoint whose run had finished: it has to be put in place before anything else is written.
+    unsettled: Option<Snapshot>,
+    /// The run that is being written began with this instance's `open`, not with a snapshot.
+    fresh: bool,
+    failed: bool,
+}
+
+/// One file: rows go to [`Target::buffer`].
+#[derive(Debug)]
+pub struct Target {
+    base: u64,
+    parts: Vec<Part>,
+    pen: Option<Pen>,
+    buffer: Vec<u8>,
+    note: String,
+    touched: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Part {
+    number: u64,
+    length: u64,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Snapshot {
+    version: u8,
+    mode: Mode,
+    finished: bool,
+    next: u64,
+    targets: BTreeMap<String, Kept>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Kept {
+    base: u64,
+    parts: Vec<Part>,
+    #[serde(default)]
+    note: String,
+}
+
+impl Target {
+    /// Where rows are written to. Call [`Output::pass_on`] afterwards.
+    pub fn buffer(&mut self) -> &mut Vec<u8> {
+        self.touched = true;
+        &mut self.buffer
+    }
+
+    /// Nothing is in the file yet, neither from this run nor from earlier ones it is appended to.
+    pub fn is_blank(&self) -> bool {
+        self.is_untouched() && self.base == 0
+    }
+
+    /// Nothing of this run is in the file yet.
+    pub fn is_untouched(&self) -> bool {
+        !self.touched && self.parts.is_empty()
+    }
+
+    /// What the format remembers about the file, part of every snapshot.
+    pub fn note(&self) -> &str {
+        &self.note
+    }
+
+    /// Sets the [`note`](Self::note).
+    pub fn set_note(&mut self, note: String) {
+        self.note = note;
+    }
+}
+
+impl Output {
+    /// Starts, or goes back to where a snapshot was taken: whatever was written later is discarded.
+    pub fn open(settings: WriteSettings, snapshot: Option<&[u8]>) -> Result<Self> {
+        settings.check()?;
+        let mut output = Self {
+            settings,
+            targets: BTreeMap::new(),
+            next: 1,
+            finished: false,
+            unsettled: None,
+            fresh: snapshot.is_none(),
+            failed: false,
+        };
+        if let Some(bytes) = snapshot {
+            let snapshot = decode(bytes)?;
+            if snapshot.mode != output.settings.mode
+                && !snapshot.finished
+                && !snapshot.targets.is_empty()
+            {
+                return Err(
+                    Fault::config("the mode cannot change while a run is unfinished")
+                        .field("/mode")
+                        .advice("set it back until the run has finished, or run with --from-start"),
+                );
+            }
+            for (path, kept) in &snapshot.targets {
+                restore(path, kept, &snapshot)?;
+            }
+            output.next = snapshot.next;
+            if snapshot.finished {
+                output.unsettled = Some(snapshot);
+            } else {
+                output.targets = snapshot
+                    .targets
+                    .into_iter()
+                    .map(|(path, kept)| (path, kept.into()))
+                    .collect();
+            }
+        }
+        Ok(output)
+    }
+
+    /// The settings it was opened with.
+    pub fn settings(&self) -> &WriteSettings {
+        &self.settings
+    }
+
+    /// The file of a stream, made on first use.
+    pub fn target(&mut self, path: &str) -> Result<&mut Target> {
+        self.guard()?;
+        self.settle()?;
+        if !self.targets.contains_key(path) {
+            let target = self.start(path)?;
+            self.targets.insert(path.to_owned(), target);
+        }
+        self.targets
+            .get_mut(path)
+            .ok_or_else(|| Fault::permanent("the file is not open").at(path))
+    }
+
+    fn start(&self, path: &str) -> Result<Target, DropError> {
+        segment::remove_others(path, &[])?;
+        let there = segment::length(path)?;
+        let base = if self.settings.mode == Mode::Append {
+            there.unwrap_or(0)
+        } else {
+            0
+        };
+        Ok(Target {
+            base,
+            parts: Vec::new(),
+            pen: None,
+            buffer: Vec::new(),
+            note: String::new(),
+            touched: false,
+        })
+    }
+
+    /// Writes out the rows of a target once there are enough of them.
+    pub fn pass_on(&mut self, path: &str) -> Result<()> {
+        if self
+            .targets
+            .get(path)
+            .is_some_and(|target| target.buffer.len() >= BUFFER)
+        {
+            let written = self.write_out(path);
+            self.failed |= written.is_err();
+            written?;
+        }
+        Ok(())
+    }
+
+    fn write_out(&mut self, path: &str) -> Result<(), DropError> {
+        let (gzip, replace) = (self.settings.gzip(), self.settings.mode == Mode::Replace);
+        let Some(target) = self.targets.get_mut(path) else {
+            return Ok(());
+        };
+        if target.pen.is_none() {
+            match target.parts.last() {
+                Some(part) if replace => {
+                    let part_path = segment::part_path(path, part.number);
+                    target.pen = Some(Pen::open(part_path, part.length, gzip)?);
+                }
+                _ => {
+                    let part = Part {
+                        number: self.next,
+                        length: 0,
+                    };
+                    target.pen = Some(Pen::open(segment::part_path(path, part.number), 0, gzip)?);
+                    segment::sync_folder(path);
+                    target.parts.push(part);
+                    self.next += 1;
+                }
+            }
+        }
+        if let Some(pen) = &mut target.pen
+            && !target.buffer.is_empty()
+        {
+            pen.write(&target.buffer)?;
+        }
+        target.buffer.clear();
+        Ok(())
+    }
+
+    /// Whether a file of this run is at this path.
+    pub fn is_open(&self, path: &str) -> bool {
+        self.targets.contains_key(path)
+    }
+
+    /// Whether this run has written no file and is not the continuation of one that has finished: its result is an
+    /// empty file, if all records go to one.
+    pub fn is_empty_run(&self) -> bool {
+        self.fresh && self.targets.is_empty() && self.settings.is_single()
+    }
+
+    /// The input has ended.
+    pub fn finish(&mut self) -> Result<()> {
+        self.guard()?;
+        self.settle()?;
+        self.finished = true;
+        Ok(())
+    }
+
+    /// Makes everything durable.
+    pub fn snapshot(&mut self) -> Result<Vec<u8>> {
+        self.guard()?;
+        if let Some(unsettled) = &self.unsettled {
+            return Ok(serde_json::to_vec(unsettled)?);
+        }
+        let made = self.make_durable();
+        self.failed |= made.is_err();
+        made?;
+        let kept = |target: &Target| Kept {
+            base: target.base,
+            parts: target.parts.clone(),
+            note: target.note.clone(),
+        };
+        let targets = self
+            .targets
+            .iter()
+            .map(|(path, target)| (path.clone(), kept(target)))
+            .collect();
+        let (mode, finished, next) = (self.settings.mode, self.finished, self.next);
+        let snapshot = Snapshot {
+            version: VERSION,
+            mode,
+            finished,
+            next,
+            targets,
+        };
+        Ok(serde_json::to_vec(&snapshot)?)
+    }
+
+    fn make_durable(&mut self) -> Result<(), DropError> {
+        let paths: Vec<String> = self.targets.keys().cloned().collect();
+        for path in paths {
+            let unwritten = self.targets.get(&path).is_some_and(|target| {
+                // A file that stays empty is made, too, once the run has finished.
+                !target.buffer.is_empty()
+                    || (self.finished && target.touched && target.parts.is_empty())
+            });
+            if unwritten {
+                self.write_out(&path)?;
+            }
+            let Some(target) = self.targets.get_mut(&path) else {
+                continue;
+            };
+            let Some(pen) = &mut target.pen else { continue };
+            let length = pen.sync()?;
+            if let Some(part) = target.parts.last_mut() {
+                part.length = length;
+            }
+            if self.settings.mode == Mode::Append {
+                target.pen = None;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts in place what a snapshot covers.
+    pub fn commit(&mut self, snapshot: &[u8]) -> Result<()> {
+        let snapshot = decode(snapshot)?;
+        for (path, kept) in &snapshot.targets {
+            let done = put_in_place(path, kept, &snapshot)?;
+            let Some(target) = self.targets.get_mut(path) else {
+                continue;
+            };
+            if let Some(base) = done {
+                target.base = base;
+                target.parts.retain(|part| !kept.parts.contains(part));
+            }
+        }
+        if snapshot.finished {
+            self.unsettled = None;
+            if self.finished {
+                self.targets.clear();
+                (self.finished, self.fresh) = (false, false);
+            }
+        }
+        Ok(())
+    }
+
+    /// Finishes the commit of the checkpoint it was opened from, if the host has not asked for that.
+    fn settle(&mut self) -> Result<()> {
+        if let Some(snapshot) = self.unsettled.take() {
+            for (path, kept) in &snapshot.targets {
+                put_in_place(path, kept, &snapshot)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// After a failed write nobody knows what is in the part: only opening from a snapshot helps.
+    fn guard(&self) -> Result<()> {
+        if self.failed {
+            return Err(Fault::transient(
+                "an earlier write failed; open again from the last snapshot",
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl From<Kept> for Target {
+    fn from(kept: Kept) -> Self {
+        Self {
+            base: kept.base,
+            parts: kept.parts,
+            pen: None,
+            buffer: Vec::new(),
+            note: kept.note,
+            touched: true,
+        }
+    }
+}
+
+fn decode(bytes: &[u8]) -> Result<Snapshot, DropError> {
+    let snapshot: Snapshot = serde_json::from_slice(bytes)
+        .map_err(|error| DropError::Snapshot(format!("it cannot be read: {error}")))?;
+    if snapshot.version != VERSION {
+        let found = snapshot.version;
+        return Err(DropError::Snapshot(format!(
+            "its version is {found}, this plugin knows {VERSION}"
+        )));
+    }
+    Ok(snapshot)
+}
+
+/// Cuts the parts of a target back to their recorded lengths and removes later ones.
+fn restore(path: &str, kept: &Kept, snapshot: &Snapshot) -> Result<(), DropError> {
+    let numbers: Vec<u64> = kept.parts.iter().map(|part| part.number).collect();
+    segment::remove_others(path, &numbers)?;
+    for part in &kept.parts {
+        let part_path = segment::part_path(path, part.number);
+        match segment::length(&part_path)? {
+            Some(length) if length < part.length => {
+                let what = format!("its part has {length} bytes and had {}", part.length);
+                return Err(DropError::Output {
+                    path: part_path,
+                    what,
+                });
+            }
+            Some(_) => drop(Pen::open(part_path, part.length, false)?),
+            // Committed already; whether that is so is checked when it is committed again.
+            None if snapshot.finished || snapshot.mode == Mode::Append => {}
+            None => {
+                return Err(DropError::Output {
+                    path: part_path,
+                    what: "it is gone".to_owned(),
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Commits one target. The new length of a file that was appended to.
+fn put_in_place(path: &str, kept: &Kept, snapshot: &Snapshot) -> Result<Option<u64>, DropError> {
+    match snapshot.mode {
+        Mode::Replace if snapshot.finished => {
+            for part in &kept.parts {
+                let part_path = segment::part_path(path, part.number);
+                if segment::length(&part_path)?.is_some() {
+                    fs::rename(&part_path, path).map_err(DropError::io("put in place", path))?;
+                    segment::sync_folder(path);
+                }
+            }
+            Ok(None)
+        }
+        Mode::Replace => Ok(None),
+        Mode::Append => append_parts(path, kept).map(Some),
+    }
+}
+
+fn append_parts(path: &str, kept: &Kept) -> Result<u64, DropError> {
+    let end = kept.base + kept.parts.iter().map(|part| part.length).sum::<u64>();
+    let mut at = kept.base;
+    let mut left: Vec<(String, u64)> = Vec::new();
+    for part in &kept.parts {
+        let part_path = segment::part_path(path, part.number);
+        if left.is_empty() && segment::length(&part_path)?.is_none() {
+            at += part.length;
+        } else {
+            left.push((part_path, part.length));
+        }
+    }
+    let there = segment::length(path)?.unwrap_or(0);
+    let differs = |what: String| DropError::Output {
+        path: path.to_owned(),
+        what,
+    };
+    if there < at {
+        return Err(differs(format!(
+            "it has {there} bytes and should have {at}"
+        )));
+    }
+    if left.is_empty() {
+        return Ok(end.max(there));
+    }
+    // A commit that was interrupted may have left a beginning of the parts there. Anything else is not ours to cut.
+    if there > at && !segment::holds_start_of(path, at, &left)? {
+        return Err(differs(format!(
+            "somebody else has written behind byte {at}"
+        )));
+    }
+    for (part, length) in &left {
+        segment::append(part, *length, path, at)?;
+        at += length;
+    }
+    segment::sync_folder(path);
+    for (part, _) in &left {
+        segment::remove(part)?;
+    }
+    Ok(end)
+}
+
+/// What a file that is appended to ends with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// The last byte is a line feed (or cannot be seen, in a compressed file).
+    Whole,
+    /// The last line is not ended.
+    Open,
+}
+
+/// Looks how an existing text file ends. `wide`: it is UTF-16.
+pub fn ending(path: &str, wide: bool) -> Result<Ending, DropError> {
+    use std::io::{Read, Seek, SeekFrom};
+    let mut tail = Vec::new();
+    let mut file = fs::File::open(path).map_err(DropError::io("open", path))?;
+    let length = file.metadata().map_err(DropError::io("read", path))?.len();
+    if find::is_gzip(&mut file).map_err(DropError::io("read", path))? {
+        return Ok(Ending::Whole);
+    }
+    file.seek(SeekFrom::Start(length.saturating_sub(2)))
+        .and_then(|_| file.read_to_end(&mut tail))
+        .map_err(DropError::io("read", path))?;
+    let whole = match tail.as_slice() {
+        [] => true,
+        tail if wide => tail == b"\n\0" || tail == b"\0\n",
+        tail => matches!(tail.last(), Some(b'\n' | b'\r')),
+    };
+    Ok(if whole { Ending::Whole } else { Ending::Open })
+}

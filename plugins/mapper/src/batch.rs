@@ -1,0 +1,108 @@
+//! Maps whole batches, so that every table is asked once or twice per batch and not once per record.
+
+use bumpalo::Bump;
+use crossdock_sdk::prelude::*;
+
+use crate::node::Node;
+use crate::run::{self, Done, Fate, Failure, Input};
+use crate::syntax::{Deletes, Mapping, Program, Unmapped};
+use crate::table::{Lookup, Tables};
+
+/// Maps a batch.
+///
+/// Records are worked on in order. A record that needs an entry of a table that is not there yet gives nothing; it and
+/// all records behind it are only run to find out which entries they need. Then these are fetched together, and the
+/// work goes on with that record. Rules have no effect outside before their record counts, so running them again is
+/// safe.
+pub(crate) fn apply<L>(mapping: &Mapping, batch: &Batch, out: &mut Output<'_>, lookup: &mut L) -> Result<()>
+where
+    L: Lookup,
+    Fault: From<L::Error>,
+{
+    let bump = Bump::new();
+    let program = mapping.streams.get(batch.stream()).or(mapping.others.as_ref());
+    let mut tables = Tables::new(&mapping.tables, &bump);
+    let globals: Vec<Option<Node<'_>>> =
+        mapping.globals.iter().map(|(_, json)| Node::parse(json, &bump).ok()).collect();
+    let mut next = 0;
+    while next < batch.len() {
+        let mut hasty = false;
+        for index in next..batch.len() {
+            let Some(record) = batch.record(index) else { break };
+            let program = match (program, record.op(), mapping.deletes) {
+                (Some(program), Op::Upsert, _) | (Some(program), _, Deletes::Map) => program,
+                _ => {
+                    if !hasty {
+                        out.begin(record);
+                        unmapped(mapping, program, record, out);
+                        next = index + 1;
+                    }
+                    continue;
+                }
+            };
+            let input = Input { stream: record.stream(), key: record.key(), payload: record.payload() };
+            let done = run::run(mapping, program, input, &globals, &tables, &bump, hasty);
+            if hasty || done.pending {
+                hasty = true;
+                continue;
+            }
+            settle(mapping, record, done, &mut tables, out);
+            next = index + 1;
+        }
+        if hasty {
+            tables.fetch(lookup)?;
+        }
+    }
+    tables.flush(lookup)?;
+    Ok(())
+}
+
+/// A record without rules, or one that says "delete" and is not mapped.
+fn unmapped(mapping: &Mapping, program: Option<&Program>, record: Record<'_>, out: &mut Output<'_>) {
+    match (program, mapping.deletes, mapping.unmapped) {
+        (Some(_), Deletes::Drop, _) => out.filter("deletes are left out"),
+        (Some(_), ..) | (None, _, Unmapped::Pass) => out.pass(),
+        (None, _, Unmapped::Drop) => out.filter("no rules for this stream"),
+        (None, _, Unmapped::Reject) => {
+            let message = format!("the mapping has no rules for stream `{}`", record.stream());
+            out.reject(Fault::permanent(message).at(mapping.file.as_ref()));
+        }
+    }
+}
+
+/// Gives out what came of a record.
+fn settle<'a>(mapping: &Mapping, record: Record<'_>, done: Done<'a>, tables: &mut Tables<'a>, out: &mut Output<'_>) {
+    out.begin(record);
+    for emitted in &done.emitted {
+        out.emit_with(emitted.stream, emitted.key, record.headers(), record.op(), |buffer| emitted.payload.write(buffer));
+    }
+    match done.fate {
+        Fate::Unchanged => out.pass(),
+        Fate::Changed { stream, key, doc } => {
+            out.emit_with(stream, key, record.headers(), record.op(), |buffer| doc.write(buffer));
+        }
+        Fate::Dropped(reason) => out.filter(reason),
+        Fate::Exploded => {}
+        Fate::Failed(failure) => out.reject(fault(mapping, record, &failure)),
+    }
+    tables.commit(done.puts);
+}
+
+/// `set price: ... (products, record 3, key "x")` at `maps/products.yaml:12`.
+fn fault(mapping: &Mapping, record: Record<'_>, failure: &Failure<'_>) -> Fault {
+    let key = String::from_utf8_lossy(record.key());
+    let key = crate::diagnose::shorten(&key, 80);
+    let who = match key.as_str() {
+        "" => format!("{}, record {}", record.stream(), record.index()),
+        key => format!("{}, record {}, key `{key}`", record.stream(), record.index()),
+    };
+    let message = match failure.label {
+        "" | "raise" => format!("{} ({who})", failure.message),
+        label => format!("{label}: {} ({who})", failure.message),
+    };
+    let location = match failure.pos.line {
+        0 => mapping.file.to_string(),
+        line => format!("{}:{line}", mapping.file),
+    };
+    Fault::permanent(message).at(location)
+}

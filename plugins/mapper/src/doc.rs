@@ -1,0 +1,223 @@
+//! The record that rules work on: lazily, as the bytes it came in with a list of changes, or as a tree.
+
+use bumpalo::Bump;
+use crossdock_sdk::json::{Object, ToJson};
+use std::cell::RefCell;
+
+use crate::access::{self, Hop};
+use crate::node::{Kind, Malformed, Node};
+
+/// A record while its rules run.
+#[derive(Debug)]
+pub(crate) enum Doc<'a> {
+    /// No rule changes anything below the top level.
+    Lazy(Lazy<'a>),
+    Tree(Option<Node<'a>>),
+}
+
+/// The SDK's object, and the lists and objects in it that were looked into, so that they are read once.
+#[derive(Debug)]
+pub(crate) struct Lazy<'a> {
+    object: Object<'a>,
+    opened: RefCell<Vec<(&'a str, Node<'a>)>>,
+}
+
+struct Json<'n, 'a>(&'n Node<'a>);
+
+impl ToJson for Json<'_, '_> {
+    fn write_json(&self, out: &mut Vec<u8>) {
+        self.0.write(out);
+    }
+}
+
+impl<'a> Doc<'a> {
+    /// Reads a payload. Only what has to be found is checked.
+    pub(crate) fn parse(payload: &'a [u8], lazy: bool, bump: &'a Bump) -> Result<Self, String> {
+        if lazy {
+            let object = Object::parse(payload).map_err(|error| error.to_string())?;
+            return Ok(Self::Lazy(Lazy { object, opened: RefCell::default() }));
+        }
+        let text = std::str::from_utf8(payload).map_err(|_| "the record is not UTF-8".to_owned())?;
+        let mut node = Node::parse(text, bump).map_err(|error| error.to_string())?;
+        if node.kind() != Kind::Object {
+            return Err(format!("a record must be an object, found {}", node.kind().name()));
+        }
+        node.open().map_err(|error| error.to_string())?;
+        Ok(Self::Tree(Some(node)))
+    }
+
+    /// Reads a place.
+    pub(crate) fn read(&self, hops: &[Hop<'a>], bump: &'a Bump, found: &mut dyn FnMut(&Node<'a>)) -> Result<(), String> {
+        match (self, hops) {
+            (Self::Tree(node), _) => node.as_ref().map_or(Ok(()), |node| access::read(node, hops, bump, found)),
+            (Self::Lazy(lazy), [Hop::Field(name), rest @ ..]) => match lazy.field(name, bump)? {
+                Some(node) => access::read(&node, rest, bump, found),
+                None => Ok(()),
+            },
+            (Self::Lazy(_), _) => access::read(&self.to_node(bump)?, hops, bump, found),
+        }
+    }
+
+    /// The whole record.
+    pub(crate) fn to_node(&self, bump: &'a Bump) -> Result<Node<'a>, String> {
+        match self {
+            Self::Tree(node) => Ok(node.clone().unwrap_or(Node::Null)),
+            Self::Lazy(lazy) => {
+                let text = std::str::from_utf8(bump.alloc_slice_copy(&lazy.object.to_vec())).map_err(|_| not_utf8())?;
+                Node::parse(text, bump).map_err(|error: Malformed| error.to_string())
+            }
+        }
+    }
+
+    /// Puts a value into a field at the top.
+    pub(crate) fn set_field(&mut self, name: &'a str, value: Node<'a>, bump: &'a Bump) -> Result<(), String> {
+        match self {
+            Self::Lazy(lazy) => {
+                lazy.forget(name);
+                lazy.object.set(name, Json(&value));
+                Ok(())
+            }
+            Self::Tree(node) => {
+                let mut value = Some(value);
+                access::change(node, &[Hop::Field(name)], true, bump, &mut |place| {
+                    *place = value.take();
+                    Ok(())
+                })
+            }
+        }
+    }
+
+    /// Changes a place, see [`access::change`].
+    pub(crate) fn change(
+        &mut self,
+        hops: &[Hop<'a>],
+        create: bool,
+        bump: &'a Bump,
+        change: &mut dyn FnMut(&mut Option<Node<'a>>) -> Result<(), String>,
+    ) -> Result<(), String> {
+        match (&mut *self, hops) {
+            (Self::Tree(node), _) => access::change(node, hops, create, bump, change),
+            (Self::Lazy(lazy), [Hop::Field(name)]) => {
+                let mut place = lazy.field(name, bump)?;
+                let was = place.is_some();
+                if !was && !create {
+                    return Ok(());
+                }
+                change(&mut place)?;
+                lazy.forget(name);
+                match place {
+                    Some(value) => lazy.object.set(name, Json(&value)),
+                    None if was => {
+                        lazy.object.remove(name);
+                    }
+                    None => {}
+                }
+                Ok(())
+            }
+            (Self::Lazy(_), _) => {
+                let mut node = Some(self.to_node(bump)?);
+                access::change(&mut node, hops, create, bump, change)?;
+                *self = Self::Tree(node);
+                Ok(())
+            }
+        }
+    }
+
+    /// Removes a field at the top. Says whether it was there.
+    pub(crate) fn remove_field(&mut self, name: &'a str) -> bool {
+        match self {
+            Self::Lazy(lazy) => {
+                lazy.forget(name);
+                lazy.object.remove(name)
+            }
+            Self::Tree(Some(Node::Object(entries))) => {
+                let before = entries.len();
+                entries.retain(|(key, _)| *key != name);
+                entries.len() < before
+            }
+            Self::Tree(_) => false,
+        }
+    }
+
+    /// Renames a field at the top; a field that has the new name already gives way.
+    pub(crate) fn rename_field(&mut self, from: &'a str, to: &'a str) {
+        match self {
+            Self::Lazy(lazy) => {
+                lazy.forget(from);
+                lazy.forget(to);
+                lazy.object.rename(from, to);
+            }
+            Self::Tree(Some(Node::Object(entries))) => rename(entries, from, to),
+            Self::Tree(_) => {}
+        }
+    }
+
+    /// Keeps only these fields.
+    pub(crate) fn keep(&mut self, fields: &'a [String]) {
+        let keeps = |name: &str| fields.iter().any(|field| field == name);
+        match self {
+            Self::Lazy(lazy) => {
+                let gone: Vec<String> =
+                    lazy.object.iter().map(|(name, _)| name.into_owned()).filter(|name| !keeps(name)).collect();
+                for name in gone {
+                    lazy.object.remove(&name);
+                }
+                lazy.opened.get_mut().clear();
+            }
+            Self::Tree(Some(Node::Object(entries))) => entries.retain(|(key, _)| keeps(key)),
+            Self::Tree(_) => {}
+        }
+    }
+
+    /// Writes the payload.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Lazy(lazy) => lazy.object.write(out),
+            Self::Tree(Some(node)) => node.write(out),
+            Self::Tree(None) => out.extend_from_slice(b"null"),
+        }
+    }
+}
+
+/// Renames a field where it stands.
+pub(crate) fn rename<'a>(entries: &mut Vec<(&'a str, Node<'a>)>, from: &str, to: &'a str) {
+    if from == to {
+        return;
+    }
+    let Some(at) = entries.iter().rposition(|(key, _)| *key == from) else { return };
+    if let Some(entry) = entries.get_mut(at) {
+        entry.0 = to;
+    }
+    let mut index = 0;
+    entries.retain(|(key, _)| {
+        index += 1;
+        index == at + 1 || (*key != from && *key != to)
+    });
+}
+
+fn not_utf8() -> String {
+    "the record is not UTF-8".to_owned()
+}
+
+impl<'a> Lazy<'a> {
+    fn field(&self, name: &str, bump: &'a Bump) -> Result<Option<Node<'a>>, String> {
+        if let Some((_, node)) = self.opened.borrow().iter().find(|(known, _)| *known == name) {
+            return Ok(Some(node.clone()));
+        }
+        let raw: &'a [u8] = match (self.object.original(name), self.object.get(name)) {
+            (Some(value), _) => value.raw(),
+            (None, Some(value)) => bump.alloc_slice_copy(value.raw()),
+            (None, None) => return Ok(None),
+        };
+        let text = std::str::from_utf8(raw).map_err(|_| not_utf8())?;
+        let node = Node::parse(text, bump).map_err(|error| format!("field `{name}`: {error}"))?;
+        if matches!(node, Node::Raw(_)) {
+            self.opened.borrow_mut().push((bump.alloc_str(name), node.clone()));
+        }
+        Ok(Some(node))
+    }
+
+    fn forget(&mut self, name: &str) {
+        self.opened.get_mut().retain(|(known, _)| *known != name);
+    }
+}
