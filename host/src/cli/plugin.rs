@@ -31,7 +31,7 @@ pub(super) fn inspect(file: &Path, json: bool, output: Output) -> Result<u8, Fai
         output.print(&shown(file, &inspection, output.paint));
     }
     // A component that is no plugin can be looked at, but not used.
-    Ok(if inspection.kinds.is_empty() { 1 } else { 0 })
+    Ok(u8::from(inspection.kinds.is_empty()))
 }
 
 fn shown(file: &Path, inspection: &Inspection, paint: Paint) -> String {
