@@ -112,7 +112,7 @@ pub(super) struct FlowArguments {
 
 #[derive(Debug, Args)]
 pub(super) struct PluginFolders {
-    /// Folder with plugins; may be repeated. Then come CROSSDOCK_PLUGINS, `plugins` in the project's folder, and
+    /// Folder with plugins; may be repeated. Then come `CROSSDOCK_PLUGINS`, `plugins` in the project's folder, and
     /// `plugins` beside the program
     #[arg(long = "plugins", value_name = "DIR")]
     pub(super) folders: Vec<PathBuf>,

@@ -149,9 +149,9 @@ fn listed(letters: &[DeadLetter], limit: usize) -> String {
                 letter.flow.clone(),
                 letter.stage.clone(),
                 letter.stream.clone(),
-                cut(&String::from_utf8_lossy(&letter.key), 24),
+                style::cut(&String::from_utf8_lossy(&letter.key), 24),
                 letter.fault.clone(),
-                cut(&letter.message, MAX_MESSAGE),
+                style::cut(&letter.message, MAX_MESSAGE),
             ]
         })
         .collect();
@@ -226,14 +226,6 @@ fn time(at_ms: u64) -> String {
         .ok()
         .and_then(|millis| Timestamp::from_millisecond(millis).ok());
     stamp.map_or_else(|| at_ms.to_string(), |stamp| stamp.to_string())
-}
-
-fn cut(text: &str, limit: usize) -> String {
-    let line = text.replace(['\n', '\r', '\t'], " ");
-    match line.char_indices().nth(limit) {
-        Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
-        None => line,
-    }
 }
 
 #[cfg(test)]

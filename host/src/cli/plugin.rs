@@ -1,7 +1,344 @@
-//! `crossdock plugin`.
-use super::{Failure, output::Output};
-use std::path::Path;
+//! `crossdock plugin inspect`: what a component is, read from its bytes.
+
+use std::{fmt::Write as _, path::Path};
+
+use serde_json::{Value, json};
+
+use super::{
+    Failure,
+    output::{Output, table},
+    style::{self, FAINT, Paint, STRONG, WARN},
+};
+use crate::{
+    app,
+    catalogue::{ImportGroup, Inspection, Kind, Manifest, manifest::Access},
+};
+
+/// A description is cut to this in the table of fields; the JSON Schema has it whole.
+const MAX_DESCRIPTION: usize = 60;
+
 pub(super) fn inspect(file: &Path, json: bool, output: Output) -> Result<u8, Failure> {
-    let _ = (file, json, output);
-    Ok(0)
+    let inspection = app::inspect(file)?;
+    if json {
+        let mut document = json!({ "ok": true, "findings": inspection.findings() });
+        if let (Value::Object(fields), Ok(Value::Object(more))) =
+            (&mut document, serde_json::to_value(&inspection))
+        {
+            fields.extend(more);
+        }
+        output.print_json(&document);
+    } else {
+        output.print(&shown(file, &inspection, output.paint));
+    }
+    // A component that is no plugin can be looked at, but not used.
+    Ok(u8::from(inspection.kinds.is_empty()))
+}
+
+fn shown(file: &Path, inspection: &Inspection, paint: Paint) -> String {
+    let mut out = head(file, inspection, paint);
+    if let Some(manifest) = &inspection.manifest {
+        for kind in Kind::ALL {
+            config(manifest, kind, paint, &mut out);
+        }
+        permissions(manifest, paint, &mut out);
+    }
+    imports(inspection, paint, &mut out);
+    for finding in inspection.findings() {
+        // Writing to a String cannot fail, here and below.
+        let _ = writeln!(out, "\n{} {finding}", paint.with(WARN, "!"));
+    }
+    out
+}
+
+fn head(file: &Path, inspection: &Inspection, paint: Paint) -> String {
+    let mut out = match &inspection.manifest {
+        Some(manifest) => {
+            let mut line = paint.with(STRONG, format!("{} {}", manifest.name, manifest.version));
+            if !manifest.description.is_empty() {
+                let _ = write!(line, ": {}", manifest.description);
+            }
+            line
+        }
+        None => paint.with(STRONG, style::path(file)),
+    };
+    out.push('\n');
+    let mut line = |name: &str, text: &str| {
+        if !text.is_empty() {
+            let _ = writeln!(out, "  {}  {text}", paint.with(FAINT, format!("{name:9}")));
+        }
+    };
+    let join = |parts: Vec<String>| parts.join(", ");
+    line(
+        "file",
+        &format!("{} ({})", style::path(file), style::bytes(inspection.size)),
+    );
+    line("digest", &inspection.digest);
+    line(
+        "kinds",
+        &join(inspection.kinds.iter().map(ToString::to_string).collect()),
+    );
+    line(
+        "contract",
+        &join(
+            inspection
+                .contracts
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+        ),
+    );
+    if let Some(manifest) = &inspection.manifest {
+        line("licence", &manifest.license);
+        for (name, link) in &manifest.links {
+            line(name, link);
+        }
+    }
+    line("made with", &inspection.producers.join(", "));
+    out
+}
+
+/// The fields of a kind's config, and what it promises.
+fn config(manifest: &Manifest, kind: Kind, paint: Paint, out: &mut String) {
+    let Some(spec) = manifest.kind(kind) else {
+        return;
+    };
+    let delivery = spec
+        .delivery
+        .map(|delivery| format!(" ({delivery})"))
+        .unwrap_or_default();
+    let _ = writeln!(
+        out,
+        "\n{}{delivery}",
+        paint.with(STRONG, format!("config as {kind}"))
+    );
+    let required: Vec<&str> = spec
+        .config
+        .get("required")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    let fields = spec.config.get("properties").and_then(Value::as_object);
+    let rows: Vec<Vec<String>> = fields
+        .into_iter()
+        .flatten()
+        .map(|(name, field)| {
+            let default = match field.get("default") {
+                _ if required.contains(&name.as_str()) => "required".to_owned(),
+                Some(default) => default.to_string(),
+                None => String::new(),
+            };
+            vec![
+                name.clone(),
+                type_of(field, &spec.config),
+                default,
+                description(field, &spec.config),
+            ]
+        })
+        .collect();
+    if rows.is_empty() {
+        out.push_str("  no fields\n");
+    } else {
+        out.push_str(&table(
+            &["field", "type", "default", "description"],
+            4,
+            &rows,
+        ));
+    }
+}
+
+/// What a field refers to, one step: schemas of plugins define a type once and use it here.
+fn resolved<'a>(field: &'a Value, schema: &'a Value) -> &'a Value {
+    let reference = field
+        .get("$ref")
+        .and_then(Value::as_str)
+        .and_then(|text| text.strip_prefix('#'));
+    reference
+        .and_then(|pointer| schema.pointer(pointer))
+        .unwrap_or(field)
+}
+
+fn type_of(field: &Value, schema: &Value) -> String {
+    let field = resolved(field, schema);
+    if let Some(options) = field.get("enum").and_then(Value::as_array) {
+        let options: Vec<&str> = options.iter().filter_map(Value::as_str).collect();
+        return options.join("|");
+    }
+    let names: Vec<&str> = match field.get("type") {
+        Some(Value::String(name)) => vec![name],
+        Some(Value::Array(names)) => names
+            .iter()
+            .filter_map(Value::as_str)
+            .filter(|name| *name != "null")
+            .collect(),
+        _ => match field
+            .get("oneOf")
+            .or_else(|| field.get("anyOf"))
+            .and_then(Value::as_array)
+        {
+            Some(shapes) => {
+                return shapes
+                    .iter()
+                    .map(|one| type_of(one, schema))
+                    .collect::<Vec<_>>()
+                    .join("|");
+            }
+            None => vec!["any"],
+        },
+    };
+    match (names.as_slice(), field.get("items")) {
+        (["array"], Some(items)) => format!("list of {}", type_of(items, schema)),
+        _ => names.join("|"),
+    }
+}
+
+/// The first sentence of a field's description.
+fn description(field: &Value, schema: &Value) -> String {
+    let own = field
+        .get("description")
+        .or_else(|| resolved(field, schema).get("description"));
+    let text = own
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .replace('\n', " ");
+    let sentence = text
+        .split(". ")
+        .next()
+        .unwrap_or_default()
+        .trim_end_matches('.');
+    style::cut(sentence, MAX_DESCRIPTION)
+}
+
+fn permissions(manifest: &Manifest, paint: Paint, out: &mut String) {
+    let _ = writeln!(out, "\n{}", paint.with(STRONG, "asks for"));
+    let wishes = &manifest.permissions;
+    if wishes.is_empty() {
+        out.push_str("  nothing\n");
+    }
+    let mut line = |what: &str, reason: &str| {
+        let reason = if reason.is_empty() {
+            "no reason given"
+        } else {
+            reason
+        };
+        let _ = writeln!(out, "  {what:15}  {}", paint.with(FAINT, reason));
+    };
+    for wish in &wishes.files {
+        let what = match wish.access {
+            Access::Read => "files, to read",
+            Access::Write => "files, to write",
+        };
+        line(what, &wish.reason);
+    }
+    for wish in &wishes.connections {
+        line("a connection", &wish.reason);
+    }
+    for wish in &wishes.tables {
+        line("a table", &wish.reason);
+    }
+}
+
+/// What it could reach, in words; by name what no host offers.
+fn imports(inspection: &Inspection, paint: Paint, out: &mut String) {
+    let _ = writeln!(out, "\n{}", paint.with(STRONG, "imports"));
+    for group in inspection.reach() {
+        let names = inspection
+            .imports
+            .iter()
+            .filter(|import| import.group == group)
+            .map(|import| import.name.as_str());
+        let names: Vec<&str> = names.collect();
+        let shown = match group {
+            ImportGroup::Contract => {
+                let short = |name: &&str| {
+                    name.rsplit('/')
+                        .next()
+                        .unwrap_or(name)
+                        .split('@')
+                        .next()
+                        .unwrap_or_default()
+                        .to_owned()
+                };
+                format!(
+                    "{}: {}",
+                    group.words(),
+                    names.iter().map(short).collect::<Vec<_>>().join(", ")
+                )
+            }
+            ImportGroup::Unknown | ImportGroup::Http => {
+                format!("{}: {}", group.words(), names.join(", "))
+            }
+            _ => group.words().to_owned(),
+        };
+        let _ = writeln!(out, "  {shown}");
+    }
+    if inspection.imports.is_empty() {
+        out.push_str("  nothing\n");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::Import;
+
+    fn inspection() -> Inspection {
+        let manifest = json!({
+            "name": "csv", "version": "0.1.0", "description": "Reads and writes CSV files", "license": "Apache-2.0",
+            "links": {"docs": "https://example.org/csv"},
+            "kinds": {"source": {"delivery": "replayable", "config": {
+                "type": "object", "required": ["files"], "additionalProperties": false,
+                "properties": {
+                    "files": {"type": "array", "items": {"type": "string"}, "description": "Files and globs. More."},
+                    "delimiter": {"type": "string", "default": ",", "description": "One character"},
+                    "encoding": {"enum": ["utf-8", "latin-1"], "default": "utf-8"},
+                    "columns": {"$ref": "#/$defs/columns"},
+                    "rows": {"type": ["integer", "null"]},
+                    "mapping": {"oneOf": [{"type": "string"}, {"type": "object"}]},
+                },
+                "$defs": {"columns": {"type": "object", "description": "Types by column"}},
+            }}},
+            "permissions": {
+                "files": [{"access": "read", "reason": "reads the files that `files` names"}], "tables": [{}],
+            },
+        });
+        let import = |name: &str, group| Import {
+            name: name.to_owned(),
+            group,
+        };
+        Inspection {
+            digest: "sha256:abc".to_owned(),
+            size: 345_678,
+            contracts: vec!["0.1.0".parse().unwrap()],
+            kinds: vec![Kind::Source],
+            manifest: Some(serde_json::from_value(manifest).unwrap()),
+            manifest_error: None,
+            exports: vec!["crossdock:plugin/source@0.1.0".to_owned()],
+            imports: vec![
+                import("crossdock:plugin/log@0.1.0", ImportGroup::Contract),
+                import("crossdock:plugin/tables@0.1.0", ImportGroup::Contract),
+                import("wasi:cli/environment@0.2.6", ImportGroup::Baseline),
+                import("acme:gpu/draw@1.0.0", ImportGroup::Unknown),
+            ],
+            producers: vec!["Rust 1.95".to_owned()],
+        }
+    }
+
+    #[test]
+    fn a_plugin_is_shown_whole() {
+        insta::assert_snapshot!(shown(
+            Path::new("/p/csv.wasm"),
+            &inspection(),
+            Paint { on: false }
+        ));
+        let bare = Inspection {
+            manifest: None,
+            kinds: vec![],
+            contracts: vec![],
+            imports: vec![],
+            ..inspection()
+        };
+        insta::assert_snapshot!(shown(Path::new("/p/x.wasm"), &bare, Paint { on: false }));
+    }
 }

@@ -102,6 +102,15 @@ pub(super) fn path(path: &std::path::Path) -> String {
     }
 }
 
+/// A text on one line, cut where it is longer than `limit` characters.
+pub(super) fn cut(text: &str, limit: usize) -> String {
+    let line = text.replace(['\n', '\r', '\t'], " ");
+    match line.char_indices().nth(limit) {
+        Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
+        None => line,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
