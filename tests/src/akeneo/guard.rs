@@ -12,6 +12,7 @@ use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use axum::serve::ListenerExt;
 use tokio::sync::oneshot;
 
 use super::error::ApiError;
@@ -53,10 +54,14 @@ impl Server {
 
     /// Serves until `stopped` is dropped or sent to.
     pub(super) fn serve(self, stopped: oneshot::Receiver<()>) {
+        // Without it each answer of more than a packet waits for the client's delayed acknowledgement.
+        let listener = self
+            .listener
+            .tap_io(|stream| drop(stream.set_nodelay(true)));
         self.runtime.block_on(async {
             tokio::select! {
                 // Accept errors are retried inside: this future never ends.
-                _ = axum::serve(self.listener, self.router).into_future() => {}
+                _ = axum::serve(listener, self.router).into_future() => {}
                 _ = stopped => {}
             }
         });

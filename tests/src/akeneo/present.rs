@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::error::ApiError;
 use super::query::Query;
-use crate::catalogue::{Catalogue, Kind, Store};
+use crate::catalogue::{Catalogue, Entry, Item, Kind, Store, Values};
 
 /// The two ways to name products.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,90 +151,58 @@ impl<'a> View<'a> {
         })
     }
 
-    /// The item as its endpoint shows it.
-    pub(super) fn show(&self, kind: Kind, mut item: Value) -> Value {
-        if !matches!(kind, Kind::Products | Kind::ProductModels) {
-            return item;
+    /// The item as its endpoint shows it, with a link to itself where it is part of a list.
+    pub(super) fn show(&self, mut item: Item, link: Option<String>) -> Shown<'_> {
+        let mut identifier = None;
+        if self.form == Form::Uuid {
+            identifier = item.fields.remove("identifier");
+            self.associations_by_uuid(&mut item.fields);
         }
-        let identifier = item.get("identifier").cloned();
-        if let Some(Value::Object(values)) = item.get_mut("values") {
-            let shown = std::mem::take(values);
-            *values = shown
-                .into_iter()
-                .filter_map(|(code, entries)| self.entries(code, entries))
-                .collect();
-            if let (Some(identifier), Form::Uuid) = (&identifier, self.form) {
-                let code = &self.known.identifier;
-                if self
-                    .attributes
-                    .as_ref()
-                    .is_none_or(|wanted| wanted.contains(&code.as_str()))
-                {
-                    let entry = json!({"locale": null, "scope": null, "data": identifier,
-                        "attribute_type": "pim_catalog_identifier"});
-                    values.insert(code.clone(), json!([entry]));
-                }
-            }
+        if let Some(href) = link {
+            item.set("_links", json!({"self": {"href": href}}));
         }
-        if let (Form::Uuid, Some(fields)) = (self.form, item.as_object_mut()) {
-            fields.remove("identifier");
-            self.associations_by_uuid(fields);
+        Shown {
+            view: self,
+            item,
+            identifier,
         }
-        item
     }
 
-    fn entries(&self, code: String, entries: Value) -> Option<(String, Value)> {
-        if self
-            .attributes
+    fn wants_attribute(&self, code: &str) -> bool {
+        self.attributes
             .as_ref()
-            .is_some_and(|wanted| !wanted.contains(&code.as_str()))
-        {
-            return None;
-        }
-        let Value::Array(entries) = entries else {
-            return None;
-        };
-        let kind = self
-            .known
-            .get(&code)
-            .map_or("", |attribute| attribute.kind.as_str());
-        let shown: Vec<Value> = entries
-            .into_iter()
-            .filter(|entry| self.wants(entry))
-            .map(|mut entry| {
-                entry["attribute_type"] = json!(kind);
-                if let ("pim_catalog_image" | "pim_catalog_file", Some(media)) =
-                    (kind, entry["data"].as_str())
-                {
-                    let href = format!(
-                        "{}{}/media-files/{media}/download",
-                        self.origin,
-                        super::REST_PATH
-                    );
-                    entry["_links"] = json!({"download": {"href": href}});
-                }
-                if self.options
-                    && matches!(kind, "pim_catalog_simpleselect" | "pim_catalog_multiselect")
-                {
-                    entry["linked_data"] = self.linked(&code, &entry["data"]);
-                }
-                entry
-            })
-            .collect();
-        (!shown.is_empty()).then(|| (code, Value::Array(shown)))
+            .is_none_or(|wanted| wanted.contains(&code))
     }
 
-    fn wants(&self, entry: &Value) -> bool {
+    fn wants(&self, entry: &Entry) -> bool {
         let scope = self
             .scope
-            .is_none_or(|scope| entry["scope"].as_str().is_none_or(|own| own == scope));
+            .is_none_or(|scope| entry.scope.as_ref().is_none_or(|own| own == scope));
         let locales = self.locales.as_ref();
         scope
             && locales.is_none_or(|all| {
-                entry["locale"]
-                    .as_str()
+                entry
+                    .locale
+                    .as_ref()
                     .is_none_or(|own| all.iter().any(|code| code == own))
             })
+    }
+
+    fn media_link(&self, kind: &str, data: &Value) -> Option<Value> {
+        let media = data
+            .as_str()
+            .filter(|_| matches!(kind, "pim_catalog_image" | "pim_catalog_file"))?;
+        let href = format!(
+            "{}{}/media-files/{media}/download",
+            self.origin,
+            super::REST_PATH
+        );
+        Some(json!({"download": {"href": href}}))
+    }
+
+    fn linked_data(&self, attribute: &str, kind: &str, data: &Value) -> Option<Value> {
+        let select = matches!(kind, "pim_catalog_simpleselect" | "pim_catalog_multiselect");
+        (self.options && select).then(|| self.linked(attribute, data))
     }
 
     /// The labels of the options that a value names.
@@ -299,4 +268,89 @@ impl<'a> View<'a> {
         fields.insert("associations".to_owned(), plain.into());
         fields.insert("quantified_associations".to_owned(), quantified.into());
     }
+}
+
+/// An item on its way into an answer.
+pub(super) struct Shown<'a> {
+    view: &'a View<'a>,
+    item: Item,
+    /// Shown among the values where the product is named by its uuid.
+    identifier: Option<Value>,
+}
+
+impl Serialize for Shown<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (field, value) in &self.item.fields {
+            map.serialize_entry(field, value)?;
+        }
+        if let Some(values) = &self.item.values {
+            let identifier = self.identifier.as_ref();
+            map.serialize_entry(
+                "values",
+                &ShownValues {
+                    view: self.view,
+                    values,
+                    identifier,
+                },
+            )?;
+        }
+        map.end()
+    }
+}
+
+struct ShownValues<'a> {
+    view: &'a View<'a>,
+    values: &'a Values,
+    identifier: Option<&'a Value>,
+}
+
+impl Serialize for ShownValues<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let view = self.view;
+        let mut map = serializer.serialize_map(None)?;
+        if let Some(identifier) = self
+            .identifier
+            .filter(|_| view.wants_attribute(&view.known.identifier))
+        {
+            let entry = json!({"locale": null, "scope": null, "data": identifier,
+                "attribute_type": "pim_catalog_identifier"});
+            map.serialize_entry(&view.known.identifier, &[entry])?;
+        }
+        for (code, entries) in self
+            .values
+            .iter()
+            .filter(|(code, _)| view.wants_attribute(code))
+        {
+            let kind = view
+                .known
+                .get(code)
+                .map_or("", |attribute| attribute.kind.as_str());
+            let entries: Vec<ShownEntry<'_>> = entries
+                .iter()
+                .filter(|entry| view.wants(entry))
+                .map(|entry| ShownEntry {
+                    entry,
+                    attribute_type: kind,
+                    links: view.media_link(kind, &entry.data),
+                    linked_data: view.linked_data(code, kind, &entry.data),
+                })
+                .collect();
+            if !entries.is_empty() {
+                map.serialize_entry(code, &entries)?;
+            }
+        }
+        map.end()
+    }
+}
+
+#[derive(serde::Serialize)]
+struct ShownEntry<'a> {
+    #[serde(flatten)]
+    entry: &'a Entry,
+    attribute_type: &'a str,
+    #[serde(rename = "_links", skip_serializing_if = "Option::is_none")]
+    links: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    linked_data: Option<Value>,
 }

@@ -1,6 +1,6 @@
 //! The parameters of a list: paging, and the links to other pages.
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::error::ApiError;
 
@@ -160,17 +160,17 @@ impl Paging {
     }
 
     /// The list with its links. `url` is the address of the list without a query.
-    pub(super) fn envelope(
+    pub(super) fn envelope<T>(
         &self,
         url: &str,
         query: &Query,
         selected: &Selected,
-        items: Vec<Value>,
-    ) -> Value {
-        let link = |changes: &[(&str, Option<String>)]| json!({"href": format!("{url}?{}", query.with(changes))});
-        let mut links = serde_json::Map::new();
-        let mut list = json!({});
-        match self {
+        items: Vec<T>,
+    ) -> Envelope<T> {
+        let link = |changes: &[(&str, Option<String>)]| Link {
+            href: format!("{url}?{}", query.with(changes)),
+        };
+        let (links, current_page) = match self {
             Self::Page { page, limit, count } => {
                 let to = |page: usize| {
                     link(&[
@@ -181,37 +181,68 @@ impl Paging {
                         ("limit", Some(limit.to_string())),
                     ])
                 };
-                links.insert("self".to_owned(), to(*page));
-                links.insert("first".to_owned(), to(1));
-                if *page > 1 {
-                    links.insert("previous".to_owned(), to(page - 1));
-                }
-                if selected.next.is_some() {
-                    links.insert("next".to_owned(), to(page + 1));
-                }
-                list["current_page"] = json!(page);
-                if let Some(total) = selected.total {
-                    list["items_count"] = json!(total);
-                }
+                let links = Links {
+                    own: to(*page),
+                    first: to(1),
+                    previous: (*page > 1).then(|| to(page - 1)),
+                    next: selected.next.map(|_| to(page + 1)),
+                };
+                (links, Some(*page))
             }
             Self::After { limit, .. } => {
                 let to = |cursor: Option<String>| {
                     link(&[("search_after", cursor), ("limit", Some(limit.to_string()))])
                 };
-                links.insert(
-                    "self".to_owned(),
-                    to(query.get("search_after").map(str::to_owned)),
-                );
-                links.insert("first".to_owned(), to(None));
-                if let Some(next) = selected.next {
-                    links.insert("next".to_owned(), to(Some(cursor(next))));
-                }
+                let links = Links {
+                    own: to(query.get("search_after").map(str::to_owned)),
+                    first: to(None),
+                    previous: None,
+                    next: selected.next.map(|next| to(Some(cursor(next)))),
+                };
+                (links, None)
             }
+        };
+        Envelope {
+            links,
+            current_page,
+            items_count: selected.total,
+            embedded: Embedded { items },
         }
-        list["_links"] = Value::Object(links);
-        list["_embedded"] = json!({"items": items});
-        list
     }
+}
+
+/// A page of a list.
+#[derive(Serialize)]
+pub(super) struct Envelope<T> {
+    #[serde(rename = "_links")]
+    links: Links,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    current_page: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    items_count: Option<usize>,
+    #[serde(rename = "_embedded")]
+    embedded: Embedded<T>,
+}
+
+#[derive(Serialize)]
+struct Links {
+    #[serde(rename = "self")]
+    own: Link,
+    first: Link,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous: Option<Link>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<Link>,
+}
+
+#[derive(Serialize)]
+struct Link {
+    href: String,
+}
+
+#[derive(Serialize)]
+struct Embedded<T> {
+    items: Vec<T>,
 }
 
 /// A cursor means nothing to a client: the position, mixed, with a check that finds cursors made by hand.
@@ -242,7 +273,8 @@ fn unmix(mixed: u64) -> u64 {
 
 fn check(mixed: u64) -> u16 {
     // The middle of a product with an odd number depends on every bit.
-    ((u128::from(mixed) * 0x9E37_79B9_7F4A_7C15) >> 56) as u16
+    let product = u128::from(mixed) * 0x9E37_79B9_7F4A_7C15;
+    u16::from_le_bytes([product.to_le_bytes()[7], product.to_le_bytes()[8]])
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use super::query::{Paging, Query};
 use super::search::Search;
 use super::write::WRITABLE;
 use super::{App, REST_PATH, TOKEN_PATH};
-use crate::catalogue::{Ancestors, Catalogue, Change, Kind};
+use crate::catalogue::{Ancestors, Catalogue, Change, Item, Kind};
 
 type Answer = Result<Response, ApiError>;
 type Shared = State<Arc<App>>;
@@ -178,44 +178,42 @@ fn collection(
     let mut ancestors = Ancestors::default();
     let mut items = vec![];
     for &index in &selected.indexes {
-        let Some(item) = app.store.shown(kind, index, &mut ancestors) else {
+        let Some(mut item) = app.store.shown(kind, index, &mut ancestors) else {
             continue;
         };
-        let mut item = view.show(kind, item);
         if kind == Kind::Categories && query.flag("with_position") {
-            item["position"] = json!(position(app, &item));
+            item.set("position", json!(position(app, &item)));
         }
-        add_self(
-            &mut item,
-            &url,
-            if form == Form::Uuid {
-                "uuid"
-            } else {
-                kind.key()
-            },
-        );
-        items.push(item);
+        let name = item.text(key_of(kind, form)).unwrap_or_default();
+        let link = address(&url, name);
+        items.push(view.show(item, Some(link)));
     }
     Ok(axum::Json(paging.envelope(&url, &query, &selected, items)).into_response())
 }
 
-fn add_self(item: &mut Value, url: &str, key: &str) {
-    let code: String =
-        url::form_urlencoded::byte_serialize(item[key].as_str().unwrap_or_default().as_bytes())
-            .collect();
+const fn key_of(kind: Kind, form: Form) -> &'static str {
+    match form {
+        Form::Identifier => kind.key(),
+        Form::Uuid => "uuid",
+    }
+}
+
+/// The address of an item: its code is one part of the path, whatever it holds.
+fn address(url: &str, code: &str) -> String {
+    let code: String = url::form_urlencoded::byte_serialize(code.as_bytes()).collect();
     // In a path a space is %20.
-    item["_links"] = json!({"self": {"href": format!("{url}/{}", code.replace('+', "%20"))}});
+    format!("{url}/{}", code.replace('+', "%20"))
 }
 
 /// The place of a category among its siblings, from 1.
-fn position(app: &App, item: &Value) -> usize {
+fn position(app: &App, item: &Item) -> usize {
     let fold = |code: Option<&str>| code.map(str::to_lowercase);
-    let parent = fold(item["parent"].as_str());
+    let parent = fold(item.text("parent"));
     let siblings = (0..app.store.len(Kind::Categories))
         .filter_map(|index| app.store.head(Kind::Categories, index))
         .filter(|head| fold(head.parent.as_deref()) == parent);
     siblings
-        .take_while(|head| item["code"] != head.code.as_str())
+        .take_while(|head| item.text("code") != Some(head.code.as_str()))
         .count()
         + 1
 }
@@ -238,7 +236,7 @@ fn single(
     let query = Query::parse(query);
     let origin = origin(app, headers);
     let view = View::parse(form, &query, &origin, &app.attributes, &app.store)?;
-    Ok(axum::Json(view.show(kind, item)).into_response())
+    Ok(axum::Json(view.show(item, None)).into_response())
 }
 
 fn missing(kind: Kind, code: &str) -> ApiError {
@@ -346,7 +344,8 @@ fn inner_list(
         .filter_map(|&index| items.get(index).cloned());
     let shown = shown
         .map(|mut item| {
-            add_self(&mut item, &url, "code");
+            let link = address(&url, item["code"].as_str().unwrap_or_default());
+            item["_links"] = json!({"self": {"href": link}});
             item
         })
         .collect();
@@ -384,11 +383,7 @@ fn patch_one(
     check_content_type(headers, "application/json")?;
     let change: serde_json::Map<String, Value> = serde_json::from_slice(body)
         .map_err(|_| ApiError::bad_request("Invalid json message received"))?;
-    let key = if form == Form::Uuid {
-        "uuid"
-    } else {
-        kind.key()
-    };
+    let key = key_of(kind, form);
     if change.get(key).is_some_and(|own| {
         own.as_str()
             .is_none_or(|own| !own.eq_ignore_ascii_case(code))
@@ -406,20 +401,13 @@ fn patch_one(
         Change::Created => StatusCode::CREATED,
         Change::Updated => StatusCode::NO_CONTENT,
     };
-    let mut item = json!({"code": code});
-    add_self(
-        &mut item,
-        &format!(
-            "{}{REST_PATH}/{}",
-            origin(app, headers),
-            path_of(kind, form)
-        ),
-        "code",
-    );
     let mut response = status.into_response();
-    if let Ok(location) =
-        HeaderValue::from_str(item["_links"]["self"]["href"].as_str().unwrap_or_default())
-    {
+    let url = format!(
+        "{}{REST_PATH}/{}",
+        origin(app, headers),
+        path_of(kind, form)
+    );
+    if let Ok(location) = HeaderValue::from_str(&address(&url, code)) {
         response.headers_mut().insert(header::LOCATION, location);
     }
     Ok(response)

@@ -143,8 +143,7 @@ impl Test {
                 (*from..=*to).contains(&time)
             }
             Self::Categories { codes, or_none } => {
-                let own =
-                    store.categories(kind, index, &mut crate::catalogue::Ancestors::default());
+                let own = store.categories(kind, index);
                 own.iter().any(|code| has(codes, code)) || *or_none && own.is_empty()
             }
             Self::Text { field, values } => store

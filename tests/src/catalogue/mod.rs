@@ -10,6 +10,7 @@
 
 pub mod fixtures;
 pub mod generated;
+mod item;
 mod stamp;
 mod store;
 
@@ -19,6 +20,7 @@ use serde_json::Value;
 
 pub use fixtures::{FixtureError, Fixtures, uuid as uuid_of};
 pub use generated::Generated;
+pub use item::{Entry, Item, Text, Values};
 pub use stamp::{format_stamp, parse_iso, parse_plain};
 pub use store::{Ancestors, Change, Store};
 
@@ -146,6 +148,11 @@ pub trait Catalogue: Send + Sync {
 
     /// Item `index` of the listing, `None` past the end.
     fn item(&self, kind: Kind, index: usize) -> Option<Value>;
+
+    /// The same item in parts.
+    fn parts(&self, kind: Kind, index: usize) -> Option<Item> {
+        self.item(kind, index).map(Item::of)
+    }
 
     /// The position of the item with that identifier or code.
     fn find(&self, kind: Kind, code: &str) -> Option<usize>;

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::{Catalogue, Head, Kind};
+use super::{Catalogue, Head, Item, Kind};
 
 /// A catalogue with the changes made to it since the start. Items may be changed and added, never removed, so that a
 /// position keeps its item for ever and cursors stay true.
@@ -33,7 +33,7 @@ struct Edits {
 
 /// Ancestors seen while answering one request, so that siblings do not compute them again.
 #[derive(Default)]
-pub struct Ancestors(HashMap<usize, Option<Value>>);
+pub struct Ancestors(HashMap<usize, Option<Item>>);
 
 impl Store {
     /// Lays an empty set of changes over `base`. With `inherited`, products and sub models show the values and categories
@@ -47,22 +47,26 @@ impl Store {
     }
 
     /// The item as the API shows it: with what it inherits, when the store was made so.
-    pub fn shown(&self, kind: Kind, index: usize, ancestors: &mut Ancestors) -> Option<Value> {
-        let mut item = self.item(kind, index)?;
+    pub fn shown(&self, kind: Kind, index: usize, ancestors: &mut Ancestors) -> Option<Item> {
+        let mut item = self.parts(kind, index)?;
         if self.inherited && matches!(kind, Kind::Products | Kind::ProductModels) {
-            if let Some(parent) = self.parent_of(&item) {
-                if let Some(parent) = self.ancestor(parent, ancestors, 0) {
-                    inherit(&mut item, parent);
-                }
+            if let Some(parent) = self
+                .parent_of(&item)
+                .and_then(|parent| self.ancestor(parent, ancestors, 0))
+            {
+                item.inherit(parent);
             }
         }
         Some(item)
     }
 
     /// The categories of a product or model, with those of its ancestors when they are inherited.
-    pub fn categories(&self, kind: Kind, index: usize, ancestors: &mut Ancestors) -> Vec<String> {
-        let item = self.shown(kind, index, ancestors).unwrap_or_default();
+    pub fn categories(&self, kind: Kind, index: usize) -> Vec<String> {
+        let item = self
+            .shown(kind, index, &mut Ancestors::default())
+            .unwrap_or_default();
         let list = item
+            .fields
             .get("categories")
             .and_then(Value::as_array)
             .map(Vec::as_slice)
@@ -103,8 +107,8 @@ impl Store {
         }
     }
 
-    fn parent_of(&self, item: &Value) -> Option<usize> {
-        self.find(Kind::ProductModels, item.get("parent")?.as_str()?)
+    fn parent_of(&self, item: &Item) -> Option<usize> {
+        self.find(Kind::ProductModels, item.text("parent")?)
     }
 
     fn ancestor<'a>(
@@ -112,15 +116,16 @@ impl Store {
         index: usize,
         ancestors: &'a mut Ancestors,
         depth: usize,
-    ) -> Option<&'a Value> {
+    ) -> Option<&'a Item> {
         if !ancestors.0.contains_key(&index) {
-            let mut item = self.item(Kind::ProductModels, index);
+            let mut item = self.parts(Kind::ProductModels, index);
             // Akeneo knows two levels of models; the bound keeps a wrong parent code from looping.
-            if let (Some(item), true) = (item.as_mut(), depth < 2) {
-                if let Some(parent) = self.parent_of(item) {
-                    if let Some(parent) = self.ancestor(parent, ancestors, depth + 1) {
-                        inherit(item, parent);
-                    }
+            if let Some(item) = item.as_mut().filter(|_| depth < 2) {
+                let parent = self.parent_of(item);
+                if let Some(parent) =
+                    parent.and_then(|parent| self.ancestor(parent, ancestors, depth + 1))
+                {
+                    item.inherit(parent);
                 }
             }
             ancestors.0.insert(index, item);
@@ -163,6 +168,11 @@ impl Catalogue for Store {
             .or_else(|| self.base.item(kind, index))
     }
 
+    fn parts(&self, kind: Kind, index: usize) -> Option<Item> {
+        self.edited_item(kind, index, |item| Item::of(item.clone()))
+            .or_else(|| self.base.parts(kind, index))
+    }
+
     fn head(&self, kind: Kind, index: usize) -> Option<Head> {
         self.edited_item(kind, index, |item| Head::of(kind, item))
             .or_else(|| self.base.head(kind, index))
@@ -199,30 +209,4 @@ impl Catalogue for Store {
     fn has_media(&self, code: &str) -> bool {
         self.base.has_media(code)
     }
-}
-
-/// Adds the values and categories of `parent` that `child` does not have.
-fn inherit(child: &mut Value, parent: &Value) {
-    if let (Some(own), Some(theirs)) = (
-        object(child, "values"),
-        parent.get("values").and_then(Value::as_object),
-    ) {
-        for (code, entries) in theirs {
-            if !own.contains_key(code) {
-                own.insert(code.clone(), entries.clone());
-            }
-        }
-    }
-    let theirs = parent.get("categories").and_then(Value::as_array);
-    if let (Some(Value::Array(own)), Some(theirs)) = (child.get_mut("categories"), theirs) {
-        for code in theirs {
-            if !own.contains(code) {
-                own.push(code.clone());
-            }
-        }
-    }
-}
-
-fn object<'a>(item: &'a mut Value, key: &str) -> Option<&'a mut Map<String, Value>> {
-    item.get_mut(key).and_then(Value::as_object_mut)
 }

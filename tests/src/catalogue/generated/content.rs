@@ -1,13 +1,13 @@
 //! The values of products and models, made from their numbers.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::LOCALES;
 use super::layout::{Place, Role};
 use super::words::{
     ADJECTIVES, BRANDS, COLORS, FEATURES, MATERIALS, NOUNS, SIZES, TAILS, hash, pick,
 };
-use crate::catalogue::format_stamp;
+use crate::catalogue::{Entry, Values, format_stamp};
 
 /// What a thing is about: the family decides its nouns and axes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -28,8 +28,8 @@ impl Theme {
 }
 
 /// The values of one item while they are put together.
-pub(super) struct Values {
-    map: Map<String, Value>,
+pub(super) struct Writer {
+    values: Values,
     seed: u64,
     /// The number that all texts of this item come from.
     number: u64,
@@ -41,17 +41,17 @@ struct Title {
     noun: usize,
 }
 
-impl Values {
+impl Writer {
     pub(super) fn new(seed: u64, number: u64) -> Self {
         Self {
-            map: Map::new(),
+            values: Values::default(),
             seed,
             number,
         }
     }
 
-    pub(super) fn into_json(self) -> Value {
-        Value::Object(self.map)
+    pub(super) fn finish(self) -> Values {
+        self.values
     }
 
     fn roll(&self, salt: u64) -> u64 {
@@ -63,16 +63,25 @@ impl Values {
         self.roll(salt).is_multiple_of(n)
     }
 
-    fn put(&mut self, code: &str, data: Value) {
+    fn put(&mut self, code: &'static str, data: Value) {
         self.put_at(code, None, None, data);
     }
 
-    fn put_at(&mut self, code: &str, locale: Option<&str>, scope: Option<&str>, data: Value) {
-        let entry = json!({"locale": locale, "scope": scope, "data": data});
-        match self.map.get_mut(code) {
-            Some(Value::Array(entries)) => entries.push(entry),
-            _ => drop(self.map.insert(code.to_owned(), Value::Array(vec![entry]))),
-        }
+    fn put_at(
+        &mut self,
+        code: &'static str,
+        locale: Option<&'static str>,
+        scope: Option<&'static str>,
+        data: Value,
+    ) {
+        self.values.add(
+            code,
+            Entry {
+                locale: locale.map(Into::into),
+                scope: scope.map(Into::into),
+                data,
+            },
+        );
     }
 
     fn title(&self, theme: Theme) -> Title {
@@ -131,7 +140,7 @@ impl Values {
         self.put("erp_name", json!(format!("ERP-{number:06}")));
     }
 
-    fn descriptions(&mut self, locale: &str, name: &str) {
+    fn descriptions(&mut self, locale: &'static str, name: &str) {
         for scope in ["ecommerce", "print"] {
             // The print channel has no French, and often no text at all.
             if scope == "print" && (locale == "fr_FR" || self.one_in(3, 15)) {
@@ -311,7 +320,7 @@ impl Values {
     }
 
     /// The axis and texts of a sub model: the color, or the material.
-    pub(super) fn sub_model(&mut self, axis: &str, nth: usize) {
+    pub(super) fn sub_model(&mut self, axis: &'static str, nth: usize) {
         let row = if axis == "material" {
             MATERIALS[nth % 8]
         } else {

@@ -16,10 +16,10 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
-use self::content::{Theme, Values};
+use self::content::{Theme, Writer};
 use self::layout::Role;
 use self::words::hash;
-use super::{Catalogue, Head, Kind, format_stamp};
+use super::{Catalogue, Head, Item, Kind, Values, format_stamp};
 
 /// The enabled locales.
 const LOCALES: [&str; 3] = ["en_US", "de_DE", "fr_FR"];
@@ -147,11 +147,11 @@ impl Generated {
         }
     }
 
-    fn product(&self, index: usize) -> Value {
+    fn product(&self, index: usize) -> Item {
         let head = self.product_head(index);
         let place = layout::place(index);
         let theme = theme(place.block, place.owner);
-        let mut values = Values::new(self.seed, index as u64);
+        let mut values = Writer::new(self.seed, index as u64);
         if place.owner.is_none() {
             values.common(theme, true, true);
         }
@@ -161,19 +161,25 @@ impl Generated {
             Some(Role::B1 | Role::B2) if index % 4 != 0 => vec![],
             _ => self.categories_of(220, index as u64),
         };
-        let mut item = self.shared(&head, categories, values.into_json());
-        item["identifier"] = json!(head.code);
-        item["uuid"] = json!(head.uuid);
-        item["enabled"] = json!(head.enabled);
-        item["groups"] = json!([]);
+        let mut item = Self::shared(&head, categories, values.finish());
+        item.set("identifier", json!(head.code));
+        item.set("uuid", json!(head.uuid));
+        item.set("enabled", json!(head.enabled));
+        item.set("groups", json!([]));
         if index > 0 && index.is_multiple_of(9) {
             let other = index / 2;
-            item["associations"] = json!({"X_SELL": {"products": [identifier(other)],
-                "product_models": [model_code(other / layout::BLOCK, Role::A)], "groups": []}});
+            item.set(
+                "associations",
+                json!({"X_SELL": {"products": [identifier(other)],
+                "product_models": [model_code(other / layout::BLOCK, Role::A)], "groups": []}}),
+            );
         }
         if index > 0 && index.is_multiple_of(21) {
-            item["quantified_associations"] = json!({"PRODUCT_SET": {"products":
-                [{"identifier": identifier(index - 1), "quantity": 2}], "product_models": []}});
+            item.set(
+                "quantified_associations",
+                json!({"PRODUCT_SET": {"products":
+                [{"identifier": identifier(index - 1), "quantity": 2}], "product_models": []}}),
+            );
         }
         item
     }
@@ -200,12 +206,12 @@ impl Generated {
         }
     }
 
-    fn model(&self, index: usize) -> Value {
+    fn model(&self, index: usize) -> Item {
         let (block, role) = layout::model(index);
         let head = self.model_head(index);
         // Roots and simple products share the texts' number space without clashing: models count from the top.
         let number = 50_000_000 + (block * layout::MODELS) as u64 + role as u64;
-        let mut values = Values::new(self.seed, number);
+        let mut values = Writer::new(self.seed, number);
         let variant = family_variant(block, role);
         match role {
             Role::A | Role::B => values.common(theme(block, Some(role)), true, role == Role::A),
@@ -218,23 +224,26 @@ impl Generated {
         } else {
             self.categories_of(221, number)
         };
-        let mut item = self.shared(&head, categories, values.into_json());
-        item["code"] = json!(head.code);
-        item["family_variant"] = json!(head.family_variant);
+        let mut item = Self::shared(&head, categories, values.finish());
+        item.set("code", json!(head.code));
+        item.set("family_variant", json!(head.family_variant));
         item
     }
 
-    fn shared(&self, head: &Head, categories: Vec<String>, values: Value) -> Value {
-        json!({
+    fn shared(head: &Head, categories: Vec<String>, values: Values) -> Item {
+        let fields = json!({
             "family": head.family,
             "parent": head.parent,
             "categories": categories,
-            "values": values,
             "associations": {},
             "quantified_associations": {},
             "created": format_stamp(head.created),
             "updated": format_stamp(head.updated),
-        })
+        });
+        Item {
+            values: Some(values),
+            ..Item::of(fields)
+        }
     }
 
     /// The last 48 bits are the number, masked; the rest only looks random.
@@ -337,12 +346,19 @@ impl Catalogue for Generated {
 
     fn item(&self, kind: Kind, index: usize) -> Option<Value> {
         match kind {
+            Kind::Products | Kind::ProductModels => self.parts(kind, index).map(Item::into_whole),
+            Kind::Categories => (index < self.categories).then(|| self.category(index)),
+            _ => self.fixed(kind).get(index).cloned(),
+        }
+    }
+
+    fn parts(&self, kind: Kind, index: usize) -> Option<Item> {
+        match kind {
             Kind::Products => (index < self.products).then(|| self.product(index)),
             Kind::ProductModels => {
                 (index < layout::models(self.products)).then(|| self.model(index))
             }
-            Kind::Categories => (index < self.categories).then(|| self.category(index)),
-            _ => self.fixed(kind).get(index).cloned(),
+            _ => self.item(kind, index).map(Item::of),
         }
     }
 
