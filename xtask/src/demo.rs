@@ -17,7 +17,12 @@ use crate::{Built, build, guests, print, say, workspace};
 #[derive(Args)]
 pub(crate) struct Options {
     /// How many products the generated catalogue has.
-    #[arg(long, value_name = "N", default_value_t = 1000, conflicts_with = "catalogue")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1000,
+        conflicts_with = "catalogue"
+    )]
     products: u64,
     /// Serves this folder of Akeneo CSV files instead of a generated catalogue.
     #[arg(long, value_name = "DIR")]
@@ -56,14 +61,27 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
 
 /// Runs the main job and gives the result as documented for `--json`.
 pub(crate) fn job(built: &Built, options: &Options) -> Result<Value, String> {
-    let out = absolute(options.out.clone().unwrap_or_else(|| guests::target_dir(&workspace()).join("demo")))?;
+    let out = absolute(
+        options
+            .out
+            .clone()
+            .unwrap_or_else(|| guests::target_dir(&workspace()).join("demo")),
+    )?;
     let state = out.join(".crossdock");
     let (standin, ready) = start(built, options)?;
     let text = |path: &[&str]| -> Result<String, String> {
-        let found = path.iter().try_fold(&ready, |value, key| value.get(key)).and_then(Value::as_str);
-        found.map(str::to_owned).ok_or_else(|| format!("the stand-in did not say its {}", path.join(".")))
+        let found = path
+            .iter()
+            .try_fold(&ready, |value, key| value.get(key))
+            .and_then(Value::as_str);
+        found
+            .map(str::to_owned)
+            .ok_or_else(|| format!("the stand-in did not say its {}", path.join(".")))
     };
-    say(&format!("a stand-in of Akeneo's API serves the catalogue on {}", text(&["url"])?));
+    say(&format!(
+        "a stand-in of Akeneo's API serves the catalogue on {}",
+        text(&["url"])?
+    ));
     let files = out.join("spryker-import");
     let mut crossdock = Command::new(&built.crossdock);
     crossdock
@@ -91,14 +109,15 @@ pub(crate) fn job(built: &Built, options: &Options) -> Result<Value, String> {
     if code != Some(0) && code != Some(3) {
         return Err(format!("the run failed ({})", done.status));
     }
-    let summary: Value =
-        serde_json::from_slice(&done.stdout).map_err(|e| format!("the run's summary is no JSON: {e}"))?;
+    let summary: Value = serde_json::from_slice(&done.stdout)
+        .map_err(|e| format!("the run's summary is no JSON: {e}"))?;
     let streams: serde_json::Map<String, Value> = summary["streams"]
         .as_object()
         .into_iter()
         .flatten()
         .map(|(name, counts)| {
-            let kept = ["read", "written", "filtered", "dead"].map(|key| (key.to_owned(), counts[key].clone()));
+            let kept = ["read", "written", "filtered", "dead"]
+                .map(|key| (key.to_owned(), counts[key].clone()));
             (name.clone(), Value::Object(kept.into_iter().collect()))
         })
         .collect();
@@ -129,10 +148,15 @@ fn start(built: &Built, options: &Options) -> Result<(Standin, Value), String> {
     let mut standin = Standin(child);
     let mut line = String::new();
     if let Some(out) = standin.0.stdout.take() {
-        BufReader::new(out).read_line(&mut line).map_err(|e| format!("the stand-in: {e}"))?;
+        BufReader::new(out)
+            .read_line(&mut line)
+            .map_err(|e| format!("the stand-in: {e}"))?;
     }
     let ready = serde_json::from_str(&line).map_err(|_| {
-        let what = options.catalogue.as_ref().map_or_else(String::new, |dir| format!(" over {}", dir.display()));
+        let what = options
+            .catalogue
+            .as_ref()
+            .map_or_else(String::new, |dir| format!(" over {}", dir.display()));
         format!("the stand-in{what} did not start, see above")
     })?;
     Ok((standin, ready))
@@ -144,7 +168,13 @@ fn outputs(folder: &Path) -> Result<BTreeMap<String, u64>, String> {
     let failed = |path: &Path, e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
     for entry in fs::read_dir(folder).map_err(|e| failed(folder, &e))? {
         let path = entry.map_err(|e| failed(folder, &e))?.path();
-        let Some(name) = path.file_name().and_then(|n| n.to_str()).filter(|_| path.is_file()) else { continue };
+        let Some(name) = path
+            .file_name()
+            .and_then(|n| n.to_str())
+            .filter(|_| path.is_file())
+        else {
+            continue;
+        };
         let count = if path.extension().is_some_and(|e| e == "csv") {
             let mut reader = csv::Reader::from_path(&path).map_err(|e| failed(&path, &e))?;
             let mut count = 0;
@@ -155,7 +185,9 @@ fn outputs(folder: &Path) -> Result<BTreeMap<String, u64>, String> {
             count
         } else {
             let mut text = String::new();
-            fs::File::open(&path).and_then(|mut f| f.read_to_string(&mut text)).map_err(|e| failed(&path, &e))?;
+            fs::File::open(&path)
+                .and_then(|mut f| f.read_to_string(&mut text))
+                .map_err(|e| failed(&path, &e))?;
             text.lines().count() as u64
         };
         rows.insert(name.to_owned(), count);
@@ -165,9 +197,13 @@ fn outputs(folder: &Path) -> Result<BTreeMap<String, u64>, String> {
 
 fn show(result: &Value) {
     let number = |value: &Value| value.as_u64().unwrap_or_default();
-    let mut text = format!("\n{:<22}{:>10}{:>10}{:>10}{:>8}\n", "stream", "read", "written", "filtered", "dead");
+    let mut text = format!(
+        "\n{:<22}{:>10}{:>10}{:>10}{:>8}\n",
+        "stream", "read", "written", "filtered", "dead"
+    );
     for (name, counts) in result["streams"].as_object().into_iter().flatten() {
-        let [read, written, filtered, dead] = ["read", "written", "filtered", "dead"].map(|key| number(&counts[key]));
+        let [read, written, filtered, dead] =
+            ["read", "written", "filtered", "dead"].map(|key| number(&counts[key]));
         text += &format!("{name:<22}{read:>10}{written:>10}{filtered:>10}{dead:>8}\n");
     }
     text += &format!("\n{:<42}{:>10}\n", "file", "rows");
@@ -182,7 +218,12 @@ fn show(result: &Value) {
         result["folder"].as_str().unwrap_or_default(),
         result["state"].as_str().unwrap_or_default(),
     );
-    let dead: u64 = result["streams"].as_object().into_iter().flatten().map(|(_, c)| number(&c["dead"])).sum();
+    let dead: u64 = result["streams"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(_, c)| number(&c["dead"]))
+        .sum();
     if dead > 0 {
         text += &format!(
             "\n{dead} records could not be processed: target/debug/crossdock dead-letter list --state {}",

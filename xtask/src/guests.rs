@@ -19,17 +19,32 @@ pub(crate) fn build(workspace: &Path, folders: &[&str]) -> Result<Vec<PathBuf>, 
     let base = target_dir(workspace);
     let target_dir = base.join("guests");
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(workspace).args(["build", "--profile", "guest", "--target", TARGET, "--target-dir"]);
+    cargo.current_dir(workspace).args([
+        "build",
+        "--profile",
+        "guest",
+        "--target",
+        TARGET,
+        "--target-dir",
+    ]);
     cargo.arg(&target_dir);
     // What the outer cargo says about its own build must not reach this one; flags from outside would replace those
     // of `.cargo/config.toml`, which the plugins need.
-    for name in ["CARGO_ENCODED_RUSTFLAGS", "RUSTFLAGS", "CARGO_TARGET_DIR", "CARGO_BUILD_TARGET", "RUSTC_WORKSPACE_WRAPPER"] {
+    for name in [
+        "CARGO_ENCODED_RUSTFLAGS",
+        "RUSTFLAGS",
+        "CARGO_TARGET_DIR",
+        "CARGO_BUILD_TARGET",
+        "RUSTC_WORKSPACE_WRAPPER",
+    ] {
         cargo.env_remove(name);
     }
     for plugin in &plugins {
         cargo.args(["-p", &plugin.package]);
     }
-    let done = cargo.status().map_err(|e| format!("cargo cannot be started: {e}"))?;
+    let done = cargo
+        .status()
+        .map_err(|e| format!("cargo cannot be started: {e}"))?;
     if !done.success() {
         return Err("the plugins do not build, see above".into());
     }
@@ -37,7 +52,10 @@ pub(crate) fn build(workspace: &Path, folders: &[&str]) -> Result<Vec<PathBuf>, 
     fs::create_dir_all(&out).map_err(|e| format!("{}: {e}", out.display()))?;
     let mut built = Vec::new();
     for plugin in plugins {
-        let from = target_dir.join(TARGET).join("guest").join(format!("{}.wasm", plugin.library));
+        let from = target_dir
+            .join(TARGET)
+            .join("guest")
+            .join(format!("{}.wasm", plugin.library));
         let to = out.join(format!("{}.wasm", plugin.name));
         copy_if_new(&from, &to)?;
         built.push(to);
@@ -52,16 +70,29 @@ pub(crate) fn target_dir(workspace: &Path) -> PathBuf {
 
 /// Installs the target where rustup manages the tool chain.
 pub(crate) fn ensure_target() -> Result<(), String> {
-    let sysroot = output(Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into())).args(["--print", "sysroot"]))?;
-    if Path::new(sysroot.trim()).join("lib/rustlib").join(TARGET).is_dir() {
+    let sysroot = output(
+        Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
+            .args(["--print", "sysroot"]),
+    )?;
+    if Path::new(sysroot.trim())
+        .join("lib/rustlib")
+        .join(TARGET)
+        .is_dir()
+    {
         return Ok(());
     }
     eprintln!("installing the target {TARGET}");
     let done = Command::new("rustup")
         .args(["target", "add", TARGET])
         .status()
-        .map_err(|e| format!("the target {TARGET} is missing and rustup cannot be started ({e}): install it"))?;
-    if done.success() { Ok(()) } else { Err(format!("`rustup target add {TARGET}` failed, see above")) }
+        .map_err(|e| {
+            format!("the target {TARGET} is missing and rustup cannot be started ({e}): install it")
+        })?;
+    if done.success() {
+        Ok(())
+    } else {
+        Err(format!("`rustup target add {TARGET}` failed, see above"))
+    }
 }
 
 struct Plugin {
@@ -76,15 +107,23 @@ fn find(workspace: &Path, folders: &[&str]) -> Result<Vec<Plugin>, String> {
     for folder in folders {
         let folder = workspace.join(folder);
         let entries = fs::read_dir(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-        let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        let mut paths: Vec<PathBuf> = entries
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .collect();
         paths.sort();
-        for path in paths.iter().filter(|p| p.join("plugin.json").is_file() && p.join("Cargo.toml").is_file()) {
+        for path in paths
+            .iter()
+            .filter(|p| p.join("plugin.json").is_file() && p.join("Cargo.toml").is_file())
+        {
             let read = |name: &str| {
-                fs::read_to_string(path.join(name)).map_err(|e| format!("{}: {e}", path.join(name).display()))
+                fs::read_to_string(path.join(name))
+                    .map_err(|e| format!("{}: {e}", path.join(name).display()))
             };
             let (cargo, manifest) = (read("Cargo.toml")?, read("plugin.json")?);
             let quoted = |text: &str, key: &str| -> Result<Option<String>, String> {
-                let Some(rest) = text.lines().find_map(|line| line.trim().strip_prefix(key)) else { return Ok(None) };
+                let Some(rest) = text.lines().find_map(|line| line.trim().strip_prefix(key)) else {
+                    return Ok(None);
+                };
                 Ok(rest.split('"').nth(1).map(str::to_owned))
             };
             let missing = |what: &str| format!("{}: {what} not found", path.display());
@@ -94,8 +133,13 @@ fn find(workspace: &Path, folders: &[&str]) -> Result<Vec<Plugin>, String> {
                 .and_then(|(_, lib)| quoted(lib, "name").transpose())
                 .transpose()?
                 .unwrap_or_else(|| package.replace('-', "_"));
-            let name = quoted(&manifest, "\"name\":")?.ok_or_else(|| missing("\"name\" in plugin.json"))?;
-            plugins.push(Plugin { package, library, name });
+            let name = quoted(&manifest, "\"name\":")?
+                .ok_or_else(|| missing("\"name\" in plugin.json"))?;
+            plugins.push(Plugin {
+                package,
+                library,
+                name,
+            });
         }
     }
     Ok(plugins)
@@ -108,10 +152,14 @@ fn copy_if_new(from: &Path, to: &Path) -> Result<(), String> {
         return Ok(());
     }
     let part = to.with_extension(format!("part{}", std::process::id()));
-    fs::write(&part, bytes).and_then(|()| fs::rename(&part, to)).map_err(|e| format!("{}: {e}", to.display()))
+    fs::write(&part, bytes)
+        .and_then(|()| fs::rename(&part, to))
+        .map_err(|e| format!("{}: {e}", to.display()))
 }
 
 fn output(command: &mut Command) -> Result<String, String> {
-    let done = command.output().map_err(|e| format!("{}: {e}", command.get_program().display()))?;
+    let done = command
+        .output()
+        .map_err(|e| format!("{}: {e}", command.get_program().display()))?;
     String::from_utf8(done.stdout).map_err(|e| e.to_string())
 }

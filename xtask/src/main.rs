@@ -35,7 +35,7 @@ enum Task {
         #[arg(long)]
         release: bool,
     },
-    /// What has to pass before a change lands: format, lints, tests, docs, demo.
+    /// What has to pass before a change lands: format, build, tests.
     Ci,
 }
 
@@ -71,7 +71,15 @@ fn build(release: bool) -> Result<Built, String> {
     let root = workspace();
     guests::build(&root, &["plugins"])?;
     let mut cargo = cargo();
-    cargo.args(["build", "--quiet", "-p", "crossdock", "-p", "crossdock-tests", "--bins"]);
+    cargo.args([
+        "build",
+        "--quiet",
+        "-p",
+        "crossdock",
+        "-p",
+        "crossdock-tests",
+        "--bins",
+    ]);
     if release {
         cargo.arg("--release");
     }
@@ -102,7 +110,11 @@ fn execute(command: &mut Command) -> Result<(), String> {
     let status = command.status();
     let name = format!("{command:?}").replace('"', "");
     let status = status.map_err(|e| format!("{name}: {e}"))?;
-    if status.success() { Ok(()) } else { Err(format!("`{name}` failed ({status})")) }
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("`{name}` failed ({status})"))
+    }
 }
 
 /// Progress goes to standard error; results to standard output.

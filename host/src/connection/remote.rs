@@ -1,6 +1,5 @@
 //! One remote system, ready to be used.
 
-use futures_util::FutureExt as _;
 use std::{fmt, net::IpAddr, time::Duration};
 
 use reqwest::{
@@ -187,7 +186,7 @@ impl Connection {
 
     async fn tries(&self, call: &Call, credential: &Credential) -> Result<Response, SendError> {
         let idempotent = retry::is_idempotent(call.method.as_str());
-        let follow = || self.http.follow(&self.base, call, credential).boxed();
+        let follow = || self.http.follow(&self.base, call, credential);
         let outcome = retry::run(self.policy, idempotent, follow, |retry| {
             count(&self.http.tally.retries, 1);
             if let Some(wait) = retry.asked {

@@ -1,6 +1,5 @@
 //! What is tried again, and when.
 
-use futures_util::future::BoxFuture;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -9,7 +8,7 @@ use tokio::time::sleep;
 use super::{Response, spec::RetrySpec};
 
 /// A server that wants a longer wait than this gets no second request now: its answer goes to the plugin.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
+const LONGEST_RETRY_AFTER: Duration = Duration::from_mins(5);
 
 /// Why there is no response.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,11 +55,10 @@ pub(super) struct Retry {
 }
 
 /// Tries until there is an answer that another try would not change, or no try is left.
-pub(super) async fn run<'a>(
+pub(super) async fn run<F: Future<Output = Result<Response, Failure>>>(
     policy: Policy,
     idempotent: bool,
-    // Boxed: the future of an `async` closure is not known to be `Send` for every lifetime.
-    mut call: impl FnMut() -> BoxFuture<'a, Result<Response, Failure>>,
+    mut call: impl FnMut() -> F,
     mut before_wait: impl FnMut(&Retry),
 ) -> Result<Response, Failure> {
     let mut attempt = 1;
@@ -143,8 +141,6 @@ fn date(text: &str) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::FutureExt as _;
-
     use tokio::time::Instant;
 
     use super::*;
@@ -185,7 +181,7 @@ mod tests {
             idempotent,
             || {
                 calls += 1;
-                std::future::ready(outcomes[calls - 1].clone()).boxed()
+                std::future::ready(outcomes[calls - 1].clone())
             },
             |retry| waits.push(retry.clone()),
         )
@@ -247,7 +243,7 @@ mod tests {
         let asks = Ok(response(429, &[("retry-after", "120")]));
         let (_, outcome, waits) = attempt(&[asks, Ok(response(200, &[]))], false).await;
         assert_eq!(outcome.unwrap().status, 200);
-        assert_eq!(waits[0].asked, Some(Duration::from_secs(120)));
+        assert_eq!(waits[0].asked, Some(Duration::from_mins(2)));
         assert!(
             (120_000..121_000).contains(&start.elapsed().as_millis()),
             "{:?}",

@@ -1,6 +1,5 @@
 //! Tokens of OAuth 2: got once, used until shortly before they expire, renewed by one request for all who wait.
 
-use futures_util::FutureExt as _;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,7 +20,7 @@ use super::{
 };
 
 /// Tokens are renewed this long before they expire, or a tenth of their life when that is shorter.
-const MAX_SKEW: Duration = Duration::from_secs(60);
+const MAX_SKEW: Duration = Duration::from_mins(1);
 /// No answer with a token is larger.
 const MAX_TOKEN_RESPONSE: u64 = 1 << 20;
 /// Longer texts of a token endpoint are cut when they are shown.
@@ -167,7 +166,7 @@ impl TokenSource {
         let outcome = retry::run(
             policy,
             true,
-            || http.exchange(&call, &credential).boxed(),
+            || http.exchange(&call, &credential),
             |retry| {
                 count(&http.tally.retries, 1);
                 tracing::warn!(
@@ -288,8 +287,9 @@ impl TokenSource {
                 .refresh_token
                 .map(Secret::new)
                 .or_else(|| refresh.cloned()),
-            renew_at: life
-                .and_then(|life| Instant::now().checked_add(life - MAX_SKEW.min(life / 10))),
+            renew_at: life.and_then(|life| {
+                Instant::now().checked_add(life.saturating_sub(MAX_SKEW.min(life / 10)))
+            }),
         })
     }
 

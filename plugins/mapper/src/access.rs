@@ -31,16 +31,27 @@ fn malformed(error: Malformed) -> String {
 /// The position that an index means in a list of this length.
 fn position(index: i64, len: usize) -> Option<usize> {
     let size = usize::try_from(index.unsigned_abs()).ok()?;
-    if index < 0 { len.checked_sub(size) } else { Some(size) }
+    if index < 0 {
+        len.checked_sub(size)
+    } else {
+        Some(size)
+    }
 }
 
 /// The position of the item that fits best: the first choice of the first field counts most.
-fn pick<'a>(items: &[Node<'a>], picks: &[(&'a str, Vec<Want<'a>>)], bump: &'a Bump) -> Result<Option<usize>, String> {
+fn pick<'a>(
+    items: &[Node<'a>],
+    picks: &[(&'a str, Vec<Want<'a>>)],
+    bump: &'a Bump,
+) -> Result<Option<usize>, String> {
     let mut best: Option<(Vec<usize>, usize)> = None;
     'items: for (at, item) in items.iter().enumerate() {
         let mut rank = Vec::with_capacity(picks.len());
         for (field, wants) in picks {
-            let found = item.field(field).map_err(malformed)?.filter(|node| !node.is_null());
+            let found = item
+                .field(field)
+                .map_err(malformed)?
+                .filter(|node| !node.is_null());
             let fits = wants.iter().position(|want| match (want, found) {
                 (Want::Any, _) => true,
                 (Want::Null, found) => found.is_none(),
@@ -80,13 +91,21 @@ pub(crate) fn read<'a>(
     };
     let next = match (hop, node.view().map_err(malformed)?) {
         (Hop::Field(name), View::Object(_)) => node.field(name).map_err(malformed)?,
-        (Hop::Index(index), View::List(items)) => position(*index, items.len()).and_then(|at| items.get(at)),
-        (Hop::Pick(picks), View::List(items)) => pick(items, picks, bump)?.and_then(|at| items.get(at)),
+        (Hop::Index(index), View::List(items)) => {
+            position(*index, items.len()).and_then(|at| items.get(at))
+        }
+        (Hop::Pick(picks), View::List(items)) => {
+            pick(items, picks, bump)?.and_then(|at| items.get(at))
+        }
         (Hop::Every, View::List(items)) => {
-            return items.iter().try_for_each(|item| read(item, rest, bump, found));
+            return items
+                .iter()
+                .try_for_each(|item| read(item, rest, bump, found));
         }
         (Hop::Every, View::Object(entries)) => {
-            return entries.iter().try_for_each(|(_, value)| read(value, rest, bump, found));
+            return entries
+                .iter()
+                .try_for_each(|(_, value)| read(value, rest, bump, found));
         }
         _ => None,
     };
@@ -120,7 +139,9 @@ pub(crate) fn change<'a>(
             if at.is_none() && !create {
                 return Ok(());
             }
-            let mut inner = at.and_then(|at| entries.get_mut(at)).map(|(_, value)| std::mem::replace(value, Node::Null));
+            let mut inner = at
+                .and_then(|at| entries.get_mut(at))
+                .map(|(_, value)| std::mem::replace(value, Node::Null));
             self::change(&mut inner, rest, create, bump, change)?;
             match (inner, at) {
                 (Some(value), Some(at)) => {
@@ -148,7 +169,10 @@ pub(crate) fn change<'a>(
                 items.extend(inner);
                 Ok(())
             }
-            _ if create => Err(format!("the list has {} items, so there is no place [{index}]", items.len())),
+            _ if create => Err(format!(
+                "the list has {} items, so there is no place [{index}]",
+                items.len()
+            )),
             _ => Ok(()),
         },
         (Hop::Pick(picks), Node::List(items)) => match pick(items, picks, bump)? {
@@ -190,7 +214,9 @@ fn item<'a>(
     bump: &'a Bump,
     change: &mut dyn FnMut(&mut Option<Node<'a>>) -> Result<(), String>,
 ) -> Result<(), String> {
-    let mut inner = items.get_mut(at).map(|node| std::mem::replace(node, Node::Null));
+    let mut inner = items
+        .get_mut(at)
+        .map(|node| std::mem::replace(node, Node::Null));
     self::change(&mut inner, rest, create, bump, change)?;
     match inner {
         Some(node) => {
@@ -216,7 +242,11 @@ fn mismatch(hop: &Hop<'_>, node: &Node<'_>) -> String {
 
 /// Fills what `into` lacks from `from`; objects field by field. With `replace` it is the other way round: what `from`
 /// has wins.
-pub(crate) fn merge<'a>(into: &mut Option<Node<'a>>, from: &Node<'a>, replace: bool) -> Result<(), String> {
+pub(crate) fn merge<'a>(
+    into: &mut Option<Node<'a>>,
+    from: &Node<'a>,
+    replace: bool,
+) -> Result<(), String> {
     if from.is_null() {
         return Ok(());
     }
@@ -226,9 +256,14 @@ pub(crate) fn merge<'a>(into: &mut Option<Node<'a>>, from: &Node<'a>, replace: b
     };
     if node.kind() == Kind::Object && from.kind() == Kind::Object {
         node.open().map_err(malformed)?;
-        if let (Node::Object(entries), View::Object(more)) = (node, from.view().map_err(malformed)?) {
+        if let (Node::Object(entries), View::Object(more)) = (node, from.view().map_err(malformed)?)
+        {
             for (key, value) in more {
-                match entries.iter().rposition(|(known, _)| known == key).and_then(|at| entries.get_mut(at)) {
+                match entries
+                    .iter()
+                    .rposition(|(known, _)| known == key)
+                    .and_then(|at| entries.get_mut(at))
+                {
                     Some((_, known)) => {
                         let mut inner = Some(std::mem::replace(known, Node::Null));
                         merge(&mut inner, value, replace)?;

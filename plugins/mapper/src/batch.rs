@@ -4,7 +4,7 @@ use bumpalo::Bump;
 use crossdock_sdk::prelude::*;
 
 use crate::node::Node;
-use crate::run::{self, Done, Fate, Failure, Input};
+use crate::run::{self, Done, Failure, Fate, Input};
 use crate::syntax::{Deletes, Mapping, Program, Unmapped};
 use crate::table::{Lookup, Tables};
 
@@ -14,21 +14,34 @@ use crate::table::{Lookup, Tables};
 /// all records behind it are only run to find out which entries they need. Then these are fetched together, and the
 /// work goes on with that record. Rules have no effect outside before their record counts, so running them again is
 /// safe.
-pub(crate) fn apply<L>(mapping: &Mapping, batch: &Batch, out: &mut Output<'_>, lookup: &mut L) -> Result<()>
+pub(crate) fn apply<L>(
+    mapping: &Mapping,
+    batch: &Batch,
+    out: &mut Output<'_>,
+    lookup: &mut L,
+) -> Result<()>
 where
     L: Lookup,
     Fault: From<L::Error>,
 {
     let bump = Bump::new();
-    let program = mapping.streams.get(batch.stream()).or(mapping.others.as_ref());
+    let program = mapping
+        .streams
+        .get(batch.stream())
+        .or(mapping.others.as_ref());
     let mut tables = Tables::new(&mapping.tables, &bump);
-    let globals: Vec<Option<Node<'_>>> =
-        mapping.globals.iter().map(|(_, json)| Node::parse(json, &bump).ok()).collect();
+    let globals: Vec<Option<Node<'_>>> = mapping
+        .globals
+        .iter()
+        .map(|(_, json)| Node::parse(json, &bump).ok())
+        .collect();
     let mut next = 0;
     while next < batch.len() {
         let mut hasty = false;
         for index in next..batch.len() {
-            let Some(record) = batch.record(index) else { break };
+            let Some(record) = batch.record(index) else {
+                break;
+            };
             let program = match (program, record.op(), mapping.deletes) {
                 (Some(program), Op::Upsert, _) | (Some(program), _, Deletes::Map) => program,
                 _ => {
@@ -40,7 +53,11 @@ where
                     continue;
                 }
             };
-            let input = Input { stream: record.stream(), key: record.key(), payload: record.payload() };
+            let input = Input {
+                stream: record.stream(),
+                key: record.key(),
+                payload: record.payload(),
+            };
             let done = run::run(mapping, program, input, &globals, &tables, &bump, hasty);
             if hasty || done.pending {
                 hasty = true;
@@ -58,7 +75,12 @@ where
 }
 
 /// A record without rules, or one that says "delete" and is not mapped.
-fn unmapped(mapping: &Mapping, program: Option<&Program>, record: Record<'_>, out: &mut Output<'_>) {
+fn unmapped(
+    mapping: &Mapping,
+    program: Option<&Program>,
+    record: Record<'_>,
+    out: &mut Output<'_>,
+) {
     match (program, mapping.deletes, mapping.unmapped) {
         (Some(_), Deletes::Drop, _) => out.filter("deletes are left out"),
         (Some(_), ..) | (None, _, Unmapped::Pass) => out.pass(),
@@ -71,15 +93,29 @@ fn unmapped(mapping: &Mapping, program: Option<&Program>, record: Record<'_>, ou
 }
 
 /// Gives out what came of a record.
-fn settle<'a>(mapping: &Mapping, record: Record<'_>, done: Done<'a>, tables: &mut Tables<'a>, out: &mut Output<'_>) {
+fn settle<'a>(
+    mapping: &Mapping,
+    record: Record<'_>,
+    done: Done<'a>,
+    tables: &mut Tables<'a>,
+    out: &mut Output<'_>,
+) {
     out.begin(record);
     for emitted in &done.emitted {
-        out.emit_with(emitted.stream, emitted.key, record.headers(), record.op(), |buffer| emitted.payload.write(buffer));
+        out.emit_with(
+            emitted.stream,
+            emitted.key,
+            record.headers(),
+            record.op(),
+            |buffer| emitted.payload.write(buffer),
+        );
     }
     match done.fate {
         Fate::Unchanged => out.pass(),
         Fate::Changed { stream, key, doc } => {
-            out.emit_with(stream, key, record.headers(), record.op(), |buffer| doc.write(buffer));
+            out.emit_with(stream, key, record.headers(), record.op(), |buffer| {
+                doc.write(buffer)
+            });
         }
         Fate::Dropped(reason) => out.filter(reason),
         Fate::Exploded => {}
@@ -94,7 +130,11 @@ fn fault(mapping: &Mapping, record: Record<'_>, failure: &Failure<'_>) -> Fault 
     let key = crate::diagnose::shorten(&key, 80);
     let who = match key.as_str() {
         "" => format!("{}, record {}", record.stream(), record.index()),
-        key => format!("{}, record {}, key `{key}`", record.stream(), record.index()),
+        key => format!(
+            "{}, record {}, key `{key}`",
+            record.stream(),
+            record.index()
+        ),
     };
     let message = match failure.label {
         "" | "raise" => format!("{} ({who})", failure.message),

@@ -38,7 +38,10 @@ pub(crate) fn compile(source: &Source<'_>) -> Result<Mapping, Vec<Problem>> {
     };
     for (name, value) in source.variables {
         if let Err(problem) = rule::check_global(name) {
-            problems.push(Problem { message: format!("in the config's `variables`: {}", problem.message), ..problem });
+            problems.push(Problem {
+                message: format!("in the config's `variables`: {}", problem.message),
+                ..problem
+            });
         }
         mapping.globals.push((name.clone(), value.to_string()));
     }
@@ -66,13 +69,26 @@ fn read_parts(
             problems.push(Problem::unknown(key.pos, "key", &key.text, &PARTS));
         }
     }
-    let part = |name: &str| parts.iter().find(|(key, _)| key.text == name).map(|(_, value)| value);
+    let part = |name: &str| {
+        parts
+            .iter()
+            .find(|(key, _)| key.text == name)
+            .map(|(_, value)| value)
+    };
     if let Some(yaml) = part("unmapped") {
-        let words = [("pass", Unmapped::Pass), ("drop", Unmapped::Drop), ("reject", Unmapped::Reject)];
+        let words = [
+            ("pass", Unmapped::Pass),
+            ("drop", Unmapped::Drop),
+            ("reject", Unmapped::Reject),
+        ];
         mapping.unmapped = word(yaml, "`unmapped`", &words, problems).unwrap_or(Unmapped::Pass);
     }
     if let Some(yaml) = part("deletes") {
-        let words = [("pass", Deletes::Pass), ("drop", Deletes::Drop), ("map", Deletes::Map)];
+        let words = [
+            ("pass", Deletes::Pass),
+            ("drop", Deletes::Drop),
+            ("map", Deletes::Map),
+        ];
         mapping.deletes = word(yaml, "`deletes`", &words, problems).unwrap_or(Deletes::Pass);
     }
     if let Some(yaml) = part("tables") {
@@ -83,12 +99,19 @@ fn read_parts(
     }
     for alias in source.tables.keys() {
         if !mapping.tables.iter().any(|table| table.alias == *alias) {
-            let message = format!("the config names a table `{alias}` that the mapping does not declare");
-            problems.push(Problem::new(root.pos, message).advice("`tables` in the config: NAME IN THE MAPPING: REAL NAME"));
+            let message =
+                format!("the config names a table `{alias}` that the mapping does not declare");
+            problems.push(
+                Problem::new(root.pos, message)
+                    .advice("`tables` in the config: NAME IN THE MAPPING: REAL NAME"),
+            );
         }
     }
     let Some(streams) = part("streams") else {
-        problems.push(Problem::new(root.pos, "`streams` is missing").advice("streams:\n  \"*\":\n    - set: { ... }"));
+        problems.push(
+            Problem::new(root.pos, "`streams` is missing")
+                .advice("streams:\n  \"*\":\n    - set: { ... }"),
+        );
         return;
     };
     read_streams(streams, mapping, problems);
@@ -106,10 +129,18 @@ fn read_streams(yaml: &Yaml, mapping: &mut Mapping, problems: &mut Vec<Problem>)
         problems.push(Problem::new(yaml.pos, "`streams` names no stream"));
     }
     for (key, rules) in streams {
-        let mut scope = Scope::new(mapping.globals.iter().map(|(name, _)| name.clone()), &mapping.tables);
+        let mut scope = Scope::new(
+            mapping.globals.iter().map(|(name, _)| name.clone()),
+            &mapping.tables,
+        );
         let rules = rule::rules(rules, &mut scope, problems);
         let (slots, writes) = (scope.slots(), scope.writes);
-        let program = Program { lazy: rule::lazy(&rules), rules, slots, lookups_end: scope.reads_end };
+        let program = Program {
+            lazy: rule::lazy(&rules),
+            rules,
+            slots,
+            lookups_end: scope.reads_end,
+        };
         mapping.writes_tables |= writes;
         if key.text == "*" {
             mapping.others = Some(program);
@@ -119,18 +150,28 @@ fn read_streams(yaml: &Yaml, mapping: &mut Mapping, problems: &mut Vec<Problem>)
     }
 }
 
-fn word<T: Copy>(yaml: &Yaml, what: &str, words: &[(&str, T)], problems: &mut Vec<Problem>) -> Option<T> {
+fn word<T: Copy>(
+    yaml: &Yaml,
+    what: &str,
+    words: &[(&str, T)],
+    problems: &mut Vec<Problem>,
+) -> Option<T> {
     let names: Vec<&str> = words.iter().map(|(name, _)| *name).collect();
     let found = yaml.text(what).and_then(|text| {
         let found = words.iter().find(|(name, _)| *name == text);
-        found.map(|(_, value)| *value).ok_or_else(|| Problem::unknown(yaml.pos, "word", text, &names))
+        found
+            .map(|(_, value)| *value)
+            .ok_or_else(|| Problem::unknown(yaml.pos, "word", text, &names))
     });
     found.map_err(|problem| problems.push(problem)).ok()
 }
 
 fn tables(yaml: &Yaml, real: &BTreeMap<String, String>) -> Compiled<Vec<Table>> {
     let mut out = Vec::new();
-    for (key, value) in yaml.map("`tables`").map_err(|problem| problem.advice("tables:\n  NAME: {}"))? {
+    for (key, value) in yaml
+        .map("`tables`")
+        .map_err(|problem| problem.advice("tables:\n  NAME: {}"))?
+    {
         let options = match &value.data {
             Data::Null => &[],
             _ => value.map(&format!("table `{}`", key.text))?,
@@ -149,11 +190,21 @@ fn tables(yaml: &Yaml, real: &BTreeMap<String, String>) -> Compiled<Vec<Table>> 
         let content = match entries {
             None => Content::Host(real.get(&key.text).unwrap_or(&key.text).clone()),
             Some(_) if real.contains_key(&key.text) => {
-                return Err(Problem::new(key.pos, format!("`{}` has entries here, so the config cannot name a table for it", key.text)));
+                return Err(Problem::new(
+                    key.pos,
+                    format!(
+                        "`{}` has entries here, so the config cannot name a table for it",
+                        key.text
+                    ),
+                ));
             }
             Some(entries) => Content::Fixed(fixed(entries, fold_case)?),
         };
-        out.push(Table { alias: key.text.clone(), fold_case, content });
+        out.push(Table {
+            alias: key.text.clone(),
+            fold_case,
+            content,
+        });
     }
     Ok(out)
 }
@@ -161,12 +212,19 @@ fn tables(yaml: &Yaml, real: &BTreeMap<String, String>) -> Compiled<Vec<Table>> 
 fn fixed(entries: &[(Key, Yaml)], fold_case: bool) -> Compiled<HashMap<String, String>> {
     let mut out = HashMap::new();
     for (key, value) in entries {
-        let name = if fold_case { key.text.to_lowercase() } else { key.text.clone() };
+        let name = if fold_case {
+            key.text.to_lowercase()
+        } else {
+            key.text.clone()
+        };
         let mut json = Vec::new();
         literal(value, &mut json)?;
         let json = String::from_utf8(json).unwrap_or_default();
         if out.insert(name, json).is_some() {
-            return Err(Problem::new(key.pos, format!("`{}` is here twice when case does not count", key.text)));
+            return Err(Problem::new(
+                key.pos,
+                format!("`{}` is here twice when case does not count", key.text),
+            ));
         }
     }
     Ok(out)
@@ -175,7 +233,10 @@ fn fixed(entries: &[(Key, Yaml)], fold_case: bool) -> Compiled<HashMap<String, S
 /// Writes a value that stands in the mapping as JSON, every text as it is.
 fn literal(yaml: &Yaml, out: &mut Vec<u8>) -> Compiled<()> {
     if yaml.tag.as_deref().is_some_and(|tag| tag != "text") {
-        return Err(Problem::new(yaml.pos, "entries of a table are plain values"));
+        return Err(Problem::new(
+            yaml.pos,
+            "entries of a table are plain values",
+        ));
     }
     match &yaml.data {
         Data::Null => out.extend_from_slice(b"null"),

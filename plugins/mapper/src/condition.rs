@@ -19,8 +19,9 @@ const STATES: [(&str, State); 9] = [
     ("object", State::Object),
 ];
 
-const TESTS: [&str; 10] =
-    ["is", "equals", "not", "in", "matches", "contains", "above", "below", "at-least", "at-most"];
+const TESTS: [&str; 10] = [
+    "is", "equals", "not", "in", "matches", "contains", "above", "below", "at-least", "at-most",
+];
 
 /// Reads what stands behind `when`: fields and what must be true of them, all of them.
 pub(crate) fn condition(yaml: &Yaml, scope: &mut Scope<'_>) -> Compiled<Condition> {
@@ -29,19 +30,33 @@ pub(crate) fn condition(yaml: &Yaml, scope: &mut Scope<'_>) -> Compiled<Conditio
     }
     let entries = yaml.map("a condition")?;
     if entries.is_empty() {
-        return Err(Problem::new(yaml.pos, "this condition is empty").advice("say what must hold: `when: { type: simple }`"));
+        return Err(Problem::new(yaml.pos, "this condition is empty")
+            .advice("say what must hold: `when: { type: simple }`"));
     }
-    let mut all = entries.iter().map(|(key, value)| entry(key, value, scope)).collect::<Compiled<Vec<_>>>()?;
-    Ok(if all.len() == 1 { all.remove(0) } else { Condition::All(all) })
+    let mut all = entries
+        .iter()
+        .map(|(key, value)| entry(key, value, scope))
+        .collect::<Compiled<Vec<_>>>()?;
+    Ok(if all.len() == 1 {
+        all.remove(0)
+    } else {
+        Condition::All(all)
+    })
 }
 
 fn entry(key: &Key, value: &Yaml, scope: &mut Scope<'_>) -> Compiled<Condition> {
     let many = |what: &str, scope: &mut Scope<'_>| {
         let items = value.list(&format!("`{what}`"))?;
         if items.is_empty() {
-            return Err(Problem::new(value.pos, format!("`{what}` needs at least one condition")));
+            return Err(Problem::new(
+                value.pos,
+                format!("`{what}` needs at least one condition"),
+            ));
         }
-        items.iter().map(|item| condition(item, scope)).collect::<Compiled<Vec<_>>>()
+        items
+            .iter()
+            .map(|item| condition(item, scope))
+            .collect::<Compiled<Vec<_>>>()
     };
     Ok(match key.text.as_str() {
         "all" => Condition::All(many("all", scope)?),
@@ -49,7 +64,8 @@ fn entry(key: &Key, value: &Yaml, scope: &mut Scope<'_>) -> Compiled<Condition> 
         "not" => Condition::Not(Box::new(condition(value, scope)?)),
         "jq" => Condition::Jq(parse::jq(value, scope)?),
         subject => {
-            let subject = parse::subject(subject, key.pos, scope).map_err(|problem| misplaced(key, problem))?;
+            let subject = parse::subject(subject, key.pos, scope)
+                .map_err(|problem| misplaced(key, problem))?;
             Condition::Holds(subject, test(value, scope)?)
         }
     })
@@ -58,7 +74,10 @@ fn entry(key: &Key, value: &Yaml, scope: &mut Scope<'_>) -> Compiled<Condition> 
 /// A test where a field should be is the likely mistake behind `when: { exists: sku }`.
 fn misplaced(key: &Key, problem: Problem) -> Problem {
     match TESTS.contains(&key.text.as_str()) {
-        true => problem.advice(format!("a condition starts with the field: `{{ FIELD: {{ {}: ... }} }}`", key.text)),
+        true => problem.advice(format!(
+            "a condition starts with the field: `{{ FIELD: {{ {}: ... }} }}`",
+            key.text
+        )),
         false => problem,
     }
 }
@@ -75,7 +94,8 @@ fn test(yaml: &Yaml, scope: &mut Scope<'_>) -> Compiled<Test> {
                 all.push(named(key, value, scope)?);
             }
             match all.len() {
-                0 => Err(Problem::new(yaml.pos, "this test is empty").advice("to compare with an object use `equals: {}`")),
+                0 => Err(Problem::new(yaml.pos, "this test is empty")
+                    .advice("to compare with an object use `equals: {}`")),
                 1 => Ok(all.remove(0)),
                 _ => Ok(Test::All(all)),
             }
@@ -86,7 +106,10 @@ fn test(yaml: &Yaml, scope: &mut Scope<'_>) -> Compiled<Test> {
 
 fn values(items: &[Yaml], pos: Pos, scope: &mut Scope<'_>) -> Compiled<Vec<Expr>> {
     if items.is_empty() {
-        return Err(Problem::new(pos, "no value is in an empty list, so this never holds"));
+        return Err(Problem::new(
+            pos,
+            "no value is in an empty list, so this never holds",
+        ));
     }
     items.iter().map(|item| parse::value(item, scope)).collect()
 }
@@ -97,7 +120,11 @@ fn named(key: &Key, value: &Yaml, scope: &mut Scope<'_>) -> Compiled<Test> {
             let word = value.text("`is`")?;
             let known: Vec<&str> = STATES.iter().map(|(name, _)| *name).collect();
             let found = STATES.iter().find(|(name, _)| *name == word);
-            Test::Is(found.ok_or_else(|| Problem::unknown(value.pos, "state", word, &known))?.1)
+            Test::Is(
+                found
+                    .ok_or_else(|| Problem::unknown(value.pos, "state", word, &known))?
+                    .1,
+            )
         }
         "equals" => Test::Equals(parse::value(value, scope)?),
         "not" => Test::Not(Box::new(test(value, scope)?)),
@@ -105,7 +132,10 @@ fn named(key: &Key, value: &Yaml, scope: &mut Scope<'_>) -> Compiled<Test> {
             Data::List(items) if value.tag.is_none() => Test::In(values(items, value.pos, scope)?),
             _ => Test::In(vec![parse::value(value, scope)?]),
         },
-        "matches" => Test::Matches(Box::new(function::pattern(value.text("`matches`")?, value.pos)?)),
+        "matches" => Test::Matches(Box::new(function::pattern(
+            value.text("`matches`")?,
+            value.pos,
+        )?)),
         "contains" => Test::Contains(parse::value(value, scope)?),
         "above" => Test::Compare(Compare::Above, parse::value(value, scope)?),
         "below" => Test::Compare(Compare::Below, parse::value(value, scope)?),

@@ -27,7 +27,11 @@ pub(crate) struct Problem {
 
 impl Problem {
     pub(crate) fn new(pos: Pos, message: impl Into<String>) -> Self {
-        Self { pos, message: message.into(), advice: String::new() }
+        Self {
+            pos,
+            message: message.into(),
+            advice: String::new(),
+        }
     }
 
     pub(crate) fn advice(mut self, advice: impl Into<String>) -> Self {

@@ -35,21 +35,35 @@ impl<'a> Doc<'a> {
     pub(crate) fn parse(payload: &'a [u8], lazy: bool, bump: &'a Bump) -> Result<Self, String> {
         if lazy {
             let object = Object::parse(payload).map_err(|error| error.to_string())?;
-            return Ok(Self::Lazy(Lazy { object, opened: RefCell::default() }));
+            return Ok(Self::Lazy(Lazy {
+                object,
+                opened: RefCell::default(),
+            }));
         }
-        let text = std::str::from_utf8(payload).map_err(|_| "the record is not UTF-8".to_owned())?;
+        let text =
+            std::str::from_utf8(payload).map_err(|_| "the record is not UTF-8".to_owned())?;
         let mut node = Node::parse(text, bump).map_err(|error| error.to_string())?;
         if node.kind() != Kind::Object {
-            return Err(format!("a record must be an object, found {}", node.kind().name()));
+            return Err(format!(
+                "a record must be an object, found {}",
+                node.kind().name()
+            ));
         }
         node.open().map_err(|error| error.to_string())?;
         Ok(Self::Tree(Some(node)))
     }
 
     /// Reads a place.
-    pub(crate) fn read(&self, hops: &[Hop<'a>], bump: &'a Bump, found: &mut dyn FnMut(&Node<'a>)) -> Result<(), String> {
+    pub(crate) fn read(
+        &self,
+        hops: &[Hop<'a>],
+        bump: &'a Bump,
+        found: &mut dyn FnMut(&Node<'a>),
+    ) -> Result<(), String> {
         match (self, hops) {
-            (Self::Tree(node), _) => node.as_ref().map_or(Ok(()), |node| access::read(node, hops, bump, found)),
+            (Self::Tree(node), _) => node
+                .as_ref()
+                .map_or(Ok(()), |node| access::read(node, hops, bump, found)),
             (Self::Lazy(lazy), [Hop::Field(name), rest @ ..]) => match lazy.field(name, bump)? {
                 Some(node) => access::read(&node, rest, bump, found),
                 None => Ok(()),
@@ -63,14 +77,20 @@ impl<'a> Doc<'a> {
         match self {
             Self::Tree(node) => Ok(node.clone().unwrap_or(Node::Null)),
             Self::Lazy(lazy) => {
-                let text = std::str::from_utf8(bump.alloc_slice_copy(&lazy.object.to_vec())).map_err(|_| not_utf8())?;
+                let text = std::str::from_utf8(bump.alloc_slice_copy(&lazy.object.to_vec()))
+                    .map_err(|_| not_utf8())?;
                 Node::parse(text, bump).map_err(|error: Malformed| error.to_string())
             }
         }
     }
 
     /// Puts a value into a field at the top.
-    pub(crate) fn set_field(&mut self, name: &'a str, value: Node<'a>, bump: &'a Bump) -> Result<(), String> {
+    pub(crate) fn set_field(
+        &mut self,
+        name: &'a str,
+        value: Node<'a>,
+        bump: &'a Bump,
+    ) -> Result<(), String> {
         match self {
             Self::Lazy(lazy) => {
                 lazy.forget(name);
@@ -157,8 +177,12 @@ impl<'a> Doc<'a> {
         let keeps = |name: &str| fields.iter().any(|field| field == name);
         match self {
             Self::Lazy(lazy) => {
-                let gone: Vec<String> =
-                    lazy.object.iter().map(|(name, _)| name.into_owned()).filter(|name| !keeps(name)).collect();
+                let gone: Vec<String> = lazy
+                    .object
+                    .iter()
+                    .map(|(name, _)| name.into_owned())
+                    .filter(|name| !keeps(name))
+                    .collect();
                 for name in gone {
                     lazy.object.remove(&name);
                 }
@@ -184,7 +208,9 @@ pub(crate) fn rename<'a>(entries: &mut Vec<(&'a str, Node<'a>)>, from: &str, to:
     if from == to {
         return;
     }
-    let Some(at) = entries.iter().rposition(|(key, _)| *key == from) else { return };
+    let Some(at) = entries.iter().rposition(|(key, _)| *key == from) else {
+        return;
+    };
     if let Some(entry) = entries.get_mut(at) {
         entry.0 = to;
     }
@@ -201,7 +227,12 @@ fn not_utf8() -> String {
 
 impl<'a> Lazy<'a> {
     fn field(&self, name: &str, bump: &'a Bump) -> Result<Option<Node<'a>>, String> {
-        if let Some((_, node)) = self.opened.borrow().iter().find(|(known, _)| *known == name) {
+        if let Some((_, node)) = self
+            .opened
+            .borrow()
+            .iter()
+            .find(|(known, _)| *known == name)
+        {
             return Ok(Some(node.clone()));
         }
         let raw: &'a [u8] = match (self.object.original(name), self.object.get(name)) {
@@ -212,7 +243,9 @@ impl<'a> Lazy<'a> {
         let text = std::str::from_utf8(raw).map_err(|_| not_utf8())?;
         let node = Node::parse(text, bump).map_err(|error| format!("field `{name}`: {error}"))?;
         if matches!(node, Node::Raw(_)) {
-            self.opened.borrow_mut().push((bump.alloc_str(name), node.clone()));
+            self.opened
+                .borrow_mut()
+                .push((bump.alloc_str(name), node.clone()));
         }
         Ok(Some(node))
     }

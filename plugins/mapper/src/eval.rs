@@ -8,7 +8,9 @@ use crate::diagnose::shorten;
 use crate::doc::Doc;
 use crate::function::describe;
 use crate::node::{Kind, Node, View, compare_numbers};
-use crate::syntax::{Call, Choice, Compare, Condition, Expr, Mapping, Part, Path, Root, State, Step, Test};
+use crate::syntax::{
+    Call, Choice, Compare, Condition, Expr, Mapping, Part, Path, Root, State, Step, Test,
+};
 use crate::table::{Found, Put, Tables};
 
 /// One record while its rules run, with everything its expressions can see.
@@ -54,7 +56,9 @@ impl<'a> Run<'a, '_> {
             Expr::Object(entries) => {
                 let mut out: Vec<(&'a str, Node<'a>)> = Vec::with_capacity(entries.len());
                 for (key, value) in entries {
-                    let (Some(key), Some(value)) = (self.eval(key)?, self.eval(value)?) else { continue };
+                    let (Some(key), Some(value)) = (self.eval(key)?, self.eval(value)?) else {
+                        continue;
+                    };
                     let key = key.as_text(self.bump).unwrap_or_default();
                     match out.iter_mut().find(|(known, _)| *known == key) {
                         Some((_, known)) => *known = value,
@@ -63,7 +67,9 @@ impl<'a> Run<'a, '_> {
                 }
                 Node::Object(out)
             }
-            Expr::Jq(jq) => return jq.run(&self.doc.to_node(self.bump)?, &self.variables, self.bump),
+            Expr::Jq(jq) => {
+                return jq.run(&self.doc.to_node(self.bump)?, &self.variables, self.bump);
+            }
         }))
     }
 
@@ -109,7 +115,12 @@ impl<'a> Run<'a, '_> {
         Ok(out)
     }
 
-    fn visit(&self, path: &Path, hops: &[Hop<'a>], found: &mut dyn FnMut(&Node<'a>)) -> Result<(), String> {
+    fn visit(
+        &self,
+        path: &Path,
+        hops: &[Hop<'a>],
+        found: &mut dyn FnMut(&Node<'a>),
+    ) -> Result<(), String> {
         match path.root {
             Root::Record => self.doc.read(hops, self.bump, found),
             Root::Variable(slot) => match self.variables.get(slot).and_then(Option::as_ref) {
@@ -154,7 +165,9 @@ impl<'a> Run<'a, '_> {
             Choice::Any => wants.push(Want::Any),
             Choice::Text(text) => wants.push(Want::Text(text)),
             Choice::Path(path) => {
-                let Some(node) = self.read(path)? else { return Ok(()) };
+                let Some(node) = self.read(path)? else {
+                    return Ok(());
+                };
                 let items = match node.view().map_err(|error| error.to_string())? {
                     View::List(items) => items.to_vec(),
                     _ => vec![node.clone()],
@@ -163,7 +176,13 @@ impl<'a> Run<'a, '_> {
                     match text_of(&item, self.bump) {
                         Some(text) => wants.push(Want::Text(text)),
                         None if item.is_null() => wants.push(Want::Null),
-                        None => return Err(format!("`{}` must be a text to choose by, found {}", path.text, describe(&item))),
+                        None => {
+                            return Err(format!(
+                                "`{}` must be a text to choose by, found {}",
+                                path.text,
+                                describe(&item)
+                            ));
+                        }
                     }
                 }
             }
@@ -176,11 +195,15 @@ impl<'a> Run<'a, '_> {
         for call in calls {
             value = match (call, value) {
                 (Call::Default(expr), value) => match value {
-                    Some(node) if !node.is_empty().map_err(|error| error.to_string())? => Some(node),
+                    Some(node) if !node.is_empty().map_err(|error| error.to_string())? => {
+                        Some(node)
+                    }
                     _ => self.eval(expr)?,
                 },
                 (Call::Required, value) => match value {
-                    Some(node) if !node.is_empty().map_err(|error| error.to_string())? => Some(node),
+                    Some(node) if !node.is_empty().map_err(|error| error.to_string())? => {
+                        Some(node)
+                    }
                     _ if self.pending.get() => None,
                     _ => return Err("is required, but there is no value".to_owned()),
                 },
@@ -196,11 +219,16 @@ impl<'a> Run<'a, '_> {
                 (Call::Lookup(table), Some(node)) => self.lookup(*table, &node)?,
                 (Call::ReplacePattern(regex, replacement), Some(node)) => {
                     let text = self.text_for(&node, "replace-pattern")?;
-                    Some(Node::text(&regex.replace_all(text, replacement.as_str()), self.bump))
+                    Some(Node::text(
+                        &regex.replace_all(text, replacement.as_str()),
+                        self.bump,
+                    ))
                 }
                 (Call::Extract(regex), Some(node)) => {
                     let text = self.text_for(&node, "extract")?;
-                    let found = regex.captures(text).and_then(|found| found.get(1).or_else(|| found.get(0)));
+                    let found = regex
+                        .captures(text)
+                        .and_then(|found| found.get(1).or_else(|| found.get(0)));
                     found.map(|found| Node::text(found.as_str(), self.bump))
                 }
             };
@@ -209,12 +237,14 @@ impl<'a> Run<'a, '_> {
     }
 
     fn text_for(&self, node: &Node<'a>, name: &str) -> Result<&'a str, String> {
-        text_of(node, self.bump).ok_or_else(|| format!("`{name}` needs a text, found {}", describe(node)))
+        text_of(node, self.bump)
+            .ok_or_else(|| format!("`{name}` needs a text, found {}", describe(node)))
     }
 
     /// The entry of a table.
     pub(crate) fn lookup(&self, table: usize, key: &Node<'a>) -> Value<'a> {
-        let key = text_of(key, self.bump).ok_or_else(|| format!("a key must be a text, found {}", describe(key)))?;
+        let key = text_of(key, self.bump)
+            .ok_or_else(|| format!("a key must be a text, found {}", describe(key)))?;
         if key.is_empty() {
             return Ok(None);
         }
@@ -267,7 +297,9 @@ impl<'a> Run<'a, '_> {
 
     /// With `*` in its path, a test holds when it does for one of the places.
     fn any_holds(&self, path: &'a Path, test: &'a Test) -> Result<bool, String> {
-        let Some(Node::List(items)) = self.read(path)? else { return Ok(false) };
+        let Some(Node::List(items)) = self.read(path)? else {
+            return Ok(false);
+        };
         if let Test::Is(State::Missing | State::Empty) = test
             && items.is_empty()
         {
@@ -314,7 +346,9 @@ impl<'a> Run<'a, '_> {
                 false
             }
             Test::Is(state) => is(value, *state).map_err(bad)?,
-            Test::Matches(regex) => value.and_then(|node| text_of(node, self.bump)).is_some_and(|text| regex.is_match(text)),
+            Test::Matches(regex) => value
+                .and_then(|node| text_of(node, self.bump))
+                .is_some_and(|text| regex.is_match(text)),
             Test::Contains(expr) => self.contains(value, self.eval(expr)?)?,
             Test::Compare(compare, expr) => self.compare(value, *compare, self.eval(expr)?)?,
         })
@@ -327,7 +361,9 @@ impl<'a> Run<'a, '_> {
     }
 
     fn contains(&self, value: Option<&Node<'a>>, wanted: Option<Node<'a>>) -> Result<bool, String> {
-        let (Some(value), Some(wanted)) = (value, wanted) else { return Ok(false) };
+        let (Some(value), Some(wanted)) = (value, wanted) else {
+            return Ok(false);
+        };
         if let View::List(items) = value.view().map_err(|error| error.to_string())? {
             for item in items {
                 if self.equal(Some(item), Some(&wanted))? {
@@ -336,29 +372,44 @@ impl<'a> Run<'a, '_> {
             }
             return Ok(false);
         }
-        Ok(match (text_of(value, self.bump), text_of(&wanted, self.bump)) {
-            (Some(text), Some(wanted)) => text.contains(wanted),
-            _ => false,
-        })
+        Ok(
+            match (text_of(value, self.bump), text_of(&wanted, self.bump)) {
+                (Some(text), Some(wanted)) => text.contains(wanted),
+                _ => false,
+            },
+        )
     }
 
     /// Numbers by value, texts by code point; anything else does not compare.
-    fn compare(&self, value: Option<&Node<'a>>, compare: Compare, limit: Option<Node<'a>>) -> Result<bool, String> {
-        let (Some(value), Some(limit)) = (value, limit) else { return Ok(false) };
+    fn compare(
+        &self,
+        value: Option<&Node<'a>>,
+        compare: Compare,
+        limit: Option<Node<'a>>,
+    ) -> Result<bool, String> {
+        let (Some(value), Some(limit)) = (value, limit) else {
+            return Ok(false);
+        };
         let order = match (value, &limit) {
             (Node::Null, _) | (_, Node::Null) => return Ok(false),
             (Node::Number(a), Node::Number(b)) => compare_numbers(a, b),
             (a, b) => match (a.as_text(self.bump), b.as_text(self.bump)) {
                 (Some(a), Some(b)) => Some(a.cmp(b)),
-                (Some(text), None) if b.kind() == Kind::Number && crate::scan::is_number(text) => match b {
-                    Node::Number(b) => compare_numbers(text, b),
-                    _ => None,
-                },
+                (Some(text), None) if b.kind() == Kind::Number && crate::scan::is_number(text) => {
+                    match b {
+                        Node::Number(b) => compare_numbers(text, b),
+                        _ => None,
+                    }
+                }
                 _ => None,
             },
         };
         let Some(order) = order else {
-            return Err(format!("cannot compare {} with {}", describe(value), shorten(&limit.to_json(), 40)));
+            return Err(format!(
+                "cannot compare {} with {}",
+                describe(value),
+                shorten(&limit.to_json(), 40)
+            ));
         };
         Ok(match compare {
             Compare::Above => order.is_gt(),

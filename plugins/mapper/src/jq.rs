@@ -5,8 +5,8 @@ use jaq_core::load::{Arena, Error as LoadError, File, Loader, lex, span};
 use jaq_core::{Compiler, Ctx, Filter, ValT, Vars, data};
 use jaq_json::{Map, Num, Val};
 
-use crate::jq_regex;
 use crate::diagnose::{Compiled, Pos, Problem, shorten};
+use crate::jq_regex;
 use crate::node::{Malformed, Node, View};
 use crate::scope::Scope;
 
@@ -15,8 +15,25 @@ const MAX_DEPTH: usize = 256;
 
 /// Definitions of jaq's library that need what a plugin does not have, or must not do.
 const LEFT_OUT: [&str; 19] = [
-    "stderr", "debug", "halt", "halt_error", "logb", "significand", "pow10", "drem", "nexttoward", "scalb", "gamma",
-    "todate", "fromdate", "@html", "@htmld", "@uri", "@urid", "@base64", "@base64d",
+    "stderr",
+    "debug",
+    "halt",
+    "halt_error",
+    "logb",
+    "significand",
+    "pow10",
+    "drem",
+    "nexttoward",
+    "scalb",
+    "gamma",
+    "todate",
+    "fromdate",
+    "@html",
+    "@htmld",
+    "@uri",
+    "@urid",
+    "@base64",
+    "@base64d",
 ];
 
 /// Plain values, nothing global.
@@ -45,15 +62,22 @@ impl Jq {
             .map(|(name, slot)| (format!("${}", name.replace('-', "_")), *slot))
             .filter(|(name, _)| code.contains(name.as_str()))
             .collect();
-        let defs = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
+        let defs = jaq_core::defs()
+            .chain(jaq_std::defs())
+            .chain(jaq_json::defs());
         let defs = defs.filter(|def| !LEFT_OUT.contains(&def.name));
-        let funs = jaq_core::funs::<Data>().chain(jaq_std::base_funs()).chain(jq_regex::funs()).chain(jaq_json::funs());
+        let funs = jaq_core::funs::<Data>()
+            .chain(jaq_std::base_funs())
+            .chain(jq_regex::funs())
+            .chain(jaq_json::funs());
         let funs = funs.filter(|(name, ..)| *name != "halt");
         let arena = Arena::default();
-        let modules = Loader::new(defs).load(&arena, File { code, path: () }).map_err(|errors| {
-            let first = errors.into_iter().next().map(|(_, error)| error);
-            load_problem(first, code, place)
-        })?;
+        let modules = Loader::new(defs)
+            .load(&arena, File { code, path: () })
+            .map_err(|errors| {
+                let first = errors.into_iter().next().map(|(_, error)| error);
+                load_problem(first, code, place)
+            })?;
         let filter = Compiler::default()
             .with_funs(funs)
             .with_global_vars(used.iter().map(|(name, _)| name.as_str()))
@@ -69,7 +93,10 @@ impl Jq {
                     None => Problem::new(pos, "jq: this cannot be compiled"),
                 }
             })?;
-        Ok(Self { filter, slots: used.into_iter().map(|(_, slot)| slot).collect() })
+        Ok(Self {
+            filter,
+            slots: used.into_iter().map(|(_, slot)| slot).collect(),
+        })
     }
 
     /// Runs it: the first value it gives, if any. A second one is an error, because it would get lost.
@@ -95,15 +122,23 @@ impl Jq {
                 Err(_) => "jq: `break` without a label".to_owned(),
             }),
         };
-        let Some(value) = next()? else { return Ok(None) };
+        let Some(value) = next()? else {
+            return Ok(None);
+        };
         if next()?.is_some() {
-            return Err("jq: gives more than one value; collect them in a list: `[...]`".to_owned());
+            return Err(
+                "jq: gives more than one value; collect them in a list: `[...]`".to_owned(),
+            );
         }
         Ok(Some(to_node(&value, bump)))
     }
 }
 
-fn load_problem(error: Option<LoadError<&str>>, code: &str, place: impl Fn(&str) -> Pos) -> Problem {
+fn load_problem(
+    error: Option<LoadError<&str>>,
+    code: &str,
+    place: impl Fn(&str) -> Pos,
+) -> Problem {
     match error {
         Some(LoadError::Lex(errors)) => match errors.into_iter().next() {
             Some((expected, found)) => {
@@ -124,7 +159,11 @@ fn load_problem(error: Option<LoadError<&str>>, code: &str, place: impl Fn(&str)
 }
 
 fn unexpected(expected: &str, found: &str, pos: Pos) -> Problem {
-    let found = if found.is_empty() { "the end".to_owned() } else { format!("`{}`", shorten(found.trim(), 20)) };
+    let found = if found.is_empty() {
+        "the end".to_owned()
+    } else {
+        format!("`{}`", shorten(found.trim(), 20))
+    };
     Problem::new(pos, format!("jq: expected {expected}, found {found}"))
 }
 
@@ -132,23 +171,43 @@ fn unexpected(expected: &str, found: &str, pos: Pos) -> Problem {
 fn locate(code: &str, part: &str, pos: Pos, block: bool) -> Pos {
     let range = code.as_bytes().as_ptr_range();
     let start = part.as_ptr();
-    let offset = if range.contains(&start) || start == range.end { span(code, part).start } else { 0 };
+    let offset = if range.contains(&start) || start == range.end {
+        span(code, part).start
+    } else {
+        0
+    };
     let before = code.get(..offset).unwrap_or_default();
     let line = u32::try_from(before.matches('\n').count()).unwrap_or(0);
-    let column = before.rsplit('\n').next().unwrap_or_default().chars().count();
+    let column = before
+        .rsplit('\n')
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .count();
     let column = u32::try_from(column).unwrap_or(0);
     if block {
-        Pos { line: pos.line + line + 1, column: column + 1 }
+        Pos {
+            line: pos.line + line + 1,
+            column: column + 1,
+        }
     } else if line == 0 {
-        Pos { line: pos.line, column: pos.column + column + 1 }
+        Pos {
+            line: pos.line,
+            column: pos.column + column + 1,
+        }
     } else {
-        Pos { line: pos.line + line, column: column + 1 }
+        Pos {
+            line: pos.line + line,
+            column: column + 1,
+        }
     }
 }
 
 fn to_val<'a>(node: &Node<'a>, bump: &'a Bump, depth: usize) -> Result<Val, String> {
     if depth > MAX_DEPTH {
-        return Err(format!("jq: the value is nested deeper than {MAX_DEPTH} levels"));
+        return Err(format!(
+            "jq: the value is nested deeper than {MAX_DEPTH} levels"
+        ));
     }
     let malformed = |error: Malformed| error.to_string();
     Ok(match node {
@@ -159,13 +218,19 @@ fn to_val<'a>(node: &Node<'a>, bump: &'a Bump, depth: usize) -> Result<Val, Stri
         Node::Quoted(_) => Val::from(node.as_text(bump).unwrap_or_default().to_owned()),
         _ => match node.view().map_err(malformed)? {
             View::List(items) => {
-                let items: Result<Vec<Val>, String> = items.iter().map(|item| to_val(item, bump, depth + 1)).collect();
+                let items: Result<Vec<Val>, String> = items
+                    .iter()
+                    .map(|item| to_val(item, bump, depth + 1))
+                    .collect();
                 Val::from_iter(items?)
             }
             View::Object(entries) => {
                 let mut map = Map::default();
                 for (key, value) in entries {
-                    map.insert(Val::from((*key).to_owned()), to_val(value, bump, depth + 1)?);
+                    map.insert(
+                        Val::from((*key).to_owned()),
+                        to_val(value, bump, depth + 1)?,
+                    );
                 }
                 Val::obj(map)
             }
@@ -190,14 +255,20 @@ fn to_node<'a>(value: &Val, bump: &'a Bump) -> Node<'a> {
         Val::Num(Num::Float(float)) if !float.is_finite() => Node::Null,
         Val::Num(number) => {
             let text = number.to_string();
-            if crate::scan::is_number(&text) { Node::Number(bump.alloc_str(&text)) } else { Node::Null }
+            if crate::scan::is_number(&text) {
+                Node::Number(bump.alloc_str(&text))
+            } else {
+                Node::Null
+            }
         }
         Val::TStr(bytes) | Val::BStr(bytes) => Node::text(&String::from_utf8_lossy(bytes), bump),
         Val::Arr(items) => Node::List(items.iter().map(|item| to_node(item, bump)).collect()),
         Val::Obj(entries) => {
             let entry = |(key, value): (&Val, &Val)| {
                 let key: &'a str = match key {
-                    Val::TStr(bytes) | Val::BStr(bytes) => bump.alloc_str(&String::from_utf8_lossy(bytes)),
+                    Val::TStr(bytes) | Val::BStr(bytes) => {
+                        bump.alloc_str(&String::from_utf8_lossy(bytes))
+                    }
                     other => bump.alloc_str(&other.to_string()),
                 };
                 (key, to_node(value, bump))

@@ -61,19 +61,22 @@ fn pieces(mut cv: Cv<'_, Data>, between: bool, matches: bool) -> Result<Val> {
 }
 
 fn groups(regex: &Regex, found: &Captures<'_>, input: &str) -> Val {
-    let groups = found.iter().zip(regex.capture_names()).filter_map(|(group, name)| {
-        let group = group?;
-        let chars = |text: Option<&str>| Val::from(text.unwrap_or_default().chars().count());
-        let mut fields = vec![
-            (string("offset"), chars(input.get(..group.start()))),
-            (string("length"), chars(Some(group.as_str()))),
-            (string("string"), string(group.as_str())),
-        ];
-        if let Some(name) = name {
-            fields.push((string("name"), string(name)));
-        }
-        Some(Val::obj(fields.into_iter().collect()))
-    });
+    let groups = found
+        .iter()
+        .zip(regex.capture_names())
+        .filter_map(|(group, name)| {
+            let group = group?;
+            let chars = |text: Option<&str>| Val::from(text.unwrap_or_default().chars().count());
+            let mut fields = vec![
+                (string("offset"), chars(input.get(..group.start()))),
+                (string("length"), chars(Some(group.as_str()))),
+                (string("string"), string(group.as_str())),
+            ];
+            if let Some(name) = name {
+                fields.push((string("name"), string(name)));
+            }
+            Some(Val::obj(fields.into_iter().collect()))
+        });
     Val::from_iter(groups)
 }
 
@@ -91,6 +94,8 @@ fn compile(pattern: &str, flags: &str) -> Result<(Regex, bool, bool)> {
             other => return Err(Error::str(format_args!("invalid regex flag: {other}"))),
         }
     }
-    let regex = builder.build().map_err(|error| Error::str(format_args!("invalid regex: {error}")))?;
+    let regex = builder
+        .build()
+        .map_err(|error| Error::str(format_args!("invalid regex: {error}")))?;
     Ok((regex, every, ignore_empty))
 }

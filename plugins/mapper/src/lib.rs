@@ -6,7 +6,12 @@
 //! rules only touch the top level of a record.
 #![cfg_attr(
     test,
-    allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        reason = "tests"
+    )
 )]
 
 mod access;
@@ -57,7 +62,10 @@ pub struct Config {
 
 /// The text of a mapping, with the name of the file it came from if it came from one.
 #[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "expected the YAML text of a mapping, or `{ $file: PATH }`")]
+#[serde(
+    untagged,
+    expecting = "expected the YAML text of a mapping, or `{ $file: PATH }`"
+)]
 enum Text {
     Plain(String),
     File { name: String, text: String },
@@ -77,7 +85,12 @@ impl Transformer for Mapper {
             Text::Plain(text) => ("mapping", text),
             Text::File { name, text } => (name.as_str(), text),
         };
-        let source = compile::Source { file, text, variables: &config.variables, tables: &config.tables };
+        let source = compile::Source {
+            file,
+            text,
+            variables: &config.variables,
+            tables: &config.tables,
+        };
         match compile::compile(&source) {
             Ok(mapping) => Ok(Self { mapping }),
             Err(problems) => Err(refusal(file, &problems)),
@@ -85,7 +98,11 @@ impl Transformer for Mapper {
     }
 
     fn mode(&self) -> Mode {
-        if self.mapping.writes_tables { Mode::Stateful } else { Mode::Stateless }
+        if self.mapping.writes_tables {
+            Mode::Stateful
+        } else {
+            Mode::Stateless
+        }
     }
 
     fn apply(&mut self, batch: &Batch, out: &mut Output<'_>) -> Result<()> {
@@ -100,7 +117,9 @@ fn refusal(file: &str, problems: &[Problem]) -> Fault {
         _ => format!("{file}:{problem}"),
     };
     let (first, rest) = match problems {
-        [] => return Fault::config(format!("{file}: this mapping cannot be used")).field("/mapping"),
+        [] => {
+            return Fault::config(format!("{file}: this mapping cannot be used")).field("/mapping");
+        }
         [first, rest @ ..] => (first, rest),
     };
     let mut message = line(first);
@@ -114,7 +133,9 @@ fn refusal(file: &str, problems: &[Problem]) -> Fault {
     if rest.len() >= MAX_PROBLEMS {
         message.push_str(&format!("\nand {} more", rest.len() + 1 - MAX_PROBLEMS));
     }
-    Fault::config(message).field("/mapping").advice(first.advice.clone())
+    Fault::config(message)
+        .field("/mapping")
+        .advice(first.advice.clone())
 }
 
 /// The tables of the host.
@@ -123,13 +144,19 @@ struct Host;
 impl table::Lookup for Host {
     type Error = crossdock_sdk::table::Error;
 
-    fn get_many(&mut self, table: &str, keys: &[&str]) -> Result<Vec<Option<Vec<u8>>>, Self::Error> {
+    fn get_many(
+        &mut self,
+        table: &str,
+        keys: &[&str],
+    ) -> Result<Vec<Option<Vec<u8>>>, Self::Error> {
         crossdock_sdk::table::Table::new(table).get_many(keys)
     }
 
     fn write(&mut self, table: &str, entries: &[(&str, Option<&str>)]) -> Result<(), Self::Error> {
         // An empty value removes the entry.
-        let entries = entries.iter().map(|(key, value)| (*key, value.unwrap_or_default()));
+        let entries = entries
+            .iter()
+            .map(|(key, value)| (*key, value.unwrap_or_default()));
         crossdock_sdk::table::Table::new(table).put_many(entries)
     }
 }

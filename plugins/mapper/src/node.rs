@@ -98,7 +98,11 @@ impl<'a> Node<'a> {
                 None => Self::Text(text.get(1..text.len().checked_sub(1)?)?),
                 Some(_) => Self::Quoted(text),
             },
-            b'{' | b'[' => Self::Raw(bump.alloc(Raw { text, bump, children: OnceCell::new() })),
+            b'{' | b'[' => Self::Raw(bump.alloc(Raw {
+                text,
+                bump,
+                children: OnceCell::new(),
+            })),
             b't' if text == "true" => Self::Bool(true),
             b'f' if text == "false" => Self::Bool(false),
             b'n' if text == "null" => Self::Null,
@@ -150,7 +154,11 @@ impl<'a> Node<'a> {
     /// A field of an object. Of doubled keys the last one counts, as with every JSON parser.
     pub(crate) fn field(&self, name: &str) -> Result<Option<&Node<'a>>, Malformed> {
         Ok(match self.view()? {
-            View::Object(entries) => entries.iter().rev().find(|(key, _)| *key == name).map(|(_, value)| value),
+            View::Object(entries) => entries
+                .iter()
+                .rev()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| value),
             _ => None,
         })
     }
@@ -239,7 +247,9 @@ impl<'a> Node<'a> {
         }
         Ok(match (self, other) {
             (Self::Bool(a), Self::Bool(b)) => a == b,
-            (Self::Number(a), Self::Number(b)) => a == b || compare_numbers(a, b) == Some(Ordering::Equal),
+            (Self::Number(a), Self::Number(b)) => {
+                a == b || compare_numbers(a, b) == Some(Ordering::Equal)
+            }
             (Self::Null, _) => true,
             _ if self.kind() == Kind::Text => self.as_text(bump) == other.as_text(bump),
             _ => match (self.view()?, other.view()?) {
@@ -261,7 +271,8 @@ impl<'a> Node<'a> {
                             _ => return Ok(false),
                         }
                     }
-                    b.iter().all(|(key, _)| a.iter().any(|(other, _)| other == key))
+                    b.iter()
+                        .all(|(key, _)| a.iter().any(|(other, _)| other == key))
                 }
                 _ => false,
             },
@@ -334,7 +345,10 @@ impl<'a> Raw<'a> {
 
     fn child(&self, at: usize) -> Option<(Node<'a>, usize)> {
         let end = scan::value(self.text.as_bytes(), at)?;
-        Some((Node::scalar_or_raw(self.text.get(at..end)?, self.bump)?, end))
+        Some((
+            Node::scalar_or_raw(self.text.get(at..end)?, self.bump)?,
+            end,
+        ))
     }
 }
 
@@ -349,7 +363,9 @@ mod tests {
         node.open()?;
         match node {
             Node::List(items) => items.iter_mut().try_for_each(open_all),
-            Node::Object(entries) => entries.iter_mut().try_for_each(|(_, value)| open_all(value)),
+            Node::Object(entries) => entries
+                .iter_mut()
+                .try_for_each(|(_, value)| open_all(value)),
             _ => Ok(()),
         }
     }
@@ -359,13 +375,16 @@ mod tests {
             Just(Value::Null),
             any::<bool>().prop_map(Value::Bool),
             any::<i64>().prop_map(Value::from),
-            any::<f64>().prop_filter("finite", |f| f.is_finite()).prop_map(Value::from),
+            any::<f64>()
+                .prop_filter("finite", |f| f.is_finite())
+                .prop_map(Value::from),
             ".{0,8}".prop_map(Value::String),
         ];
         leaf.prop_recursive(4, 40, 6, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..6).prop_map(Value::Array),
-                prop::collection::vec((".{0,4}", inner), 0..6).prop_map(|e| Value::Object(e.into_iter().collect())),
+                prop::collection::vec((".{0,4}", inner), 0..6)
+                    .prop_map(|e| Value::Object(e.into_iter().collect())),
             ]
         })
     }
@@ -404,9 +423,13 @@ mod tests {
     #[test]
     fn numbers_stay_as_written_and_compare_by_value() {
         let bump = Bump::new();
-        let mut node = Node::parse(r#"{"a":1.50,"b":12345678901234567890123,"c":1E2}"#, &bump).unwrap();
+        let mut node =
+            Node::parse(r#"{"a":1.50,"b":12345678901234567890123,"c":1E2}"#, &bump).unwrap();
         open_all(&mut node).unwrap();
-        assert_eq!(node.to_json(), r#"{"a":1.50,"b":12345678901234567890123,"c":1E2}"#);
+        assert_eq!(
+            node.to_json(),
+            r#"{"a":1.50,"b":12345678901234567890123,"c":1E2}"#
+        );
         assert_eq!(compare_numbers("1E2", "100.0"), Some(Ordering::Equal));
         assert_eq!(compare_numbers("1e400", "2"), Some(Ordering::Greater));
     }

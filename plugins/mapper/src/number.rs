@@ -63,7 +63,10 @@ impl Decimal {
 
     /// Half is rounded away from zero, as on invoices.
     pub(crate) fn round(self, digits: u32) -> Self {
-        Self(self.0.round_dp_with_strategy(digits, RoundingStrategy::MidpointAwayFromZero))
+        Self(
+            self.0
+                .round_dp_with_strategy(digits, RoundingStrategy::MidpointAwayFromZero),
+        )
     }
 
     /// Moves the decimal point to the right by `digits`.
@@ -88,7 +91,11 @@ impl Decimal {
     }
 
     pub(crate) fn to_i64(self) -> Option<i64> {
-        if self.is_whole() { self.0.to_i64() } else { None }
+        if self.is_whole() {
+            self.0.to_i64()
+        } else {
+            None
+        }
     }
 
     /// Without needless zeros: `15.50` is `15.5`.
@@ -108,7 +115,12 @@ mod tests {
     use proptest::prelude::*;
 
     fn minor(text: &str) -> String {
-        Decimal::parse(text).unwrap().shift_left(2).unwrap().round(0).shortest()
+        Decimal::parse(text)
+            .unwrap()
+            .shift_left(2)
+            .unwrap()
+            .round(0)
+            .shortest()
     }
 
     #[test]

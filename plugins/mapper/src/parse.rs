@@ -20,7 +20,12 @@ pub(crate) fn value(yaml: &Yaml, scope: &mut Scope<'_>) -> Compiled<Expr> {
             };
         }
         Some(other) => {
-            return Err(Problem::unknown(yaml.pos, "tag", &format!("!{other}"), &["!jq", "!text"]));
+            return Err(Problem::unknown(
+                yaml.pos,
+                "tag",
+                &format!("!{other}"),
+                &["!jq", "!text"],
+            ));
         }
     }
     Ok(match &yaml.data {
@@ -28,9 +33,12 @@ pub(crate) fn value(yaml: &Yaml, scope: &mut Scope<'_>) -> Compiled<Expr> {
         Data::Bool(value) => Expr::Bool(*value),
         Data::Number(text) => Expr::Number(text.clone()),
         Data::Text(text, _) => self::text(text, yaml.pos, scope)?,
-        Data::List(items) => {
-            Expr::List(items.iter().map(|item| value(item, scope)).collect::<Compiled<_>>()?)
-        }
+        Data::List(items) => Expr::List(
+            items
+                .iter()
+                .map(|item| value(item, scope))
+                .collect::<Compiled<_>>()?,
+        ),
         Data::Map(entries) => {
             let entry = |(key, item): &(crate::yaml::Key, Yaml)| {
                 Ok((template(&key.text, key.pos, scope)?, value(item, scope)?))
@@ -56,7 +64,12 @@ pub(crate) fn text(text: &str, pos: Pos, scope: &mut Scope<'_>) -> Compiled<Expr
     if !text.starts_with('$') {
         return template(text, pos, scope);
     }
-    let mut cursor = Cursor { text, at: 0, pos, scope };
+    let mut cursor = Cursor {
+        text,
+        at: 0,
+        pos,
+        scope,
+    };
     let expr = cursor.pipe(false)?;
     cursor.blank();
     match cursor.peek() {
@@ -74,7 +87,12 @@ pub(crate) fn template(text: &str, pos: Pos, scope: &mut Scope<'_>) -> Compiled<
     }
     let mut parts = Vec::new();
     let mut plain = String::new();
-    let mut cursor = Cursor { text, at: 0, pos, scope };
+    let mut cursor = Cursor {
+        text,
+        at: 0,
+        pos,
+        scope,
+    };
     while let Some(c) = cursor.next() {
         match c {
             '{' | '}' if cursor.peek() == Some(c) => {
@@ -89,7 +107,11 @@ pub(crate) fn template(text: &str, pos: Pos, scope: &mut Scope<'_>) -> Compiled<
                 cursor.blank();
                 cursor.expect('}')?;
             }
-            '}' => return Err(cursor.problem("this `}` has no `{`").advice("a brace itself is written `{{` or `}}`")),
+            '}' => {
+                return Err(cursor
+                    .problem("this `}` has no `{`")
+                    .advice("a brace itself is written `{{` or `}}`"));
+            }
             other => plain.push(other),
         }
     }
@@ -104,7 +126,12 @@ pub(crate) fn template(text: &str, pos: Pos, scope: &mut Scope<'_>) -> Compiled<
 
 /// A text that is a path, like the fields that `set` writes. `$.` in front is allowed and means the same.
 pub(crate) fn path(text: &str, pos: Pos, scope: &mut Scope<'_>) -> Compiled<Path> {
-    let mut cursor = Cursor { text, at: 0, pos, scope };
+    let mut cursor = Cursor {
+        text,
+        at: 0,
+        pos,
+        scope,
+    };
     cursor.blank();
     let path = cursor.path(true)?;
     cursor.blank();
@@ -117,7 +144,12 @@ pub(crate) fn path(text: &str, pos: Pos, scope: &mut Scope<'_>) -> Compiled<Path
 
 /// A path with functions, where `$.` may be left out: the left side of a condition.
 pub(crate) fn subject(text: &str, pos: Pos, scope: &mut Scope<'_>) -> Compiled<Expr> {
-    let mut cursor = Cursor { text, at: 0, pos, scope };
+    let mut cursor = Cursor {
+        text,
+        at: 0,
+        pos,
+        scope,
+    };
     let expr = cursor.pipe(true)?;
     cursor.blank();
     match cursor.peek() {
@@ -128,7 +160,12 @@ pub(crate) fn subject(text: &str, pos: Pos, scope: &mut Scope<'_>) -> Compiled<E
 
 /// `trim | upper`: functions without a value in front.
 pub(crate) fn calls(text: &str, pos: Pos, scope: &mut Scope<'_>) -> Compiled<Vec<Call>> {
-    let mut cursor = Cursor { text, at: 0, pos, scope };
+    let mut cursor = Cursor {
+        text,
+        at: 0,
+        pos,
+        scope,
+    };
     let mut calls = vec![cursor.call()?];
     loop {
         cursor.blank();
@@ -176,8 +213,15 @@ impl<'c> Cursor<'c, '_, '_> {
     }
 
     fn problem(&self, message: &str) -> Problem {
-        let column = self.text.get(..self.at).map_or(0, |before| before.chars().count()) + 1;
-        Problem::new(self.pos, format!("in `{}`, character {column}: {message}", self.text))
+        let column = self
+            .text
+            .get(..self.at)
+            .map_or(0, |before| before.chars().count())
+            + 1;
+        Problem::new(
+            self.pos,
+            format!("in `{}`, character {column}: {message}", self.text),
+        )
     }
 
     fn expect(&mut self, wanted: char) -> Compiled<()> {
@@ -209,7 +253,11 @@ impl<'c> Cursor<'c, '_, '_> {
             self.next();
             calls.push(self.call()?);
         }
-        Ok(if calls.is_empty() { first } else { Expr::Pipe(Box::new(first), calls) })
+        Ok(if calls.is_empty() {
+            first
+        } else {
+            Expr::Pipe(Box::new(first), calls)
+        })
     }
 
     fn reserved(&mut self) -> Option<Expr> {
@@ -235,7 +283,9 @@ impl<'c> Cursor<'c, '_, '_> {
             let name = self.take_while(is_name_char);
             if !name.is_empty() {
                 root = Root::Variable(self.scope.variable(name, self.pos)?);
-            } else if self.peek().is_some_and(|c| !c.is_whitespace() && !matches!(c, '.' | '[' | '|' | '}' | ']' | ',')) {
+            } else if self.peek().is_some_and(|c| {
+                !c.is_whitespace() && !matches!(c, '.' | '[' | '|' | '}' | ']' | ',')
+            }) {
                 return Err(self.problem("expected `$.field`, `$variable` or `$` alone"));
             }
         } else if bare {
@@ -256,7 +306,12 @@ impl<'c> Cursor<'c, '_, '_> {
                 _ => break,
             }
         }
-        let text = self.text.get(start..self.at).unwrap_or_default().trim_start_matches("$.").to_owned();
+        let text = self
+            .text
+            .get(start..self.at)
+            .unwrap_or_default()
+            .trim_start_matches("$.")
+            .to_owned();
         Ok(Path { text, root, steps })
     }
 
@@ -326,7 +381,9 @@ impl<'c> Cursor<'c, '_, '_> {
             self.blank();
             let field = self.take_while(is_field_char).to_owned();
             if field.is_empty() {
-                return Err(self.problem("expected a number, `*`, `+` or a choice like `locale=de_DE`"));
+                return Err(
+                    self.problem("expected a number, `*`, `+` or a choice like `locale=de_DE`")
+                );
             }
             self.blank();
             self.expect('=')?;
@@ -355,7 +412,9 @@ impl<'c> Cursor<'c, '_, '_> {
             Some('$') => self.path(false).map(Choice::Path),
             Some(quote @ ('\'' | '"')) => self.quoted(quote).map(Choice::Text),
             _ => {
-                let word = self.take_while(|c| !c.is_whitespace() && !matches!(c, '|' | ',' | ']' | '[' | '=' | '{' | '}'));
+                let word = self.take_while(|c| {
+                    !c.is_whitespace() && !matches!(c, '|' | ',' | ']' | '[' | '=' | '{' | '}')
+                });
                 match word {
                     "" => Err(self.problem("expected a value, `null` or `*`")),
                     "null" => Ok(Choice::Null),
@@ -414,5 +473,9 @@ fn is_name_char(c: char) -> bool {
 }
 
 fn is_field_char(c: char) -> bool {
-    !c.is_whitespace() && !matches!(c, '.' | '[' | ']' | '{' | '}' | '|' | '\'' | '"' | '$' | ',' | '=' | '(' | ')' | '*')
+    !c.is_whitespace()
+        && !matches!(
+            c,
+            '.' | '[' | ']' | '{' | '}' | '|' | '\'' | '"' | '$' | ',' | '=' | '(' | ')' | '*'
+        )
 }

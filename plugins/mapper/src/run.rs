@@ -36,7 +36,11 @@ pub(crate) enum Fate<'a> {
     /// It goes on exactly as it came.
     Unchanged,
     /// It goes on like this.
-    Changed { stream: &'a str, key: &'a [u8], doc: Doc<'a> },
+    Changed {
+        stream: &'a str,
+        key: &'a [u8],
+        doc: Doc<'a>,
+    },
     Dropped(&'a str),
     /// Others came of it.
     Exploded,
@@ -103,8 +107,17 @@ pub(crate) fn run<'a>(
     let doc = match Doc::parse(input.payload, program.lazy, bump) {
         Ok(doc) => doc,
         Err(message) => {
-            let failure = Failure { pos: Pos::default(), label: "", message };
-            return Done { fate: Fate::Failed(failure), emitted: Vec::new(), puts: Vec::new(), pending: false };
+            let failure = Failure {
+                pos: Pos::default(),
+                label: "",
+                message,
+            };
+            return Done {
+                fate: Fate::Failed(failure),
+                emitted: Vec::new(),
+                puts: Vec::new(),
+                pending: false,
+            };
         }
     };
     let mut variables = globals.to_vec();
@@ -144,9 +157,11 @@ impl<'a> Worker<'a, '_> {
             Err(Stop::Drop(reason)) => Fate::Dropped(reason),
             Err(Stop::Exploded) => Fate::Exploded,
             Err(Stop::Fail(failure)) => Fate::Failed(failure),
-            Ok(()) | Err(Stop::Done) if self.changed => {
-                Fate::Changed { stream: self.target, key: self.run.key, doc: self.run.doc }
-            }
+            Ok(()) | Err(Stop::Done) if self.changed => Fate::Changed {
+                stream: self.target,
+                key: self.run.key,
+                doc: self.run.doc,
+            },
             Ok(()) | Err(Stop::Done) => Fate::Unchanged,
         };
         let failed = matches!(fate, Fate::Failed(_));
@@ -163,9 +178,18 @@ impl<'a> Worker<'a, '_> {
     }
 
     fn rule(&mut self, rule: &'a Rule) -> Flow<'a> {
-        let fail = |message| Stop::Fail(Failure { pos: rule.pos, label: &rule.label, message });
+        let fail = |message| {
+            Stop::Fail(Failure {
+                pos: rule.pos,
+                label: &rule.label,
+                message,
+            })
+        };
         if let Some(when) = &rule.when
-            && !self.run.holds(when).map_err(|message| fail(format!("when: {message}")))?
+            && !self
+                .run
+                .holds(when)
+                .map_err(|message| fail(format!("when: {message}")))?
         {
             return match &rule.action {
                 Action::Group { otherwise, .. } => self.rules(otherwise),
@@ -183,7 +207,10 @@ impl<'a> Worker<'a, '_> {
             Action::Set(path, expr) => self.set(path, expr)?,
             Action::Default(path, expr) => {
                 let current = self.run.read(path)?;
-                if current.map_or(Ok(true), |node| node.is_empty()).map_err(|error| error.to_string())? {
+                if current
+                    .map_or(Ok(true), |node| node.is_empty())
+                    .map_err(|error| error.to_string())?
+                {
                     self.set(path, expr)?;
                 }
             }
@@ -238,9 +265,15 @@ impl<'a> Worker<'a, '_> {
                 }
             }
             Action::Forget { table, key } => self.write_table(*table, key, None)?,
-            Action::Merge { from, into, replace } => {
+            Action::Merge {
+                from,
+                into,
+                replace,
+            } => {
                 if let Some(from) = self.run.eval(from)? {
-                    self.modify(into, true, &mut |place| access::merge(place, &from, *replace))?;
+                    self.modify(into, true, &mut |place| {
+                        access::merge(place, &from, *replace)
+                    })?;
                 }
             }
             Action::ForEach(each) => self.for_each(each)?,
@@ -248,20 +281,37 @@ impl<'a> Worker<'a, '_> {
             Action::Emit(emit) => self.emit(emit)?,
             Action::Explode(each, emit) => return self.explode(each, emit),
             Action::Key(expr) => {
-                let key = self.run.eval_text(expr, "the key")?.filter(|key| !key.is_empty());
-                self.run.key = key.ok_or_else(|| "the key has no value".to_owned())?.as_bytes();
+                let key = self
+                    .run
+                    .eval_text(expr, "the key")?
+                    .filter(|key| !key.is_empty());
+                self.run.key = key
+                    .ok_or_else(|| "the key has no value".to_owned())?
+                    .as_bytes();
                 self.changed = true;
             }
             Action::Route(expr) => {
-                let name = self.run.eval_text(expr, "the stream")?.filter(|name| !name.is_empty());
+                let name = self
+                    .run
+                    .eval_text(expr, "the stream")?
+                    .filter(|name| !name.is_empty());
                 self.target = name.ok_or_else(|| "the stream has no name".to_owned())?;
                 self.changed = true;
             }
             Action::Drop(reason) => {
-                return Err(Halt::Stop(Stop::Drop(self.run.eval_text(reason, "the reason")?.unwrap_or("dropped"))));
+                return Err(Halt::Stop(Stop::Drop(
+                    self.run
+                        .eval_text(reason, "the reason")?
+                        .unwrap_or("dropped"),
+                )));
             }
             Action::Raise(message) => {
-                return Err(self.run.eval_text(message, "the message")?.unwrap_or("raised").to_owned().into());
+                return Err(self
+                    .run
+                    .eval_text(message, "the message")?
+                    .unwrap_or("raised")
+                    .to_owned()
+                    .into());
             }
             Action::Done => return Err(Halt::Stop(Stop::Done)),
             Action::Jq(jq) => {
@@ -271,8 +321,18 @@ impl<'a> Worker<'a, '_> {
                         self.run.doc = Doc::Tree(Some(node));
                         self.changed = true;
                     }
-                    Some(node) => return Err(format!("a record must stay an object, found {}", describe(&node)).into()),
-                    None => return Err("gives no record; use `drop` to leave records out".to_owned().into()),
+                    Some(node) => {
+                        return Err(format!(
+                            "a record must stay an object, found {}",
+                            describe(&node)
+                        )
+                        .into());
+                    }
+                    None => {
+                        return Err("gives no record; use `drop` to leave records out"
+                            .to_owned()
+                            .into());
+                    }
                 }
             }
         }
@@ -315,7 +375,9 @@ impl<'a> Worker<'a, '_> {
             Root::Record => {
                 self.run.doc.change(&hops, create, self.run.bump, change)?;
                 self.changed = true;
-                if path.steps.is_empty() && self.run.doc.to_node(self.run.bump)?.kind() != Kind::Object {
+                if path.steps.is_empty()
+                    && self.run.doc.to_node(self.run.bump)?.kind() != Kind::Object
+                {
                     return Err("a record must stay an object".to_owned());
                 }
                 Ok(())
@@ -363,11 +425,17 @@ impl<'a> Worker<'a, '_> {
     }
 
     fn rename(&mut self, path: &'a Path, name: &'a Expr) -> Result<(), String> {
-        let Some(name) = self.run.eval_text(name, "the new name")?.filter(|name| !name.is_empty()) else {
+        let Some(name) = self
+            .run
+            .eval_text(name, "the new name")?
+            .filter(|name| !name.is_empty())
+        else {
             return Err("the new name has no value".to_owned());
         };
         let mut hops = self.run.hops(path)?;
-        let Some(access::Hop::Field(from)) = hops.pop() else { return Ok(()) };
+        let Some(access::Hop::Field(from)) = hops.pop() else {
+            return Ok(());
+        };
         if path.root == Root::Record && hops.is_empty() {
             self.run.doc.rename_field(from, name);
             self.changed = true;
@@ -385,10 +453,14 @@ impl<'a> Worker<'a, '_> {
         match path.root {
             Root::Record => {
                 self.changed = true;
-                self.run.doc.change(&hops, false, self.run.bump, &mut change)
+                self.run
+                    .doc
+                    .change(&hops, false, self.run.bump, &mut change)
             }
             Root::Variable(slot) => match self.run.variables.get_mut(slot) {
-                Some(variable) => access::change(variable, &hops, false, self.run.bump, &mut change),
+                Some(variable) => {
+                    access::change(variable, &hops, false, self.run.bump, &mut change)
+                }
                 None => Ok(()),
             },
         }
@@ -406,11 +478,20 @@ impl<'a> Worker<'a, '_> {
                 Missing::Skip => {}
                 Missing::Use(expr) => self.set(&lookup.into, expr)?,
                 missing => {
-                    let table = self.run.mapping.tables.get(lookup.table).map_or("", |table| &table.alias);
+                    let table = self
+                        .run
+                        .mapping
+                        .tables
+                        .get(lookup.table)
+                        .map_or("", |table| &table.alias);
                     let key = text_of(&key, self.run.bump).unwrap_or_default();
                     let message = format!("table `{table}` has no entry `{key}`");
                     if matches!(missing, Missing::Drop) {
-                        return Err(Halt::Stop(Stop::Drop(self.run.bump.alloc_str(&format!("no entry in table `{table}`")))));
+                        return Err(Halt::Stop(Stop::Drop(
+                            self.run
+                                .bump
+                                .alloc_str(&format!("no entry in table `{table}`")),
+                        )));
                     }
                     return Err(message.into());
                 }
@@ -419,8 +500,16 @@ impl<'a> Worker<'a, '_> {
         Ok(())
     }
 
-    fn write_table(&mut self, table: usize, key: &'a Expr, value: Option<&'a str>) -> Result<(), String> {
-        let key = self.run.eval_text(key, "the key")?.ok_or_else(|| "the key has no value".to_owned())?;
+    fn write_table(
+        &mut self,
+        table: usize,
+        key: &'a Expr,
+        value: Option<&'a str>,
+    ) -> Result<(), String> {
+        let key = self
+            .run
+            .eval_text(key, "the key")?
+            .ok_or_else(|| "the key has no value".to_owned())?;
         let key = self.run.tables.key(table, key)?;
         self.run.puts.push(Put { table, key, value });
         Ok(())
@@ -429,7 +518,9 @@ impl<'a> Worker<'a, '_> {
     fn for_each(&mut self, each: &'a ForEach) -> Result<(), Halt<'a>> {
         match &each.items {
             Items::Value(expr) => {
-                let Some(node) = self.run.eval(expr)? else { return Ok(()) };
+                let Some(node) = self.run.eval(expr)? else {
+                    return Ok(());
+                };
                 for (key, item) in children(&node, self.run.bump)? {
                     self.bind(each.item, Some(item));
                     self.bind_key(each, key);
@@ -437,7 +528,9 @@ impl<'a> Worker<'a, '_> {
                 }
             }
             Items::Place(path) => {
-                let Some(mut node) = self.run.read(path)? else { return Ok(()) };
+                let Some(mut node) = self.run.read(path)? else {
+                    return Ok(());
+                };
                 children(&node, self.run.bump)?;
                 node.open().map_err(|error| error.to_string())?;
                 match node {
@@ -452,7 +545,10 @@ impl<'a> Worker<'a, '_> {
                     Node::Object(entries) => {
                         let mut kept = Vec::with_capacity(entries.len());
                         for (name, item) in entries {
-                            kept.extend(self.item(each, Node::Text(name), item)?.map(|item| (name, item)));
+                            kept.extend(
+                                self.item(each, Node::Text(name), item)?
+                                    .map(|item| (name, item)),
+                            );
                         }
                         self.put_at(path, Node::Object(kept))?;
                     }
@@ -464,7 +560,12 @@ impl<'a> Worker<'a, '_> {
     }
 
     /// Runs the rules of a loop on one item and gives back what became of it.
-    fn item(&mut self, each: &'a ForEach, key: Node<'a>, item: Node<'a>) -> Result<Option<Node<'a>>, Halt<'a>> {
+    fn item(
+        &mut self,
+        each: &'a ForEach,
+        key: Node<'a>,
+        item: Node<'a>,
+    ) -> Result<Option<Node<'a>>, Halt<'a>> {
         self.bind(each.item, Some(item));
         self.bind_key(each, Some(key));
         self.rules(&each.rules).map_err(Halt::Stop)?;
@@ -487,20 +588,35 @@ impl<'a> Worker<'a, '_> {
 
     fn give_out(&mut self, emit: &'a Emit, payload: Option<Node<'a>>) -> Result<(), Halt<'a>> {
         let stream = match &emit.stream {
-            Some(expr) => self.run.eval_text(expr, "the stream")?.filter(|name| !name.is_empty()),
+            Some(expr) => self
+                .run
+                .eval_text(expr, "the stream")?
+                .filter(|name| !name.is_empty()),
             None => Some(self.target),
         };
         let stream = stream.ok_or_else(|| "the stream has no name".to_owned())?;
         let key = match &emit.key {
             Some(expr) => {
-                let key = self.run.eval_text(expr, "the key")?.filter(|key| !key.is_empty());
-                key.ok_or_else(|| "the key has no value".to_owned())?.as_bytes()
+                let key = self
+                    .run
+                    .eval_text(expr, "the key")?
+                    .filter(|key| !key.is_empty());
+                key.ok_or_else(|| "the key has no value".to_owned())?
+                    .as_bytes()
             }
             None => self.run.key,
         };
         match payload {
-            Some(payload) if payload.kind() == Kind::Object => self.emitted.push(Emitted { stream, key, payload }),
-            Some(payload) => return Err(format!("a record must be an object, found {}", describe(&payload)).into()),
+            Some(payload) if payload.kind() == Kind::Object => self.emitted.push(Emitted {
+                stream,
+                key,
+                payload,
+            }),
+            Some(payload) => {
+                return Err(
+                    format!("a record must be an object, found {}", describe(&payload)).into(),
+                );
+            }
             None => return Err("there is no record to give out".to_owned().into()),
         }
         Ok(())
@@ -530,14 +646,27 @@ impl<'a> Worker<'a, '_> {
 }
 
 /// The items of a list with their positions, or the entries of an object with their names.
-fn children<'a>(node: &Node<'a>, bump: &'a Bump) -> Result<Vec<(Option<Node<'a>>, Node<'a>)>, String> {
+fn children<'a>(
+    node: &Node<'a>,
+    bump: &'a Bump,
+) -> Result<Vec<(Option<Node<'a>>, Node<'a>)>, String> {
     Ok(match node.view().map_err(|error| error.to_string())? {
-        View::List(items) => items.iter().enumerate().map(|(at, item)| (Some(index(at, bump)), item.clone())).collect(),
-        View::Object(entries) => {
-            entries.iter().map(|(name, item)| (Some(Node::Text(name)), item.clone())).collect()
-        }
+        View::List(items) => items
+            .iter()
+            .enumerate()
+            .map(|(at, item)| (Some(index(at, bump)), item.clone()))
+            .collect(),
+        View::Object(entries) => entries
+            .iter()
+            .map(|(name, item)| (Some(Node::Text(name)), item.clone()))
+            .collect(),
         View::Scalar if node.is_null() => Vec::new(),
-        View::Scalar => return Err(format!("needs a list or an object to go through, found {}", describe(node))),
+        View::Scalar => {
+            return Err(format!(
+                "needs a list or an object to go through, found {}",
+                describe(node)
+            ));
+        }
     })
 }
 

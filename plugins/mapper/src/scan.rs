@@ -66,7 +66,10 @@ pub(crate) fn value(text: &[u8], at: usize) -> Option<usize> {
         b'{' | b'[' => container(text, at),
         _ => {
             let mut end = at;
-            while matches!(text.get(end), Some(b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'+' | b'-' | b'.')) {
+            while matches!(
+                text.get(end),
+                Some(b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'+' | b'-' | b'.')
+            ) {
                 end += 1;
             }
             (end > at).then_some(end)
@@ -136,7 +139,10 @@ pub(crate) fn unescape(quoted: &str) -> Option<Cow<'_, str>> {
 
 fn hex4(text: &str) -> Option<u32> {
     let digits = text.get(..4)?;
-    digits.bytes().all(|b| b.is_ascii_hexdigit()).then(|| u32::from_str_radix(digits, 16).ok())?
+    digits
+        .bytes()
+        .all(|b| b.is_ascii_hexdigit())
+        .then(|| u32::from_str_radix(digits, 16).ok())?
 }
 
 /// Writes a text as a JSON string.
@@ -159,7 +165,11 @@ pub(crate) fn quote(text: &str, out: &mut Vec<u8>) {
         if short == b"\\u" {
             out.extend_from_slice(b"00");
             for nibble in [byte >> 4, byte & 15] {
-                out.push(if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 });
+                out.push(if nibble < 10 {
+                    b'0' + nibble
+                } else {
+                    b'a' + nibble - 10
+                });
             }
         }
         from = at + 1;
@@ -178,7 +188,9 @@ mod tests {
         for yes in ["0", "-0", "1", "10", "1.5", "1e9", "1E-9", "-1.25e+3"] {
             assert!(is_number(yes), "{yes}");
         }
-        for no in ["", "-", "01", "+1", ".5", "1.", "1e", "0x1", "NaN", "1 ", "--1"] {
+        for no in [
+            "", "-", "01", "+1", ".5", "1.", "1e", "0x1", "NaN", "1 ", "--1",
+        ] {
             assert!(!is_number(no), "{no}");
         }
     }

@@ -22,8 +22,19 @@ pub(crate) struct Scope<'t> {
 
 impl<'t> Scope<'t> {
     pub(crate) fn new(globals: impl IntoIterator<Item = String>, tables: &'t [Table]) -> Self {
-        let names: Vec<_> = globals.into_iter().enumerate().map(|(slot, name)| (name, slot)).collect();
-        Self { slots: names.len(), names, tables, writes: false, reads: 0, reads_end: 0 }
+        let names: Vec<_> = globals
+            .into_iter()
+            .enumerate()
+            .map(|(slot, name)| (name, slot))
+            .collect();
+        Self {
+            slots: names.len(),
+            names,
+            tables,
+            writes: false,
+            reads: 0,
+            reads_end: 0,
+        }
     }
 
     pub(crate) fn slots(&self) -> usize {
@@ -60,8 +71,12 @@ impl<'t> Scope<'t> {
         if let Some((_, slot)) = self.names.iter().find(|(known, _)| known == name) {
             return Ok(*slot);
         }
-        let known: Vec<&str> =
-            self.names.iter().map(|(name, _)| name.as_str()).chain(RESERVED.iter().copied()).collect();
+        let known: Vec<&str> = self
+            .names
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .chain(RESERVED.iter().copied())
+            .collect();
         let problem = Problem::unknown(pos, "variable", &format!("${name}"), &[]);
         Err(match crate::diagnose::nearest(name, &known) {
             Some(near) => problem.advice(format!("did you mean `${near}`?")),
@@ -77,11 +92,17 @@ impl<'t> Scope<'t> {
     /// The table of this name.
     pub(crate) fn table(&mut self, alias: &str, pos: Pos) -> Compiled<usize> {
         let found = self.tables.iter().position(|table| table.alias == alias);
-        let known: Vec<&str> = self.tables.iter().map(|table| table.alias.as_str()).collect();
+        let known: Vec<&str> = self
+            .tables
+            .iter()
+            .map(|table| table.alias.as_str())
+            .collect();
         let Some(index) = found else {
             let problem = Problem::unknown(pos, "table", alias, &known);
             return Err(if known.is_empty() {
-                problem.advice(format!("declare it at the top: `tables: {{ {alias}: {{}} }}`"))
+                problem.advice(format!(
+                    "declare it at the top: `tables: {{ {alias}: {{}} }}`"
+                ))
             } else {
                 problem
             });
@@ -102,13 +123,20 @@ impl<'t> Scope<'t> {
 /// Whether this can be the name of a variable.
 pub(crate) fn check_name(name: &str, pos: Pos) -> Compiled<()> {
     if RESERVED.contains(&name) {
-        return Err(Problem::new(pos, format!("`${name}` has a meaning of its own; choose another name")));
+        return Err(Problem::new(
+            pos,
+            format!("`${name}` has a meaning of its own; choose another name"),
+        ));
     }
     let fine = name.starts_with(|c: char| c.is_ascii_alphabetic())
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
     if !fine {
-        return Err(Problem::new(pos, format!("`{name}` cannot be the name of a variable"))
-            .advice("use letters, digits, `-` and `_`, starting with a letter, without `$`"));
+        return Err(
+            Problem::new(pos, format!("`{name}` cannot be the name of a variable"))
+                .advice("use letters, digits, `-` and `_`, starting with a letter, without `$`"),
+        );
     }
     Ok(())
 }

@@ -16,7 +16,8 @@ const MAX_VALUE: usize = 64 * 1024;
 pub(crate) trait Lookup {
     type Error;
     /// Values by key, in the order of the keys.
-    fn get_many(&mut self, table: &str, keys: &[&str]) -> Result<Vec<Option<Vec<u8>>>, Self::Error>;
+    fn get_many(&mut self, table: &str, keys: &[&str])
+    -> Result<Vec<Option<Vec<u8>>>, Self::Error>;
     /// Stores entries; `None` removes one.
     fn write(&mut self, table: &str, entries: &[(&str, Option<&str>)]) -> Result<(), Self::Error>;
 }
@@ -63,7 +64,10 @@ impl<'a> Tables<'a> {
     /// The key of an entry as the table stores it.
     pub(crate) fn key(&self, table: usize, key: &'a str) -> Result<&'a str, String> {
         if key.is_empty() || key.len() > MAX_KEY {
-            return Err(format!("a key has 1 to {MAX_KEY} bytes, this one has {}", key.len()));
+            return Err(format!(
+                "a key has 1 to {MAX_KEY} bytes, this one has {}",
+                key.len()
+            ));
         }
         let fold = self.tables.get(table).is_some_and(|table| table.fold_case);
         Ok(if fold && key.chars().any(char::is_uppercase) {
@@ -74,12 +78,22 @@ impl<'a> Tables<'a> {
     }
 
     /// Looks an entry up: in what this record wrote, in what records before it wrote, in what was fetched.
-    pub(crate) fn find(&self, table: usize, key: &'a str, own: &[Put<'a>]) -> Result<Found<'a>, String> {
-        let Some(definition) = self.tables.get(table) else { return Ok(Found::Nothing) };
+    pub(crate) fn find(
+        &self,
+        table: usize,
+        key: &'a str,
+        own: &[Put<'a>],
+    ) -> Result<Found<'a>, String> {
+        let Some(definition) = self.tables.get(table) else {
+            return Ok(Found::Nothing);
+        };
         let text = match &definition.content {
             Content::Fixed(entries) => entries.get(key).map(String::as_str),
             Content::Host(_) => {
-                let mine = own.iter().rev().find(|put| put.table == table && put.key == key);
+                let mine = own
+                    .iter()
+                    .rev()
+                    .find(|put| put.table == table && put.key == key);
                 match (mine, self.known.borrow().get(&(table, key))) {
                     (Some(put), _) => put.value,
                     (None, Some(value)) => *value,
@@ -92,7 +106,12 @@ impl<'a> Tables<'a> {
         };
         text.map_or(Ok(Found::Nothing), |text| {
             let node = Node::parse(text, self.bump);
-            node.map(Found::Entry).map_err(|_| format!("the entry `{key}` of table `{}` is not JSON", definition.alias))
+            node.map(Found::Entry).map_err(|_| {
+                format!(
+                    "the entry `{key}` of table `{}` is not JSON",
+                    definition.alias
+                )
+            })
         })
     }
 
@@ -100,7 +119,10 @@ impl<'a> Tables<'a> {
     pub(crate) fn value(&self, node: &Node<'a>) -> Result<&'a str, String> {
         let json = node.to_json();
         if json.len() > MAX_VALUE {
-            return Err(format!("an entry of a table has up to {MAX_VALUE} bytes, this one has {}", json.len()));
+            return Err(format!(
+                "an entry of a table has up to {MAX_VALUE} bytes, this one has {}",
+                json.len()
+            ));
         }
         Ok(self.bump.alloc_str(&json))
     }
@@ -119,9 +141,14 @@ impl<'a> Tables<'a> {
         let wanted = std::mem::take(self.wanted.get_mut());
         let known = self.known.get_mut();
         for (index, table) in self.tables.iter().enumerate() {
-            let Content::Host(name) = &table.content else { continue };
-            let mut keys: Vec<&'a str> =
-                wanted.iter().filter(|(table, _)| *table == index).map(|(_, key)| *key).collect();
+            let Content::Host(name) = &table.content else {
+                continue;
+            };
+            let mut keys: Vec<&'a str> = wanted
+                .iter()
+                .filter(|(table, _)| *table == index)
+                .map(|(_, key)| *key)
+                .collect();
             if keys.is_empty() {
                 continue;
             }
@@ -142,7 +169,9 @@ impl<'a> Tables<'a> {
     pub(crate) fn flush<L: Lookup>(mut self, lookup: &mut L) -> Result<(), L::Error> {
         let known = self.known.get_mut();
         for (index, table) in self.tables.iter().enumerate() {
-            let Content::Host(name) = &table.content else { continue };
+            let Content::Host(name) = &table.content else {
+                continue;
+            };
             let mut seen = HashSet::new();
             let entries: Vec<(&str, Option<&str>)> = self
                 .written

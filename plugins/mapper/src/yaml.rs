@@ -59,7 +59,10 @@ impl Yaml {
     }
 
     fn expected(&self, what: &str, wanted: &str) -> Problem {
-        Problem::new(self.pos, format!("{what} must be {wanted}, found {}", self.kind()))
+        Problem::new(
+            self.pos,
+            format!("{what} must be {wanted}, found {}", self.kind()),
+        )
     }
 
     /// The text of a node that has to be one.
@@ -97,14 +100,21 @@ impl Yaml {
 
 /// Reads one YAML document.
 pub(crate) fn parse(text: &str) -> Compiled<Yaml> {
-    let mut reader =
-        Reader { events: Parser::new_from_str(text), anchors: HashMap::new(), nodes: 0 };
+    let mut reader = Reader {
+        events: Parser::new_from_str(text),
+        anchors: HashMap::new(),
+        nodes: 0,
+    };
     loop {
         let (event, span) = reader.next()?;
         match event {
             Event::StreamStart | Event::DocumentStart(..) => {}
             Event::StreamEnd => {
-                return Ok(Yaml { pos: Pos { line: 1, column: 1 }, tag: None, data: Data::Null });
+                return Ok(Yaml {
+                    pos: Pos { line: 1, column: 1 },
+                    tag: None,
+                    data: Data::Null,
+                });
             }
             event => {
                 let root = reader.node(event, span, 0)?;
@@ -123,7 +133,10 @@ struct Reader<'t> {
 
 fn pos(span: &Span) -> Pos {
     let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    Pos { line: number(span.start.line()), column: number(span.start.col()).saturating_add(1) }
+    Pos {
+        line: number(span.start.line()),
+        column: number(span.start.col()).saturating_add(1),
+    }
 }
 
 impl<'t> Reader<'t> {
@@ -139,7 +152,10 @@ impl<'t> Reader<'t> {
                     _ => problem.advice("a text with `: `, ` #`, or a leading `{`, `[`, `*`, `&`, `!`, `%` or `@` needs quotes"),
                 })
             }
-            None => Err(Problem::new(Pos::default(), "the mapping ends in the middle")),
+            None => Err(Problem::new(
+                Pos::default(),
+                "the mapping ends in the middle",
+            )),
         }
     }
 
@@ -162,14 +178,21 @@ impl<'t> Reader<'t> {
         let at = pos(&span);
         self.nodes += 1;
         if self.nodes > MAX_NODES || depth > MAX_DEPTH {
-            return Err(Problem::new(at, "the mapping is too large or too deeply nested"));
+            return Err(Problem::new(
+                at,
+                "the mapping is too large or too deeply nested",
+            ));
         }
         let (anchor, tag, data) = match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let tag = tag_of(tag.as_deref(), at)?;
                 let plain = style == ScalarStyle::Plain && tag.is_none();
                 let block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
-                let data = if plain { scalar(text) } else { Data::Text(text.into_owned(), block) };
+                let data = if plain {
+                    scalar(text)
+                } else {
+                    Data::Text(text.into_owned(), block)
+                };
                 (anchor, tag, data)
             }
             Event::SequenceStart(_, anchor, tag) => {
@@ -182,10 +205,16 @@ impl<'t> Reader<'t> {
             }
             Event::Alias(id) => {
                 let Some((node, size)) = self.anchors.get(&id) else {
-                    return Err(Problem::new(at, "this alias refers to a list or map that it is part of"));
+                    return Err(Problem::new(
+                        at,
+                        "this alias refers to a list or map that it is part of",
+                    ));
                 };
                 self.nodes = self.nodes.saturating_add(*size);
-                return Ok(Yaml { pos: at, ..node.clone() });
+                return Ok(Yaml {
+                    pos: at,
+                    ..node.clone()
+                });
             }
             _ => return Err(Problem::new(at, "this is not YAML that a mapping can use")),
         };
@@ -242,9 +271,16 @@ fn count(node: &Yaml) -> usize {
 fn tag_of(tag: Option<&granit_parser::Tag>, at: Pos) -> Compiled<Option<String>> {
     match tag {
         None => Ok(None),
-        Some(tag) if tag.is_yaml_core_schema() && tag.suffix() == "str" => Ok(Some("text".to_owned())),
+        Some(tag) if tag.is_yaml_core_schema() && tag.suffix() == "str" => {
+            Ok(Some("text".to_owned()))
+        }
         Some(tag) if tag.handle() == "!" => Ok(Some(tag.suffix().to_owned())),
-        Some(tag) => Err(Problem::unknown(at, "tag", &tag.original(), &["!jq", "!text"])),
+        Some(tag) => Err(Problem::unknown(
+            at,
+            "tag",
+            &tag.original(),
+            &["!jq", "!text"],
+        )),
     }
 }
 
@@ -272,7 +308,12 @@ mod tests {
     #[test]
     fn scalars_keep_leading_zeros_and_number_texts() {
         let yaml = parse("[007, 1.50, 1e3, yes, ~, 'x', true, +1]").unwrap();
-        let kinds: Vec<Data> = yaml.list("x").unwrap().iter().map(|item| item.data.clone()).collect();
+        let kinds: Vec<Data> = yaml
+            .list("x")
+            .unwrap()
+            .iter()
+            .map(|item| item.data.clone())
+            .collect();
         assert_eq!(
             kinds,
             [
@@ -301,7 +342,10 @@ mod tests {
 
     #[test]
     fn duplicate_keys_and_second_documents_are_refused() {
-        assert_eq!(problem("a: 1\nb: 2\na: 3\n"), "3:1: `a` is here twice, first on line 1 | ");
+        assert_eq!(
+            problem("a: 1\nb: 2\na: 3\n"),
+            "3:1: `a` is here twice, first on line 1 | "
+        );
         assert!(problem("a: 1\n---\nb: 1\n").starts_with("2:1: a mapping is one YAML document"));
     }
 
@@ -319,6 +363,9 @@ mod tests {
 
     #[test]
     fn broken_yaml_names_the_place() {
-        assert!(problem("a:\n  b: [1, 2\nc: 1\n").starts_with("3:") || problem("a:\n  b: [1, 2\nc: 1\n").starts_with("2:"));
+        assert!(
+            problem("a:\n  b: [1, 2\nc: 1\n").starts_with("3:")
+                || problem("a:\n  b: [1, 2\nc: 1\n").starts_with("2:")
+        );
     }
 }

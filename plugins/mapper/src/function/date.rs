@@ -23,7 +23,10 @@ fn read(text: &str) -> Option<Time> {
     }
     // `+0100` is ISO 8601 too, but the parser wants its colon.
     let spaced = match text.get(text.len().checked_sub(5)?..) {
-        Some(offset) if offset.starts_with(['+', '-']) && offset.bytes().skip(1).all(|b| b.is_ascii_digit()) => {
+        Some(offset)
+            if offset.starts_with(['+', '-'])
+                && offset.bytes().skip(1).all(|b| b.is_ascii_digit()) =>
+        {
             let (head, tail) = text.split_at(text.len() - 2);
             format!("{head}:{tail}")
         }
@@ -42,13 +45,20 @@ fn read(text: &str) -> Option<Time> {
 
 fn time_of<'a>(input: &Node<'a>, bump: &'a Bump) -> Result<Time, String> {
     let text = text_of(input, bump)?;
-    read(text).ok_or_else(|| format!("needs a date like 2026-01-31 or 2026-01-31T12:00:00Z, found {}", describe(input)))
+    read(text).ok_or_else(|| {
+        format!(
+            "needs a date like 2026-01-31 or 2026-01-31T12:00:00Z, found {}",
+            describe(input)
+        )
+    })
 }
 
 /// Refuses formats that nothing can be written with.
 pub(super) fn check_format(format: &str) -> Result<(), String> {
     let sample = Timestamp::UNIX_EPOCH.to_zoned(jiff::tz::TimeZone::UTC);
-    strtime::format(format, &sample).map(drop).map_err(|error| format!("`{format}` is not a date format: {error}"))
+    strtime::format(format, &sample)
+        .map(drop)
+        .map_err(|error| format!("`{format}` is not a date format: {error}"))
 }
 
 fn format_of<'a>(args: &[Node<'a>], bump: &'a Bump) -> Result<&'a str, String> {
@@ -66,19 +76,32 @@ pub(super) fn date<'a>(bump: &'a Bump, input: &Node<'a>, args: &[Node<'a>]) -> O
         Time::Civil(civil) => BrokenDownTime::from(civil),
         Time::Offset(civil, timestamp) => {
             let utc = timestamp.to_zoned(jiff::tz::TimeZone::UTC);
-            let seconds = utc.datetime().until(civil).ok().and_then(|gap| gap.total(jiff::Unit::Second).ok());
-            let offset = seconds.and_then(whole_seconds).and_then(|s| jiff::tz::Offset::from_seconds(s).ok());
+            let seconds = utc
+                .datetime()
+                .until(civil)
+                .ok()
+                .and_then(|gap| gap.total(jiff::Unit::Second).ok());
+            let offset = seconds
+                .and_then(whole_seconds)
+                .and_then(|s| jiff::tz::Offset::from_seconds(s).ok());
             match offset {
-                Some(offset) => BrokenDownTime::from(&timestamp.to_zoned(jiff::tz::TimeZone::fixed(offset))),
+                Some(offset) => {
+                    BrokenDownTime::from(&timestamp.to_zoned(jiff::tz::TimeZone::fixed(offset)))
+                }
                 None => BrokenDownTime::from(civil),
             }
         }
     };
-    let text = broken.to_string(format).map_err(|error| format!("cannot write {} as {format}: {error}", describe(input)))?;
+    let text = broken
+        .to_string(format)
+        .map_err(|error| format!("cannot write {} as {format}: {error}", describe(input)))?;
     Ok(Some(Node::text(&text, bump)))
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "an offset is below 100,000 seconds, which is checked first")]
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "an offset is below 100,000 seconds, which is checked first"
+)]
 fn whole_seconds(seconds: f64) -> Option<i32> {
     (seconds.abs() < 100_000.0).then(|| seconds.round() as i32)
 }
@@ -89,7 +112,8 @@ pub(super) fn parse_date<'a>(bump: &'a Bump, input: &Node<'a>, args: &[Node<'a>]
     if text.is_empty() {
         return Ok(None);
     }
-    let refuse = |error: jiff::Error| format!("cannot read {} as {format}: {error}", describe(input));
+    let refuse =
+        |error: jiff::Error| format!("cannot read {} as {format}: {error}", describe(input));
     let broken = BrokenDownTime::parse(format, text).map_err(refuse)?;
     let out = if broken.offset().is_some() {
         broken.to_timestamp().map_err(refuse)?.to_string()
@@ -103,14 +127,21 @@ pub(super) fn parse_date<'a>(bump: &'a Bump, input: &Node<'a>, args: &[Node<'a>]
 
 pub(super) fn add_days<'a>(bump: &'a Bump, input: &Node<'a>, args: &[Node<'a>]) -> Outcome<'a> {
     let days = whole_of(args, 0).unwrap_or(0);
-    let span = Span::new().try_days(days).map_err(|error| error.to_string())?;
-    let refuse = |error: jiff::Error| format!("cannot add {days} days to {}: {error}", describe(input));
+    let span = Span::new()
+        .try_days(days)
+        .map_err(|error| error.to_string())?;
+    let refuse =
+        |error: jiff::Error| format!("cannot add {days} days to {}: {error}", describe(input));
     let text = match time_of(input, bump)? {
         Time::Date(date) => date.checked_add(span).map_err(refuse)?.to_string(),
         Time::Civil(civil) => civil.checked_add(span).map_err(refuse)?.to_string(),
         Time::Offset(_, timestamp) => {
             let zoned: Zoned = timestamp.to_zoned(jiff::tz::TimeZone::UTC);
-            zoned.checked_add(span).map_err(refuse)?.timestamp().to_string()
+            zoned
+                .checked_add(span)
+                .map_err(refuse)?
+                .timestamp()
+                .to_string()
         }
     };
     Ok(Some(Node::text(&text, bump)))
@@ -118,7 +149,10 @@ pub(super) fn add_days<'a>(bump: &'a Bump, input: &Node<'a>, args: &[Node<'a>]) 
 
 /// The same moment on the clock of UTC. A time without offset is taken to be UTC.
 pub(super) fn utc<'a>(bump: &'a Bump, input: &Node<'a>, _: &[Node<'a>]) -> Outcome<'a> {
-    Ok(Some(Node::text(&timestamp_of(input, bump)?.to_string(), bump)))
+    Ok(Some(Node::text(
+        &timestamp_of(input, bump)?.to_string(),
+        bump,
+    )))
 }
 
 fn timestamp_of<'a>(input: &Node<'a>, bump: &'a Bump) -> Result<Timestamp, String> {
@@ -128,7 +162,10 @@ fn timestamp_of<'a>(input: &Node<'a>, bump: &'a Bump) -> Result<Timestamp, Strin
         Time::Civil(civil) => civil,
         Time::Date(date) => date.at(0, 0, 0, 0),
     };
-    civil.to_zoned(jiff::tz::TimeZone::UTC).map(|zoned| zoned.timestamp()).map_err(refuse)
+    civil
+        .to_zoned(jiff::tz::TimeZone::UTC)
+        .map(|zoned| zoned.timestamp())
+        .map_err(refuse)
 }
 
 /// Seconds since 1970.
@@ -140,8 +177,10 @@ pub(super) fn epoch<'a>(bump: &'a Bump, input: &Node<'a>, _: &[Node<'a>]) -> Out
 /// The time of seconds since 1970.
 pub(super) fn from_epoch<'a>(bump: &'a Bump, input: &Node<'a>, _: &[Node<'a>]) -> Outcome<'a> {
     let seconds = super::decimal_of(input, bump)?.to_i64();
-    let seconds = seconds.ok_or_else(|| format!("needs whole seconds, found {}", describe(input)))?;
-    let timestamp = Timestamp::from_second(seconds).map_err(|error| format!("cannot use {seconds}: {error}"))?;
+    let seconds =
+        seconds.ok_or_else(|| format!("needs whole seconds, found {}", describe(input)))?;
+    let timestamp = Timestamp::from_second(seconds)
+        .map_err(|error| format!("cannot use {seconds}: {error}"))?;
     Ok(Some(Node::text(&timestamp.to_string(), bump)))
 }
 
@@ -151,7 +190,11 @@ mod tests {
 
     fn run(f: super::super::Run, text: &str, arg: &str) -> Result<String, String> {
         let bump = Bump::new();
-        let args = if arg.is_empty() { vec![] } else { vec![Node::parse(arg, &bump).unwrap()] };
+        let args = if arg.is_empty() {
+            vec![]
+        } else {
+            vec![Node::parse(arg, &bump).unwrap()]
+        };
         let out = f(&bump, &Node::Text(bump.alloc_str(text)), &args)?;
         Ok(out.map_or_else(String::new, |node| node.to_json()))
     }
@@ -162,24 +205,46 @@ mod tests {
         for (text, wanted) in [
             ("2017-06-01", "\"2017-06-01 00:00:00.000000\""),
             ("2017-06-01T10:00:00", "\"2017-06-01 10:00:00.000000\""),
-            ("2017-06-01T10:00:00+02:00", "\"2017-06-01 10:00:00.000000\""),
+            (
+                "2017-06-01T10:00:00+02:00",
+                "\"2017-06-01 10:00:00.000000\"",
+            ),
             ("2017-06-01T10:00:00+0200", "\"2017-06-01 10:00:00.000000\""),
             ("2017-06-01 10:00:00.25Z", "\"2017-06-01 10:00:00.250000\""),
         ] {
             assert_eq!(run(date, text, format).unwrap(), wanted, "{text}");
         }
-        assert_eq!(run(date, "2017-06-01T10:00:00-03:00", "\"%:z\"").unwrap(), "\"-03:00\"");
-        assert!(run(date, "1.6.2017", format).unwrap_err().contains("needs a date like"));
+        assert_eq!(
+            run(date, "2017-06-01T10:00:00-03:00", "\"%:z\"").unwrap(),
+            "\"-03:00\""
+        );
+        assert!(
+            run(date, "1.6.2017", format)
+                .unwrap_err()
+                .contains("needs a date like")
+        );
     }
 
     #[test]
     fn dates_are_read_by_a_format() {
-        assert_eq!(run(parse_date, "31.12.2026", "\"%d.%m.%Y\"").unwrap(), "\"2026-12-31\"");
-        assert_eq!(run(parse_date, "31.12.2026 8:05", "\"%d.%m.%Y %H:%M\"").unwrap(), "\"2026-12-31T08:05:00\"");
+        assert_eq!(
+            run(parse_date, "31.12.2026", "\"%d.%m.%Y\"").unwrap(),
+            "\"2026-12-31\""
+        );
+        assert_eq!(
+            run(parse_date, "31.12.2026 8:05", "\"%d.%m.%Y %H:%M\"").unwrap(),
+            "\"2026-12-31T08:05:00\""
+        );
         assert!(run(parse_date, "2026", "\"%d.%m.%Y\"").is_err());
-        assert_eq!(run(utc, "2026-01-01T00:00:00+01:00", "").unwrap(), "\"2025-12-31T23:00:00Z\"");
+        assert_eq!(
+            run(utc, "2026-01-01T00:00:00+01:00", "").unwrap(),
+            "\"2025-12-31T23:00:00Z\""
+        );
         assert_eq!(run(epoch, "1970-01-02", "").unwrap(), "86400");
-        assert_eq!(run(from_epoch, "86400", "").unwrap(), "\"1970-01-02T00:00:00Z\"");
+        assert_eq!(
+            run(from_epoch, "86400", "").unwrap(),
+            "\"1970-01-02T00:00:00Z\""
+        );
         assert_eq!(run(add_days, "2026-02-28", "1").unwrap(), "\"2026-03-01\"");
         assert!(run(add_days, "2026-02-28", "999999999999").is_err());
     }
@@ -187,6 +252,10 @@ mod tests {
     #[test]
     fn formats_are_checked() {
         assert!(check_format("%d.%m.%Y").is_ok());
-        assert!(check_format("%!").unwrap_err().contains("not a date format"));
+        assert!(
+            check_format("%!")
+                .unwrap_err()
+                .contains("not a date format")
+        );
     }
 }

@@ -18,7 +18,11 @@ fn entries_of<'n, 'a>(node: &'n Node<'a>) -> Result<&'n [(&'a str, Node<'a>)], S
 }
 
 pub(super) fn list<'a>(_: &'a Bump, input: &Node<'a>, _: &[Node<'a>]) -> Outcome<'a> {
-    Ok(Some(if input.kind() == Kind::List { input.clone() } else { Node::List(vec![input.clone()]) }))
+    Ok(Some(if input.kind() == Kind::List {
+        input.clone()
+    } else {
+        Node::List(vec![input.clone()])
+    }))
 }
 
 pub(super) fn first<'a>(_: &'a Bump, input: &Node<'a>, _: &[Node<'a>]) -> Outcome<'a> {
@@ -33,7 +37,10 @@ pub(super) fn count<'a>(bump: &'a Bump, input: &Node<'a>, _: &[Node<'a>]) -> Out
     match input.view().map_err(malformed)? {
         View::List(items) => Ok(Some(number(items.len(), bump))),
         View::Object(entries) => Ok(Some(number(entries.len(), bump))),
-        View::Scalar => Err(format!("needs a list or an object, found {}", describe(input))),
+        View::Scalar => Err(format!(
+            "needs a list or an object, found {}",
+            describe(input)
+        )),
     }
 }
 
@@ -47,18 +54,33 @@ pub(super) fn slice<'a>(bump: &'a Bump, input: &Node<'a>, args: &[Node<'a>]) -> 
     let bounds = |total: usize| {
         let start = whole_of(args, 0).unwrap_or(0);
         let back = usize::try_from(start.unsigned_abs()).unwrap_or(usize::MAX);
-        let from = if start < 0 { total.saturating_sub(back) } else { back.min(total) };
-        (from, size_of(args, 1).map_or(total, |length| from.saturating_add(length).min(total)))
+        let from = if start < 0 {
+            total.saturating_sub(back)
+        } else {
+            back.min(total)
+        };
+        (
+            from,
+            size_of(args, 1).map_or(total, |length| from.saturating_add(length).min(total)),
+        )
     };
     if input.kind() == Kind::List {
         let items = items_of(input)?;
         let (from, to) = bounds(items.len());
-        return Ok(Some(Node::List(items.get(from..to).unwrap_or_default().to_vec())));
+        return Ok(Some(Node::List(
+            items.get(from..to).unwrap_or_default().to_vec(),
+        )));
     }
     let text = text_of(input, bump)?;
     let (from, to) = bounds(text.chars().count());
-    let byte = |index: usize| text.char_indices().nth(index).map_or(text.len(), |(at, _)| at);
-    Ok(Some(Node::Text(text.get(byte(from)..byte(to)).unwrap_or_default())))
+    let byte = |index: usize| {
+        text.char_indices()
+            .nth(index)
+            .map_or(text.len(), |(at, _)| at)
+    };
+    Ok(Some(Node::Text(
+        text.get(byte(from)..byte(to)).unwrap_or_default(),
+    )))
 }
 
 /// Texts and numbers in one text; what is null or empty is left out.
@@ -69,7 +91,13 @@ pub(super) fn join<'a>(bump: &'a Bump, input: &Node<'a>, args: &[Node<'a>]) -> O
     for item in items_of(input)? {
         let part = match item {
             Node::Null => continue,
-            Node::Bool(value) => if *value { "true" } else { "false" },
+            Node::Bool(value) => {
+                if *value {
+                    "true"
+                } else {
+                    "false"
+                }
+            }
             item => text_of(item, bump)?,
         };
         if part.is_empty() {
@@ -107,13 +135,17 @@ pub(super) fn sort<'a>(bump: &'a Bump, input: &Node<'a>, _: &[Node<'a>]) -> Outc
     };
     items.sort_by(|a, b| match (a, b) {
         (Node::Number(a), Node::Number(b)) => compare_numbers(a, b).unwrap_or(Ordering::Equal),
-        _ => rank(a).cmp(&rank(b)).then_with(|| a.as_text(bump).cmp(&b.as_text(bump))),
+        _ => rank(a)
+            .cmp(&rank(b))
+            .then_with(|| a.as_text(bump).cmp(&b.as_text(bump))),
     });
     Ok(Some(Node::List(items)))
 }
 
 pub(super) fn reverse<'a>(_: &'a Bump, input: &Node<'a>, _: &[Node<'a>]) -> Outcome<'a> {
-    Ok(Some(Node::List(items_of(input)?.iter().rev().cloned().collect())))
+    Ok(Some(Node::List(
+        items_of(input)?.iter().rev().cloned().collect(),
+    )))
 }
 
 /// Without nulls and empty texts, lists and objects.
@@ -172,15 +204,28 @@ pub(super) fn pluck<'a>(bump: &'a Bump, input: &Node<'a>, args: &[Node<'a>]) -> 
 }
 
 pub(super) fn keys<'a>(_: &'a Bump, input: &Node<'a>, _: &[Node<'a>]) -> Outcome<'a> {
-    Ok(Some(Node::List(entries_of(input)?.iter().map(|(key, _)| Node::Text(key)).collect())))
+    Ok(Some(Node::List(
+        entries_of(input)?
+            .iter()
+            .map(|(key, _)| Node::Text(key))
+            .collect(),
+    )))
 }
 
 pub(super) fn values<'a>(_: &'a Bump, input: &Node<'a>, _: &[Node<'a>]) -> Outcome<'a> {
-    Ok(Some(Node::List(entries_of(input)?.iter().map(|(_, value)| value.clone()).collect())))
+    Ok(Some(Node::List(
+        entries_of(input)?
+            .iter()
+            .map(|(_, value)| value.clone())
+            .collect(),
+    )))
 }
 
 fn names<'a>(args: &[Node<'a>], bump: &'a Bump) -> Result<(&'a str, &'a str), String> {
-    let name = |index: usize, default: &'a str| args.get(index).map_or(Ok(default), |node| text_of(node, bump));
+    let name = |index: usize, default: &'a str| {
+        args.get(index)
+            .map_or(Ok(default), |node| text_of(node, bump))
+    };
     Ok((name(0, "key")?, name(1, "value")?))
 }
 
@@ -188,9 +233,14 @@ fn names<'a>(args: &[Node<'a>], bump: &'a Bump) -> Result<(&'a str, &'a str), St
 pub(super) fn entries<'a>(bump: &'a Bump, input: &Node<'a>, args: &[Node<'a>]) -> Outcome<'a> {
     let (key_name, value_name) = names(args, bump)?;
     let entry = |(key, value): &(&'a str, Node<'a>)| {
-        Node::Object(vec![(key_name, Node::Text(key)), (value_name, value.clone())])
+        Node::Object(vec![
+            (key_name, Node::Text(key)),
+            (value_name, value.clone()),
+        ])
     };
-    Ok(Some(Node::List(entries_of(input)?.iter().map(entry).collect())))
+    Ok(Some(Node::List(
+        entries_of(input)?.iter().map(entry).collect(),
+    )))
 }
 
 /// A list of `{key, value}` as an object; of doubled keys the last one stays.
@@ -199,9 +249,14 @@ pub(super) fn from_entries<'a>(bump: &'a Bump, input: &Node<'a>, args: &[Node<'a
     let mut out: Vec<(&'a str, Node<'a>)> = Vec::new();
     for item in items_of(input)? {
         let key = item.field(key_name).map_err(malformed)?;
-        let key = key.ok_or_else(|| format!("needs `{key_name}` in every item, found {}", describe(item)))?;
+        let key = key
+            .ok_or_else(|| format!("needs `{key_name}` in every item, found {}", describe(item)))?;
         let key = text_of(key, bump)?;
-        let value = item.field(value_name).map_err(malformed)?.cloned().unwrap_or(Node::Null);
+        let value = item
+            .field(value_name)
+            .map_err(malformed)?
+            .cloned()
+            .unwrap_or(Node::Null);
         match out.iter_mut().find(|(known, _)| *known == key) {
             Some((_, known)) => *known = value,
             None => out.push((key, value)),

@@ -38,10 +38,19 @@ impl std::fmt::Debug for Function {
 
 impl Function {
     /// Applies it.
-    pub(crate) fn run<'a>(&self, bump: &'a Bump, input: &Node<'a>, args: &[Node<'a>]) -> Outcome<'a> {
+    pub(crate) fn run<'a>(
+        &self,
+        bump: &'a Bump,
+        input: &Node<'a>,
+        args: &[Node<'a>],
+    ) -> Outcome<'a> {
         for (arg, (kind, what)) in args.iter().zip(self.args) {
             kind.check(arg).map_err(|wanted| {
-                format!("`{}` needs {wanted} as {what}, found {}", self.name, describe(arg))
+                format!(
+                    "`{}` needs {wanted} as {what}, found {}",
+                    self.name,
+                    describe(arg)
+                )
             })?;
         }
         (self.run)(bump, input, args).map_err(|message| format!("`{}` {message}", self.name))
@@ -71,7 +80,9 @@ impl ArgKind {
         };
         match self {
             Self::Text if !matches!(arg.kind(), Kind::Text | Kind::Number) => Err("a text"),
-            Self::Size if whole(arg).is_none_or(|n| !(0..=100_000).contains(&n)) => Err("a whole number"),
+            Self::Size if whole(arg).is_none_or(|n| !(0..=100_000).contains(&n)) => {
+                Err("a whole number")
+            }
             Self::Whole if whole(arg).is_none() => Err("a whole number"),
             Self::Number if !matches!(arg.kind(), Kind::Number | Kind::Text) => Err("a number"),
             _ => Ok(()),
@@ -80,7 +91,12 @@ impl ArgKind {
 }
 
 const fn function(name: &'static str, args: &'static [Arg], needed: usize, run: Run) -> Function {
-    Function { name, args, needed, run }
+    Function {
+        name,
+        args,
+        needed,
+        run,
+    }
 }
 
 use ArgKind::{Any, Number, Size, Text, Whole};
@@ -91,14 +107,49 @@ static FUNCTIONS: &[Function] = &[
     function("capitalize", &[], 0, text::capitalize),
     function("trim", &[], 0, text::trim),
     function("squeeze", &[], 0, text::squeeze),
-    function("replace", &[(Text, "the text to find"), (Text, "its replacement")], 2, text::replace),
-    function("prefix", &[(Text, "the text to put in front")], 1, text::prefix),
-    function("suffix", &[(Text, "the text to put behind")], 1, text::suffix),
+    function(
+        "replace",
+        &[(Text, "the text to find"), (Text, "its replacement")],
+        2,
+        text::replace,
+    ),
+    function(
+        "prefix",
+        &[(Text, "the text to put in front")],
+        1,
+        text::prefix,
+    ),
+    function(
+        "suffix",
+        &[(Text, "the text to put behind")],
+        1,
+        text::suffix,
+    ),
     function("split", &[(Text, "the separator")], 1, text::split),
-    function("truncate", &[(Size, "the length"), (Text, "the ending")], 1, text::truncate),
-    function("pad-left", &[(Size, "the length"), (Text, "the filler")], 1, text::pad_left),
-    function("pad-right", &[(Size, "the length"), (Text, "the filler")], 1, text::pad_right),
-    function("slice", &[(Whole, "the start"), (Size, "the length")], 1, list::slice),
+    function(
+        "truncate",
+        &[(Size, "the length"), (Text, "the ending")],
+        1,
+        text::truncate,
+    ),
+    function(
+        "pad-left",
+        &[(Size, "the length"), (Text, "the filler")],
+        1,
+        text::pad_left,
+    ),
+    function(
+        "pad-right",
+        &[(Size, "the length"), (Text, "the filler")],
+        1,
+        text::pad_right,
+    ),
+    function(
+        "slice",
+        &[(Whole, "the start"), (Size, "the length")],
+        1,
+        list::slice,
+    ),
     function("strip-html", &[], 0, text::strip_html),
     function("slug", &[(Text, "the separator")], 0, slug::slug),
     function("hash", &[(Size, "the length")], 0, text::hash),
@@ -107,7 +158,12 @@ static FUNCTIONS: &[Function] = &[
     function("json", &[], 0, text::json),
     function("parse-json", &[], 0, text::parse_json),
     function("boolean", &[], 0, text::boolean),
-    function("choose", &[(Any, "the value for true"), (Any, "the value for false")], 2, text::choose),
+    function(
+        "choose",
+        &[(Any, "the value for true"), (Any, "the value for false")],
+        2,
+        text::choose,
+    ),
     function("number", &[], 0, number::number),
     function("integer", &[], 0, number::integer),
     function("round", &[(Size, "the digits")], 0, number::round),
@@ -115,12 +171,32 @@ static FUNCTIONS: &[Function] = &[
     function("ceiling", &[], 0, number::ceiling),
     function("fixed", &[(Size, "the digits")], 1, number::fixed),
     function("add", &[(Number, "the summand")], 1, number::add),
-    function("subtract", &[(Number, "the subtrahend")], 1, number::subtract),
+    function(
+        "subtract",
+        &[(Number, "the subtrahend")],
+        1,
+        number::subtract,
+    ),
     function("multiply", &[(Number, "the factor")], 1, number::multiply),
-    function("divide", &[(Number, "the divisor"), (Size, "the digits")], 1, number::divide),
+    function(
+        "divide",
+        &[(Number, "the divisor"), (Size, "the digits")],
+        1,
+        number::divide,
+    ),
     function("absolute", &[], 0, number::absolute),
-    function("minor-units", &[(Size, "the digits")], 0, number::minor_units),
-    function("major-units", &[(Size, "the digits")], 0, number::major_units),
+    function(
+        "minor-units",
+        &[(Size, "the digits")],
+        0,
+        number::minor_units,
+    ),
+    function(
+        "major-units",
+        &[(Size, "the digits")],
+        0,
+        number::major_units,
+    ),
     function("date", &[(Text, "the format")], 1, date::date),
     function("parse-date", &[(Text, "the format")], 1, date::parse_date),
     function("add-days", &[(Whole, "the days")], 1, date::add_days),
@@ -142,13 +218,34 @@ static FUNCTIONS: &[Function] = &[
     function("pluck", &[(Text, "the field")], 1, list::pluck),
     function("keys", &[], 0, list::keys),
     function("values", &[], 0, list::values),
-    function("entries", &[(Text, "the name of the key"), (Text, "the name of the value")], 0, list::entries),
-    function("from-entries", &[(Text, "the name of the key"), (Text, "the name of the value")], 0, list::from_entries),
+    function(
+        "entries",
+        &[
+            (Text, "the name of the key"),
+            (Text, "the name of the value"),
+        ],
+        0,
+        list::entries,
+    ),
+    function(
+        "from-entries",
+        &[
+            (Text, "the name of the key"),
+            (Text, "the name of the value"),
+        ],
+        0,
+        list::from_entries,
+    ),
 ];
 
 /// Functions that are more than a function of their input.
-const SPECIAL: [(&str, usize); 5] =
-    [("default", 1), ("required", 0), ("lookup", 1), ("replace-pattern", 2), ("extract", 1)];
+const SPECIAL: [(&str, usize); 5] = [
+    ("default", 1),
+    ("required", 0),
+    ("lookup", 1),
+    ("replace-pattern", 2),
+    ("extract", 1),
+];
 
 /// Builds one step of a pipe, checking name and arguments.
 pub(crate) fn call(name: &str, args: Vec<Expr>, pos: Pos, scope: &mut Scope<'_>) -> Compiled<Call> {
@@ -157,12 +254,17 @@ pub(crate) fn call(name: &str, args: Vec<Expr>, pos: Pos, scope: &mut Scope<'_>)
         return special(name, args, pos, scope);
     }
     let Some(function) = FUNCTIONS.iter().find(|function| function.name == name) else {
-        let known: Vec<&str> =
-            FUNCTIONS.iter().map(|f| f.name).chain(SPECIAL.iter().map(|(name, _)| *name)).collect();
+        let known: Vec<&str> = FUNCTIONS
+            .iter()
+            .map(|f| f.name)
+            .chain(SPECIAL.iter().map(|(name, _)| *name))
+            .collect();
         let problem = Problem::unknown(pos, "function", name, &[]);
         return Err(match crate::diagnose::nearest(name, &known) {
             Some(near) => problem.advice(format!("did you mean `{near}`?")),
-            None => problem.advice("the README lists all functions; what none of them does, `!jq` can"),
+            None => {
+                problem.advice("the README lists all functions; what none of them does, `!jq` can")
+            }
         });
     };
     check_count(name, args.len(), function.needed, function.args.len(), pos)?;
@@ -177,13 +279,20 @@ pub(crate) fn call(name: &str, args: Vec<Expr>, pos: Pos, scope: &mut Scope<'_>)
         if let Some(literal) = literal
             && let Err(wanted) = kind.check(&literal)
         {
-            return Err(Problem::new(pos, format!("`{name}` needs {wanted} as {what}, found {}", describe(&literal))));
+            return Err(Problem::new(
+                pos,
+                format!(
+                    "`{name}` needs {wanted} as {what}, found {}",
+                    describe(&literal)
+                ),
+            ));
         }
     }
     if matches!(name, "date" | "parse-date")
         && let Some(Expr::Text(format)) = args.first()
     {
-        date::check_format(format).map_err(|message| Problem::new(pos, format!("`{name}`: {message}")))?;
+        date::check_format(format)
+            .map_err(|message| Problem::new(pos, format!("`{name}`: {message}")))?;
     }
     Ok(Call::Function(function, args))
 }
@@ -199,13 +308,20 @@ fn check_count(name: &str, found: usize, needed: usize, most: usize, pos: Pos) -
         (a, b) => format!("{a} to {b} arguments"),
     };
     let problem = Problem::new(pos, format!("`{name}` takes {wanted}, found {found}"));
-    Err(if found > most { problem.advice("an argument with spaces is quoted: `join ', '`") } else { problem })
+    Err(if found > most {
+        problem.advice("an argument with spaces is quoted: `join ', '`")
+    } else {
+        problem
+    })
 }
 
 fn special(name: &str, mut args: Vec<Expr>, pos: Pos, scope: &mut Scope<'_>) -> Compiled<Call> {
     let mut literal = |what: &str| match args.pop() {
         Some(Expr::Text(text) | Expr::Number(text)) => Ok(text),
-        _ => Err(Problem::new(pos, format!("`{name}` needs {what} written out, not computed"))),
+        _ => Err(Problem::new(
+            pos,
+            format!("`{name}` needs {what} written out, not computed"),
+        )),
     };
     Ok(match name {
         "required" => Call::Required,
@@ -215,7 +331,10 @@ fn special(name: &str, mut args: Vec<Expr>, pos: Pos, scope: &mut Scope<'_>) -> 
         }
         "replace-pattern" => {
             let replacement = literal("the replacement")?;
-            Call::ReplacePattern(Box::new(pattern(&literal("the pattern")?, pos)?), replacement)
+            Call::ReplacePattern(
+                Box::new(pattern(&literal("the pattern")?, pos)?),
+                replacement,
+            )
         }
         "extract" => Call::Extract(Box::new(pattern(&literal("the pattern")?, pos)?)),
         _ => Call::Default(args.pop().unwrap_or(Expr::Null)),
@@ -224,9 +343,12 @@ fn special(name: &str, mut args: Vec<Expr>, pos: Pos, scope: &mut Scope<'_>) -> 
 
 /// Compiles a regular expression.
 pub(crate) fn pattern(text: &str, pos: Pos) -> Compiled<Regex> {
-    RegexBuilder::new(text)
-        .build()
-        .map_err(|error| Problem::new(pos, format!("`{text}` is not a regular expression: {error}")))
+    RegexBuilder::new(text).build().map_err(|error| {
+        Problem::new(
+            pos,
+            format!("`{text}` is not a regular expression: {error}"),
+        )
+    })
 }
 
 /// A value in a message: what it is and how it starts.
@@ -241,7 +363,9 @@ pub(crate) fn describe(node: &Node<'_>) -> String {
 fn text_of<'a>(node: &Node<'a>, bump: &'a Bump) -> Result<&'a str, String> {
     match node {
         Node::Number(text) => Ok(text),
-        _ => node.as_text(bump).ok_or_else(|| format!("needs a text, found {}", describe(node))),
+        _ => node
+            .as_text(bump)
+            .ok_or_else(|| format!("needs a text, found {}", describe(node))),
     }
 }
 
@@ -249,7 +373,10 @@ fn text_of<'a>(node: &Node<'a>, bump: &'a Bump) -> Result<&'a str, String> {
 fn decimal_of<'a>(node: &Node<'a>, bump: &'a Bump) -> Result<Decimal, String> {
     let text = match node {
         Node::Number(text) => Some(*text),
-        _ => node.as_text(bump).map(str::trim).filter(|text| crate::scan::is_number(text)),
+        _ => node
+            .as_text(bump)
+            .map(str::trim)
+            .filter(|text| crate::scan::is_number(text)),
     };
     let text = text.ok_or_else(|| format!("needs a number, found {}", describe(node)))?;
     Decimal::parse(text).ok_or_else(|| format!("cannot compute with {text}: more than 28 digits"))

@@ -18,7 +18,8 @@ fn some<'a>(value: Option<Decimal>, bump: &'a Bump) -> Outcome<'a> {
 
 /// The first argument as a number.
 fn arg<'a>(args: &[Node<'a>], bump: &'a Bump) -> Result<Decimal, String> {
-    args.first().map_or(Ok(Decimal::from_usize(0)), |node| decimal_of(node, bump))
+    args.first()
+        .map_or(Ok(Decimal::from_usize(0)), |node| decimal_of(node, bump))
 }
 
 fn digits(args: &[Node<'_>], index: usize, default: u32) -> Result<u32, String> {
@@ -44,13 +45,21 @@ pub(super) fn number<'a>(bump: &'a Bump, input: &Node<'a>, _: &[Node<'a>]) -> Ou
 pub(super) fn integer<'a>(bump: &'a Bump, input: &Node<'a>, args: &[Node<'a>]) -> Outcome<'a> {
     match number(bump, input, args)? {
         None => Ok(None),
-        Some(Node::Number(text)) if text.trim_start_matches('-').bytes().all(|b| b.is_ascii_digit()) => {
+        Some(Node::Number(text))
+            if text
+                .trim_start_matches('-')
+                .bytes()
+                .all(|b| b.is_ascii_digit()) =>
+        {
             Ok(Some(Node::Number(text)))
         }
         Some(node) => {
             let value = decimal_of(&node, bump)?;
             if !value.is_whole() {
-                return Err(format!("needs a whole number, found {}; `round` it first", describe(input)));
+                return Err(format!(
+                    "needs a whole number, found {}; `round` it first",
+                    describe(input)
+                ));
             }
             done(value, bump)
         }
@@ -101,7 +110,13 @@ pub(super) fn absolute<'a>(bump: &'a Bump, input: &Node<'a>, _: &[Node<'a>]) -> 
 
 pub(super) fn minor_units<'a>(bump: &'a Bump, input: &Node<'a>, args: &[Node<'a>]) -> Outcome<'a> {
     let amount = decimal_of(input, bump)?;
-    done(amount.shift_left(digits(args, 0, 2)?).ok_or(TOO_LARGE)?.round(0), bump)
+    done(
+        amount
+            .shift_left(digits(args, 0, 2)?)
+            .ok_or(TOO_LARGE)?
+            .round(0),
+        bump,
+    )
 }
 
 pub(super) fn major_units<'a>(bump: &'a Bump, input: &Node<'a>, args: &[Node<'a>]) -> Outcome<'a> {
@@ -113,7 +128,10 @@ pub(super) fn major_units<'a>(bump: &'a Bump, input: &Node<'a>, args: &[Node<'a>
 
 pub(super) fn sum<'a>(bump: &'a Bump, input: &Node<'a>, _: &[Node<'a>]) -> Outcome<'a> {
     let mut total = Decimal::from_usize(0);
-    for item in items_of(input)?.iter().filter(|item| item.kind() != Kind::Null) {
+    for item in items_of(input)?
+        .iter()
+        .filter(|item| item.kind() != Kind::Null)
+    {
         total = total.add(decimal_of(item, bump)?).ok_or(TOO_LARGE)?;
     }
     done(total, bump)

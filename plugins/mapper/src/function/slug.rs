@@ -9,7 +9,10 @@ use crate::node::Node;
 /// separator. Letters of other scripts stay.
 pub(super) fn slug<'a>(bump: &'a Bump, input: &Node<'a>, args: &[Node<'a>]) -> Outcome<'a> {
     let separator = args.first().map_or(Ok("-"), |node| text_of(node, bump))?;
-    Ok(Some(Node::text(&slugged(text_of(input, bump)?, separator), bump)))
+    Ok(Some(Node::text(
+        &slugged(text_of(input, bump)?, separator),
+        bump,
+    )))
 }
 
 fn slugged(text: &str, separator: &str) -> String {

@@ -57,19 +57,31 @@ pub(super) fn replace<'a>(bump: &'a Bump, input: &Node<'a>, args: &[Node<'a>]) -
 }
 
 pub(super) fn prefix<'a>(bump: &'a Bump, input: &Node<'a>, args: &[Node<'a>]) -> Outcome<'a> {
-    done(&format!("{}{}", arg(args, 0, bump)?, text_of(input, bump)?), bump)
+    done(
+        &format!("{}{}", arg(args, 0, bump)?, text_of(input, bump)?),
+        bump,
+    )
 }
 
 pub(super) fn suffix<'a>(bump: &'a Bump, input: &Node<'a>, args: &[Node<'a>]) -> Outcome<'a> {
-    done(&format!("{}{}", text_of(input, bump)?, arg(args, 0, bump)?), bump)
+    done(
+        &format!("{}{}", text_of(input, bump)?, arg(args, 0, bump)?),
+        bump,
+    )
 }
 
 pub(super) fn split<'a>(bump: &'a Bump, input: &Node<'a>, args: &[Node<'a>]) -> Outcome<'a> {
     let (text, separator) = (text_of(input, bump)?, arg(args, 0, bump)?);
     let items: Vec<Node<'a>> = match (text, separator) {
         ("", _) => Vec::new(),
-        (text, "") => text.char_indices().map(|(at, c)| Node::Text(text.get(at..at + c.len_utf8()).unwrap_or(""))).collect(),
-        (text, separator) => text.split(separator).map(|part| Node::Text(part.trim())).collect(),
+        (text, "") => text
+            .char_indices()
+            .map(|(at, c)| Node::Text(text.get(at..at + c.len_utf8()).unwrap_or("")))
+            .collect(),
+        (text, separator) => text
+            .split(separator)
+            .map(|part| Node::Text(part.trim()))
+            .collect(),
     };
     Ok(Some(Node::List(items)))
 }
@@ -81,24 +93,44 @@ pub(super) fn truncate<'a>(bump: &'a Bump, input: &Node<'a>, args: &[Node<'a>]) 
         return Ok(Some(Node::Text(text)));
     }
     let room = limit.saturating_sub(ending.chars().count());
-    let end = text.char_indices().nth(room).map_or(text.len(), |(at, _)| at);
-    done(&format!("{}{ending}", text.get(..end).unwrap_or_default().trim_end()), bump)
+    let end = text
+        .char_indices()
+        .nth(room)
+        .map_or(text.len(), |(at, _)| at);
+    done(
+        &format!("{}{ending}", text.get(..end).unwrap_or_default().trim_end()),
+        bump,
+    )
 }
 
 fn padding(text: &str, args: &[Node<'_>], filler: &str) -> String {
-    let missing = size_of(args, 0).unwrap_or(0).saturating_sub(text.chars().count());
-    filler.chars().cycle().take(if filler.is_empty() { 0 } else { missing }).collect()
+    let missing = size_of(args, 0)
+        .unwrap_or(0)
+        .saturating_sub(text.chars().count());
+    filler
+        .chars()
+        .cycle()
+        .take(if filler.is_empty() { 0 } else { missing })
+        .collect()
 }
 
 pub(super) fn pad_left<'a>(bump: &'a Bump, input: &Node<'a>, args: &[Node<'a>]) -> Outcome<'a> {
     let text = text_of(input, bump)?;
-    let filler = if args.len() > 1 { arg(args, 1, bump)? } else { " " };
+    let filler = if args.len() > 1 {
+        arg(args, 1, bump)?
+    } else {
+        " "
+    };
     done(&format!("{}{text}", padding(text, args, filler)), bump)
 }
 
 pub(super) fn pad_right<'a>(bump: &'a Bump, input: &Node<'a>, args: &[Node<'a>]) -> Outcome<'a> {
     let text = text_of(input, bump)?;
-    let filler = if args.len() > 1 { arg(args, 1, bump)? } else { " " };
+    let filler = if args.len() > 1 {
+        arg(args, 1, bump)?
+    } else {
+        " "
+    };
     done(&format!("{text}{}", padding(text, args, filler)), bump)
 }
 
@@ -133,7 +165,10 @@ pub(super) fn parse_json<'a>(bump: &'a Bump, input: &Node<'a>, _: &[Node<'a>]) -
     let checked: Result<serde::de::IgnoredAny, _> = serde_json::from_str(text);
     match (checked, Node::parse(text, bump)) {
         (Ok(_), Ok(node)) => Ok(Some(node)),
-        _ => Err(format!("needs a text that is JSON, found {}", describe(input))),
+        _ => Err(format!(
+            "needs a text that is JSON, found {}",
+            describe(input)
+        )),
     }
 }
 
@@ -145,7 +180,10 @@ pub(super) fn boolean<'a>(bump: &'a Bump, input: &Node<'a>, _: &[Node<'a>]) -> O
         "true" | "1" | "yes" | "y" | "on" => Ok(Some(Node::Bool(true))),
         "false" | "0" | "no" | "n" | "off" => Ok(Some(Node::Bool(false))),
         "" => Ok(None),
-        _ => Err(format!("takes true, false, 1, 0, yes, no, on and off, found {}", describe(input))),
+        _ => Err(format!(
+            "takes true, false, 1, 0, yes, no, on and off, found {}",
+            describe(input)
+        )),
     }
 }
 
@@ -160,8 +198,10 @@ pub(super) fn choose<'a>(bump: &'a Bump, input: &Node<'a>, args: &[Node<'a>]) ->
 /// Elements whose content is not text.
 const SILENT: [&str; 2] = ["script", "style"];
 /// Elements that stand in a line of text.
-const INLINE: [&str; 14] =
-    ["a", "abbr", "b", "code", "em", "font", "i", "mark", "small", "span", "strong", "sub", "sup", "u"];
+const INLINE: [&str; 14] = [
+    "a", "abbr", "b", "code", "em", "font", "i", "mark", "small", "span", "strong", "sub", "sup",
+    "u",
+];
 
 pub(super) fn strip_html<'a>(bump: &'a Bump, input: &Node<'a>, _: &[Node<'a>]) -> Outcome<'a> {
     done(&without_html(text_of(input, bump)?), bump)
@@ -174,7 +214,11 @@ fn without_html(html: &str) -> String {
     while let Some(at) = rest.find(['<', '&']) {
         let (before, tail) = rest.split_at(at);
         out.push_str(before);
-        rest = if tail.starts_with('&') { entity(tail, &mut out) } else { tag(tail, &mut out) };
+        rest = if tail.starts_with('&') {
+            entity(tail, &mut out)
+        } else {
+            tag(tail, &mut out)
+        };
     }
     out.push_str(rest);
     squeezed(&out)
@@ -185,28 +229,42 @@ fn tag<'t>(text: &'t str, out: &mut String) -> &'t str {
     if let Some(comment) = text.strip_prefix("<!--") {
         return comment.split_once("-->").map_or("", |(_, rest)| rest);
     }
-    let Some(body) = text.strip_prefix('<').filter(|body| body.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '/' | '!' | '?')))
-    else {
+    let Some(body) = text.strip_prefix('<').filter(|body| {
+        body.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '/' | '!' | '?'))
+    }) else {
         out.push('<');
         return text.get(1..).unwrap_or_default();
     };
-    let Some((inside, rest)) = body.split_once('>') else { return "" };
-    let name: String =
-        inside.trim_start_matches('/').chars().take_while(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+    let Some((inside, rest)) = body.split_once('>') else {
+        return "";
+    };
+    let name: String = inside
+        .trim_start_matches('/')
+        .chars()
+        .take_while(char::is_ascii_alphanumeric)
+        .collect::<String>()
+        .to_ascii_lowercase();
     if !INLINE.contains(&name.as_str()) {
         out.push(' ');
     }
     if SILENT.contains(&name.as_str()) && !inside.starts_with('/') {
         let close = format!("</{name}");
         let lower = rest.to_ascii_lowercase();
-        return lower.find(&close).and_then(|at| rest.get(at..)).unwrap_or_default();
+        return lower
+            .find(&close)
+            .and_then(|at| rest.get(at..))
+            .unwrap_or_default();
     }
     rest
 }
 
 /// Decodes the entity that `text` starts with, or keeps its `&`.
 fn entity<'t>(text: &'t str, out: &mut String) -> &'t str {
-    let end = text.char_indices().take(12).find(|(_, c)| *c == ';').map(|(at, _)| at);
+    let end = text
+        .char_indices()
+        .take(12)
+        .find(|(_, c)| *c == ';')
+        .map(|(at, _)| at);
     let decoded = end.and_then(|end| {
         let name = text.get(1..end)?;
         let c = match name {
@@ -262,7 +320,10 @@ mod tests {
     #[test]
     fn html_becomes_text() {
         for (html, text) in [
-            ("<p>Sch&ouml;ne <b>Ja</b>cke</p><p>rot</p>", "Schöne Jacke rot"),
+            (
+                "<p>Sch&ouml;ne <b>Ja</b>cke</p><p>rot</p>",
+                "Schöne Jacke rot",
+            ),
             ("a<br/>b", "a b"),
             ("1 < 2 &amp; 3 > 2 & ok", "1 < 2 & 3 > 2 & ok"),
             ("x<script>alert('<p>')</script>y", "x y"),

@@ -20,7 +20,12 @@ fn pieces(text: &str) -> Vec<Piece> {
     let mut block: Option<Block> = None;
     for line in text.lines() {
         match (&mut block, line.strip_prefix("```")) {
-            (None, Some(info)) => block = Some(Block { info: info.to_owned(), text: String::new() }),
+            (None, Some(info)) => {
+                block = Some(Block {
+                    info: info.to_owned(),
+                    text: String::new(),
+                })
+            }
             (Some(_), Some(_)) => out.extend(block.take().map(Piece::Code)),
             (Some(block), None) => block.text.push_str(&format!("{line}\n")),
             (None, None) => out.push(Piece::Prose(format!("{line}\n"))),
@@ -48,14 +53,23 @@ fn every_example_is_true() {
                     _ => format!("{}\n", sample.problems()),
                 };
                 if found != block.text {
-                    wrong.push(format!("{}\ngave\n{found}not\n{}", sample.mapping, block.text));
+                    wrong.push(format!(
+                        "{}\ngave\n{found}not\n{}",
+                        sample.mapping, block.text
+                    ));
                     block.text = found;
                 }
             }
             info => {
                 if let Some(table) = info.strip_prefix("text table ") {
-                    let entry = |line: &str| line.split_once(' ').map(|(k, v)| (k.to_owned(), v.to_owned())).unwrap();
-                    sample.tables.push((table.to_owned(), block.text.lines().map(entry).collect()));
+                    let entry = |line: &str| {
+                        line.split_once(' ')
+                            .map(|(k, v)| (k.to_owned(), v.to_owned()))
+                            .unwrap()
+                    };
+                    sample
+                        .tables
+                        .push((table.to_owned(), block.text.lines().map(entry).collect()));
                 }
             }
         }
@@ -67,7 +81,12 @@ fn every_example_is_true() {
         };
         std::fs::write(README, pieces.iter().map(write).collect::<String>()).unwrap();
     } else {
-        assert!(wrong.is_empty(), "{} of {count} examples:\n{}", wrong.len(), wrong.join("\n----\n"));
+        assert!(
+            wrong.is_empty(),
+            "{} of {count} examples:\n{}",
+            wrong.len(),
+            wrong.join("\n----\n")
+        );
     }
     assert!(count > 20, "only {count} examples found");
 }

@@ -22,11 +22,17 @@ impl Sample {
         } else {
             mapping.to_owned()
         };
-        Self { mapping, ..Self::default() }
+        Self {
+            mapping,
+            ..Self::default()
+        }
     }
 
     pub(super) fn config(&self) -> serde_json::Value {
-        let variables = self.variables.clone().unwrap_or_else(|| serde_json::json!({}));
+        let variables = self
+            .variables
+            .clone()
+            .unwrap_or_else(|| serde_json::json!({}));
         serde_json::json!({ "mapping": self.mapping, "variables": variables })
     }
 
@@ -51,7 +57,11 @@ impl Sample {
             Err(fault) => return format!("refused: {fault}\n"),
         };
         let mut out = String::new();
-        let records: Vec<(&str, &str)> = input.lines().filter(|line| !line.trim().is_empty()).map(split).collect();
+        let records: Vec<(&str, &str)> = input
+            .lines()
+            .filter(|line| !line.trim().is_empty())
+            .map(split)
+            .collect();
         for (stream, records) in runs(&records) {
             let mut batch = BatchBuilder::json(stream);
             for record in &records {
