@@ -1,1 +1,11 @@
-//! Plugins on disk: what a file says of itself, and where a name is found.
+//! Plugins on disk: what a file says of itself, where names are found, whether a config fits. Nothing is executed here.
+
+pub mod config;
+pub mod inspect;
+pub mod locate;
+pub mod manifest;
+
+pub use config::{ConfigFinding, validate_config};
+pub use inspect::{Import, ImportGroup, InspectError, Inspection, inspect};
+pub use locate::{LocateError, Located, Locator};
+pub use manifest::{Kind, Manifest, ManifestError};

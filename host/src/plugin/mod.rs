@@ -1,1 +1,40 @@
-//! Components as the engine's stages. The only module that knows wasmtime.
+//! Plugins as the engine's stages: the only module that knows wasmtime.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | [`runtime`] | the front door: load a plugin, make openers of its kinds, check a config |
+//! | `engine` | wasmtime's configuration and the ticker that lets long calls be interrupted |
+//! | `cache` | machine code on disk, so that a component is compiled once |
+//! | `wit` | the contract versions this host offers, one file each: bindings and conversions |
+//! | `instance` | one sandbox: store, limits, and what a failed call means |
+//! | `source`, `transformer`, `sink` | the engine's traits over an instance |
+//! | `verify` | what a plugin returned is checked before the engine sees it |
+//! | [`host_api`] | what a plugin may import, one file per interface |
+//! | [`permission`], [`limits`] | what a stage was granted, how much it may use |
+
+mod cache;
+mod captured;
+mod engine;
+mod error;
+pub mod host_api;
+mod instance;
+pub mod limits;
+mod meter;
+pub mod permission;
+pub mod runtime;
+mod sink;
+mod source;
+mod state;
+#[cfg(test)]
+mod tests;
+mod transformer;
+mod verify;
+mod wit;
+
+pub use error::PluginError;
+pub use host_api::http_client::{HttpError, HttpRequest, HttpResponse, HttpSend, NoHttp};
+pub use host_api::metrics::{Metric, MetricValue};
+pub use host_api::tables::NoTables;
+pub use limits::Limits;
+pub use permission::{Denial, Grants};
+pub use runtime::{Plugin, Runtime, RuntimeOptions, StageContext, StreamInfo};

@@ -1,0 +1,214 @@
+//! Where a flow's plugins are: a path, or a name that is looked up in folders.
+
+use std::{
+    fmt::Write as _,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    config::nearest,
+    inspect::{InspectError, Inspection, inspect},
+};
+
+/// Extension of plugin files.
+const EXTENSION: &str = "wasm";
+
+/// Finds plugins for one flow.
+#[derive(Debug, Clone)]
+pub struct Locator {
+    flow_dir: PathBuf,
+    folders: Vec<PathBuf>,
+}
+
+/// A plugin's file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Located {
+    /// The file.
+    pub path: PathBuf,
+    /// The name it was asked by; `None` when it was asked by path.
+    pub name: Option<String>,
+}
+
+/// Why a plugin is not found, or is not what was asked for. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LocateError {
+    /// A path that leads nowhere.
+    #[error("there is no file {}", .0.display())]
+    NoFile(PathBuf),
+    /// A name that no folder has.
+    #[error("there is no plugin `{name}`{}; searched: {}", meant(.near), list(.folders))]
+    Unknown {
+        /// The name.
+        name: String,
+        /// The nearest name that there is.
+        near: Option<String>,
+        /// The folders searched, in order.
+        folders: Vec<PathBuf>,
+    },
+    /// Neither a name nor a path.
+    #[error("{0:?} is neither the name of a plugin (a-z, 0-9, `-`) nor a path ending in `.wasm`")]
+    Reference(String),
+    /// The file cannot be read.
+    #[error("cannot read the plugin {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What happened.
+        source: io::Error,
+    },
+    /// It is no component.
+    #[error("{}: {source}", path.display())]
+    Inspect {
+        /// The file.
+        path: PathBuf,
+        /// What it is instead.
+        source: InspectError,
+    },
+    /// The file is called one thing and the plugin in it another.
+    #[error(
+        "{} holds the plugin `{found}`, but was looked up as `{asked}`: rename the file to `{found}.wasm`, or refer to \
+         it by its path", path.display()
+    )]
+    OtherName {
+        /// The file.
+        path: PathBuf,
+        /// The name asked for.
+        asked: String,
+        /// The name in its manifest.
+        found: String,
+    },
+}
+
+fn meant(near: &Option<String>) -> String {
+    near.as_ref().map(|near| format!(" (did you mean `{near}`?)")).unwrap_or_default()
+}
+
+fn list(folders: &[PathBuf]) -> String {
+    if folders.is_empty() {
+        return "no folder (none is configured)".to_owned();
+    }
+    let mut text = String::new();
+    for folder in folders {
+        let missing = if folder.is_dir() { "" } else { " (does not exist)" };
+        let separator = if text.is_empty() { "" } else { ", " };
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{separator}{}{missing}", folder.display());
+    }
+    text
+}
+
+impl Locator {
+    /// Paths are relative to the flow's folder; names are looked up in the folders, in this order.
+    pub fn new(flow_dir: impl Into<PathBuf>, folders: Vec<PathBuf>) -> Self {
+        Self { flow_dir: flow_dir.into(), folders }
+    }
+
+    /// Finds a plugin's file by what a flow writes.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn find(&self, reference: &str) -> Result<Located, LocateError> {
+        let path = Path::new(reference);
+        if path.extension().is_some_and(|extension| extension == EXTENSION) {
+            let path = self.flow_dir.join(path);
+            return if path.is_file() { Ok(Located { path, name: None }) } else { Err(LocateError::NoFile(path)) };
+        }
+        let usable = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if reference.is_empty() || !reference.bytes().all(usable) {
+            return Err(LocateError::Reference(reference.to_owned()));
+        }
+        let file = format!("{reference}.{EXTENSION}");
+        let found = self.folders.iter().map(|folder| folder.join(&file)).find(|path| path.is_file());
+        match found {
+            Some(path) => Ok(Located { path, name: Some(reference.to_owned()) }),
+            None => Err(LocateError::Unknown {
+                name: reference.to_owned(),
+                near: nearest(reference, &self.available()).cloned(),
+                folders: self.folders.clone(),
+            }),
+        }
+    }
+
+    /// Finds a plugin, reads it and checks that it is the one asked for. Blocks for reading a file.
+    ///
+    /// # Errors
+    /// When it is not found, is no component, or names itself otherwise.
+    pub fn open(&self, reference: &str) -> Result<(Located, Inspection), LocateError> {
+        let located = self.find(reference)?;
+        let path = &located.path;
+        let bytes = fs::read(path).map_err(|source| LocateError::Read { path: path.clone(), source })?;
+        let inspection =
+            inspect(&bytes).map_err(|source| LocateError::Inspect { path: path.clone(), source })?;
+        if let (Some(asked), Some(manifest)) = (&located.name, &inspection.manifest)
+            && *asked != manifest.name
+        {
+            let (asked, found) = (asked.clone(), manifest.name.clone());
+            return Err(LocateError::OtherName { path: path.clone(), asked, found });
+        }
+        Ok((located, inspection))
+    }
+
+    /// Names that can be found, sorted.
+    pub fn available(&self) -> Vec<String> {
+        let entries = self.folders.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == EXTENSION))
+            .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folders() -> (tempfile::TempDir, Locator) {
+        let dir = tempfile::tempdir().unwrap();
+        let (first, second) = (dir.path().join("first"), dir.path().join("second"));
+        for folder in [&first, &second] {
+            fs::create_dir(folder).unwrap();
+        }
+        fs::write(first.join("csv.wasm"), b"1").unwrap();
+        fs::write(second.join("csv.wasm"), b"2").unwrap();
+        fs::write(second.join("jsonl.wasm"), b"3").unwrap();
+        fs::write(dir.path().join("own.wasm"), b"4").unwrap();
+        let locator = Locator::new(dir.path(), vec![first, second]);
+        (dir, locator)
+    }
+
+    #[test]
+    fn names_are_found_in_the_order_of_the_folders_and_paths_beside_the_flow() {
+        let (dir, locator) = folders();
+        assert_eq!(locator.find("csv").unwrap().path, dir.path().join("first/csv.wasm"));
+        assert_eq!(locator.find("jsonl").unwrap().name.as_deref(), Some("jsonl"));
+        let own = locator.find("./own.wasm").unwrap();
+        assert_eq!((fs::read(own.path).unwrap(), own.name), (b"4".to_vec(), None));
+        assert_eq!(locator.available(), ["csv", "jsonl"]);
+    }
+
+    #[test]
+    fn what_is_not_found_is_said_with_where_and_what_was_meant() {
+        let (dir, locator) = folders();
+        let text = locator.find("jsnl").unwrap_err().to_string();
+        assert!(text.contains("no plugin `jsnl` (did you mean `jsonl`?)"), "{text}");
+        assert!(text.contains(&dir.path().join("first").display().to_string()), "{text}");
+        assert!(!locator.find("akeneo").unwrap_err().to_string().contains("did you mean"));
+        assert!(matches!(locator.find("nowhere.wasm"), Err(LocateError::NoFile(_))));
+        assert!(matches!(locator.find("../csv"), Err(LocateError::Reference(_))));
+        let missing = Locator::new(dir.path(), vec![dir.path().join("third")]);
+        assert!(missing.find("csv").unwrap_err().to_string().contains("third (does not exist)"));
+    }
+
+    #[test]
+    fn a_file_that_is_no_component_is_refused_with_its_path() {
+        let (_dir, locator) = folders();
+        let text = locator.open("csv").unwrap_err().to_string();
+        assert!(text.contains("first/csv.wasm") && text.contains("no WebAssembly"), "{text}");
+    }
+}

@@ -1,0 +1,328 @@
+//! What a plugin says of itself: the manifest, embedded in the component as the custom section `crossdock:manifest`.
+//!
+//! Fields that this version does not know are ignored, so that a plugin built with a later SDK can still be shown.
+
+use std::{collections::BTreeMap, fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Name of the custom section.
+pub const SECTION: &str = "crossdock:manifest";
+/// A manifest larger than this many bytes is refused.
+pub const MAX_BYTES: usize = 256 * 1024;
+
+/// What a plugin can be in a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Reads records.
+    Source,
+    /// Changes records.
+    Transformer,
+    /// Writes records.
+    Sink,
+}
+
+impl Kind {
+    /// All of them, in the order of a flow.
+    pub const ALL: [Self; 3] = [Self::Source, Self::Transformer, Self::Sink];
+
+    /// The word used in the contract, in flow files and by people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Transformer => "transformer",
+            Self::Sink => "sink",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Kind {
+    type Err = ManifestError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or_else(|| ManifestError::UnknownKind(text.to_owned()))
+    }
+}
+
+/// What a plugin promises about delivery; the label of a flow is computed from all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Delivery {
+    /// A source that reads the same records again from the same snapshot.
+    Replayable,
+    /// A source (what it gave is gone) or a transformer (the same input may give another output).
+    Volatile,
+    /// A transformer whose output depends on its input and config alone.
+    Deterministic,
+    /// A sink whose output holds every record exactly once, also after a crash.
+    ExactlyOnce,
+    /// A sink for which writing a record twice is as good as once.
+    Idempotent,
+    /// A sink that may hold records twice after a crash.
+    AtLeastOnce,
+}
+
+impl Delivery {
+    /// The word used in manifests and shown to people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Replayable => "replayable",
+            Self::Volatile => "volatile",
+            Self::Deterministic => "deterministic",
+            Self::ExactlyOnce => "exactly-once",
+            Self::Idempotent => "idempotent",
+            Self::AtLeastOnce => "at-least-once",
+        }
+    }
+
+    /// Whether a plugin of this kind can promise it.
+    pub fn fits(self, kind: Kind) -> bool {
+        match kind {
+            Kind::Source => matches!(self, Self::Replayable | Self::Volatile),
+            Kind::Transformer => matches!(self, Self::Deterministic | Self::Volatile),
+            Kind::Sink => matches!(self, Self::ExactlyOnce | Self::Idempotent | Self::AtLeastOnce),
+        }
+    }
+}
+
+impl fmt::Display for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What a plugin says of itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Short name, `[a-z0-9-]`: what flow files write.
+    pub name: String,
+    /// Semantic version.
+    pub version: String,
+    /// One sentence.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// SPDX expression.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub license: String,
+    /// Where to read more, by name (`documentation`, `source`).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub links: BTreeMap<String, String>,
+    /// What it can be in a flow.
+    pub kinds: BTreeMap<Kind, KindSpec>,
+    /// What it asks for.
+    #[serde(default)]
+    pub permissions: Permissions,
+}
+
+/// One kind of a plugin.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KindSpec {
+    /// JSON Schema (2020-12) of the config object.
+    #[serde(default = "any_object")]
+    pub config: Value,
+    /// What it promises. `None`: nothing, which counts as the weakest promise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<Delivery>,
+}
+
+fn any_object() -> Value {
+    serde_json::json!({ "type": "object" })
+}
+
+/// What a plugin asks for. Nothing is given that the operator has not granted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Permissions {
+    /// Folders.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FileWish>,
+    /// Named remote systems.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub connections: Vec<Wish>,
+    /// Keyed maps.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tables: Vec<Wish>,
+}
+
+impl Permissions {
+    /// Whether it asks for nothing.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.connections.is_empty() && self.tables.is_empty()
+    }
+}
+
+/// How a folder is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Access {
+    /// Files are read.
+    Read,
+    /// Files are created, changed and removed.
+    Write,
+}
+
+/// A wish for folders.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileWish {
+    /// How they are used.
+    pub access: Access,
+    /// Why, for the operator.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// A wish for something named by the operator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wish {
+    /// Why, for the operator.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// Why a manifest cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ManifestError {
+    /// Not the JSON that was expected.
+    #[error("the manifest is malformed: {0}")]
+    Malformed(String),
+    /// Larger than [`MAX_BYTES`].
+    #[error("the manifest has {0} bytes; {MAX_BYTES} are allowed")]
+    TooLarge(usize),
+    /// The name cannot be written in a flow file.
+    #[error("the manifest's name {0:?} is not made of a-z, 0-9 and `-` (1 to 64 of them)")]
+    Name(String),
+    /// The version is no semantic version.
+    #[error("the manifest's version {version:?} is no semantic version like 1.2.3: {reason}")]
+    Version {
+        /// As written.
+        version: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A promise that the kind cannot make.
+    #[error("the manifest says `delivery: {delivery}` for its {kind}, which is not a promise of a {kind}")]
+    Delivery {
+        /// The kind.
+        kind: Kind,
+        /// The promise.
+        delivery: Delivery,
+    },
+    /// No kind at all.
+    #[error("the manifest names no kind: `kinds` needs `source`, `transformer` or `sink`")]
+    NoKind,
+    /// A word that is no kind.
+    #[error("{0:?} is no kind of plugin: source, transformer or sink")]
+    UnknownKind(String),
+}
+
+impl Manifest {
+    /// Reads and checks a manifest.
+    ///
+    /// # Errors
+    /// When it is no JSON of the expected form, or name, version or a promise cannot be right.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
+        if bytes.len() > MAX_BYTES {
+            return Err(ManifestError::TooLarge(bytes.len()));
+        }
+        let manifest: Self =
+            serde_json::from_slice(bytes).map_err(|error| ManifestError::Malformed(error.to_string()))?;
+        manifest.verify()?;
+        Ok(manifest)
+    }
+
+    /// One of its kinds.
+    pub fn kind(&self, kind: Kind) -> Option<&KindSpec> {
+        self.kinds.get(&kind)
+    }
+
+    fn verify(&self) -> Result<(), ManifestError> {
+        let usable = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if self.name.is_empty() || self.name.len() > 64 || !self.name.bytes().all(usable) {
+            return Err(ManifestError::Name(self.name.clone()));
+        }
+        semver::Version::parse(&self.version).map_err(|error| ManifestError::Version {
+            version: self.version.clone(),
+            reason: error.to_string(),
+        })?;
+        if self.kinds.is_empty() {
+            return Err(ManifestError::NoKind);
+        }
+        for (&kind, spec) in &self.kinds {
+            if let Some(delivery) = spec.delivery.filter(|delivery| !delivery.fits(kind)) {
+                return Err(ManifestError::Delivery { kind, delivery });
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn sample() -> Value {
+        json!({
+            "name": "csv", "version": "0.1.0", "description": "Reads and writes CSV", "license": "Apache-2.0",
+            "links": { "documentation": "docs/csv" },
+            "kinds": {
+                "source": { "config": { "type": "object" }, "delivery": "replayable" },
+                "sink": { "config": { "type": "object" }, "delivery": "exactly-once" },
+            },
+            "permissions": { "files": [{ "access": "read", "reason": "reads the files that `files` names" }] },
+            "added-later": true,
+        })
+    }
+
+    fn parse(value: &Value) -> Result<Manifest, ManifestError> {
+        Manifest::parse(value.to_string().as_bytes())
+    }
+
+    #[test]
+    fn a_manifest_is_read_and_what_is_unknown_is_ignored() {
+        let manifest = parse(&sample()).unwrap();
+        assert_eq!(manifest.name, "csv");
+        assert_eq!(manifest.kind(Kind::Source).unwrap().delivery, Some(Delivery::Replayable));
+        assert_eq!(manifest.kind(Kind::Sink).unwrap().delivery, Some(Delivery::ExactlyOnce));
+        assert!(manifest.kind(Kind::Transformer).is_none());
+        assert_eq!(manifest.permissions.files[0].access, Access::Read);
+    }
+
+    #[test]
+    fn every_way_to_be_wrong_is_named() {
+        let with = |field: &str, value: Value| {
+            let mut manifest = sample();
+            manifest[field] = value;
+            parse(&manifest).unwrap_err()
+        };
+        assert!(matches!(with("name", json!("CSV files")), ManifestError::Name(_)));
+        assert!(matches!(with("name", json!("")), ManifestError::Name(_)));
+        assert!(matches!(with("version", json!("1")), ManifestError::Version { .. }));
+        assert_eq!(with("kinds", json!({})), ManifestError::NoKind);
+        assert!(with("kinds", json!({ "filter": {} })).to_string().contains("filter"));
+        let wrong = with("kinds", json!({ "source": { "delivery": "exactly-once" } }));
+        assert_eq!(wrong, ManifestError::Delivery { kind: Kind::Source, delivery: Delivery::ExactlyOnce });
+        assert!(matches!(Manifest::parse(b"{"), Err(ManifestError::Malformed(_))));
+        assert!(matches!(Manifest::parse(&vec![b' '; MAX_BYTES + 1]), Err(ManifestError::TooLarge(_))));
+    }
+
+    #[test]
+    fn kinds_are_written_as_they_are_read() {
+        for kind in Kind::ALL {
+            assert_eq!(kind.to_string().parse::<Kind>().unwrap(), kind);
+        }
+        assert!("connector".parse::<Kind>().is_err());
+    }
+}

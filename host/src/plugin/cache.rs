@@ -1,0 +1,201 @@
+//! Machine code on disk, so that a component is compiled once.
+//!
+//! A file is named by the component's digest and by a hash over wasmtime's version, the target and the engine's
+//! configuration. `Component::deserialize_file` is unsafe, since wrong machine code can do anything. What makes it
+//! sound here:
+//!
+//! - The folder is private: it belongs to the user of this process and nobody else may enter it (0700). Otherwise it
+//!   is not used at all.
+//! - A file is used only when its HMAC-SHA256 over name and content is right, under a random key in the same folder
+//!   (0600). So a damaged, cut, renamed or copied file is never mapped. Who can read the key is this user (or root) and
+//!   could change this process anyway.
+//! - A file is written under another name and renamed, and never changed afterwards, so what is mapped stays as
+//!   checked.
+//!
+//! Anything off means: compile again.
+
+use std::{
+    fs,
+    hash::{DefaultHasher, Hash, Hasher},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+use wasmtime::{Engine, component::Component};
+
+const KEY_FILE: &str = "key";
+const KEY_BYTES: usize = 32;
+
+type Tag = Hmac<Sha256>;
+
+/// A usable cache folder, or none: then every load compiles.
+pub(super) struct Cache {
+    store: Option<Store>,
+}
+
+struct Store {
+    folder: PathBuf,
+    key: [u8; KEY_BYTES],
+}
+
+/// Where a component's code came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// Compiled now.
+    Compiled,
+    /// Mapped from the cache.
+    Cached,
+}
+
+impl Cache {
+    /// Opens or creates a cache. A folder that cannot be trusted is reported and not used.
+    pub(super) fn open(folder: Option<&Path>) -> Self {
+        let store = folder.and_then(|folder| match Store::open(folder) {
+            Ok(store) => Some(store),
+            Err(error) => {
+                tracing::warn!(folder = %folder.display(), %error, "the compile cache is not used");
+                None
+            }
+        });
+        Self { store }
+    }
+
+    /// The component's machine code: from the cache, or compiled and kept there. Blocks; compiling takes long.
+    pub(super) fn component(
+        &self,
+        engine: &Engine,
+        digest: &str,
+        bytes: &[u8],
+    ) -> wasmtime::Result<(Component, Origin)> {
+        let Some(store) = &self.store else {
+            return Ok((Component::from_binary(engine, bytes)?, Origin::Compiled));
+        };
+        let name = file_name(engine, digest);
+        if let Some(component) = store.load(engine, &name) {
+            return Ok((component, Origin::Cached));
+        }
+        let code = engine.precompile_component(bytes)?;
+        if let Err(error) = store.keep(&name, &code) {
+            tracing::warn!(folder = %store.folder.display(), %error, "the compiled plugin could not be kept");
+            return Ok((Component::from_binary(engine, bytes)?, Origin::Compiled));
+        }
+        match store.load(engine, &name) {
+            Some(component) => Ok((component, Origin::Compiled)),
+            None => Ok((Component::from_binary(engine, bytes)?, Origin::Compiled)),
+        }
+    }
+}
+
+fn file_name(engine: &Engine, digest: &str) -> String {
+    // `DefaultHasher::new` has fixed keys; another Rust version may hash differently, which only compiles once more.
+    let mut hasher = DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    let digest = digest.strip_prefix("sha256:").unwrap_or(digest);
+    format!("{digest}-{:016x}", hasher.finish())
+}
+
+impl Store {
+    fn open(folder: &Path) -> io::Result<Self> {
+        create_private(folder)?;
+        let key = read_key(folder)?;
+        Ok(Self { folder: folder.to_owned(), key })
+    }
+
+    fn tag(&self, name: &str, code: &[u8]) -> Tag {
+        #[allow(clippy::expect_used, reason = "HMAC takes keys of any length")]
+        let mut tag = Tag::new_from_slice(&self.key).expect("a key of any length");
+        tag.update(name.as_bytes());
+        tag.update(&[0]);
+        tag.update(code);
+        tag
+    }
+
+    fn code_path(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("{name}.cwasm"))
+    }
+
+    fn tag_path(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("{name}.tag"))
+    }
+
+    fn load(&self, engine: &Engine, name: &str) -> Option<Component> {
+        let path = self.code_path(name);
+        let code = fs::read(&path).ok()?;
+        let tag = fs::read(self.tag_path(name)).ok()?;
+        if self.tag(name, &code).verify_slice(&tag).is_err() {
+            tracing::warn!(file = %path.display(), "a compiled plugin in the cache was damaged: compiling again");
+            return None;
+        }
+        drop(code);
+        // SAFETY: the file was written by `keep` of this user's process for an engine of the same hash: its HMAC says
+        // so, and the folder is closed to everyone else. See the module's text.
+        #[allow(unsafe_code, reason = "see the safety argument")]
+        let component = unsafe { Component::deserialize_file(engine, &path) };
+        component
+            .map_err(|error| tracing::warn!(file = %path.display(), %error, "a compiled plugin does not load"))
+            .ok()
+    }
+
+    /// The tag is in place before the code, so that a crash in between leaves nothing that loads.
+    fn keep(&self, name: &str, code: &[u8]) -> io::Result<()> {
+        let tag = self.tag(name, code).finalize().into_bytes();
+        write_private(&self.folder, &self.tag_path(name), &tag)?;
+        write_private(&self.folder, &self.code_path(name), code)
+    }
+}
+
+/// Writes under another name and renames.
+fn write_private(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    // A temporary file is 0600.
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(bytes)?;
+    file.persist(path)?;
+    Ok(())
+}
+
+fn read_key(folder: &Path) -> io::Result<[u8; KEY_BYTES]> {
+    let path = folder.join(KEY_FILE);
+    if let Ok(bytes) = fs::read(&path)
+        && let Ok(key) = <[u8; KEY_BYTES]>::try_from(bytes)
+    {
+        return Ok(key);
+    }
+    let mut key = [0; KEY_BYTES];
+    getrandom::fill(&mut key).map_err(|error| io::Error::other(error.to_string()))?;
+    write_private(folder, &path, &key)?;
+    // Another process may have written its key at the same moment: the one on disk counts.
+    let bytes = fs::read(&path)?;
+    bytes.try_into().map_err(|_| io::Error::other("the key file of the compile cache is damaged"))
+}
+
+#[cfg(unix)]
+fn create_private(folder: &Path) -> io::Result<()> {
+    use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+    if let Some(parent) = folder.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    match fs::DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    let meta = fs::symlink_metadata(folder)?;
+    // A file made here belongs to the user of this process.
+    let mine = tempfile::tempfile_in(folder)?.metadata()?.uid();
+    if !meta.is_dir() {
+        Err(io::Error::other("it is not a folder"))
+    } else if meta.uid() != mine {
+        Err(io::Error::other("it belongs to another user"))
+    } else if meta.mode() & 0o077 != 0 {
+        Err(io::Error::other("others may enter it: its mode must be 0700"))
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(not(unix))]
+fn create_private(folder: &Path) -> io::Result<()> {
+    // Folders of a user's profile are private by default there.
+    fs::create_dir_all(folder)
+}

@@ -1,0 +1,186 @@
+//! `http-client`: whole-body requests. Policy, TLS, authentication and retries are behind [`HttpSend`]; here a request
+//! is checked against the grants and its waiting is bounded.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::{StreamExt, stream};
+use url::Url;
+
+use super::{
+    super::state::{Scope, State},
+    contract::http_client::{self, HttpError as WireError, Request, Response},
+};
+
+/// Requests of one `send-all`.
+const MANY: usize = 1000;
+/// Requests under way for one call, whatever the sender allows.
+const MAX_CONCURRENCY: usize = 64;
+
+/// A request of a plugin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpRequest {
+    /// `GET`, `POST`, …: a token, as written by the plugin.
+    pub method: String,
+    /// Absolute, or for a connection a path below its base URL.
+    pub url: String,
+    /// As written by the plugin.
+    pub headers: Vec<(String, String)>,
+    /// The whole body.
+    pub body: Vec<u8>,
+    /// `None`: the connection's default.
+    pub timeout: Option<Duration>,
+}
+
+/// An answer, whatever its status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpResponse {
+    /// 200, 404, …
+    pub status: u16,
+    /// Names in any case; they are lowered for the plugin.
+    pub headers: Vec<(String, String)>,
+    /// The whole body.
+    pub body: Vec<u8>,
+}
+
+/// Why there is no answer. The texts are shown to people.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HttpError {
+    /// Not granted; the text says what to add.
+    #[error("{0}")]
+    Denied(String),
+    /// URL, method or header is malformed.
+    #[error("{0}")]
+    Invalid(String),
+    /// The connection's authentication failed.
+    #[error("{0}")]
+    Unauthenticated(String),
+    /// No connection, TLS, reset, timeout.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The body is larger than the host allows.
+    #[error("{0}")]
+    TooLarge(String),
+}
+
+/// Sends the requests of plugins: the host's one HTTP client.
+#[async_trait]
+pub trait HttpSend: Send + Sync {
+    /// Sends one request and reads the whole answer.
+    ///
+    /// `connection` is the name of a granted connection, or empty: then `request.url` is absolute and covered by a
+    /// granted URL prefix, and redirects must not be followed beyond it.
+    async fn send(&self, connection: &str, request: HttpRequest) -> Result<HttpResponse, HttpError>;
+
+    /// How many requests of one `send-all` may be under way at the same time.
+    fn concurrency(&self, connection: &str) -> usize {
+        let _ = connection;
+        4
+    }
+}
+
+/// Refuses everything: for stages without connections, and for tests.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoHttp;
+
+#[async_trait]
+impl HttpSend for NoHttp {
+    async fn send(&self, connection: &str, _: HttpRequest) -> Result<HttpResponse, HttpError> {
+        Err(HttpError::Denied(format!("there are no connections here, `{connection}` neither")))
+    }
+}
+
+fn is_token(text: &str) -> bool {
+    let tchar = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    !text.is_empty() && text.len() <= 64 && text.bytes().all(tchar)
+}
+
+impl Scope {
+    /// Checks a request against form and grants.
+    fn admit(&self, request: Request) -> Result<(String, HttpRequest), HttpError> {
+        let Request { connection, method, url, headers, body, timeout_ms } = request;
+        if !is_token(&method) {
+            return Err(HttpError::Invalid(format!("{method:?} is no HTTP method")));
+        }
+        if connection.is_empty() {
+            let parsed = Url::parse(&url)
+                .map_err(|error| HttpError::Invalid(format!("{url:?} is no absolute URL: {error}")))?;
+            if !self.grants.url(&method, &parsed) {
+                let origin = parsed.origin().ascii_serialization();
+                let add = format!("`http: [\"{method} {origin}{}\"]`", parsed.path());
+                return Err(HttpError::Denied(self.deny("url", &origin, &add)));
+            }
+        } else if !self.grants.connection(&connection) {
+            let add = format!("`connections: [{connection}]`");
+            return Err(HttpError::Denied(self.deny("connection", &connection, &add)));
+        }
+        let timeout = (timeout_ms > 0).then(|| Duration::from_millis(u64::from(timeout_ms)));
+        Ok((connection, HttpRequest { method, url, headers, body, timeout }))
+    }
+
+    async fn exchange(&self, request: Request) -> Result<Response, WireError> {
+        let outcome = match self.admit(request) {
+            Ok((connection, request)) => self.http.send(&connection, request).await,
+            Err(error) => Err(error),
+        };
+        outcome.map(to_wire).map_err(to_wire_error)
+    }
+}
+
+fn to_wire(response: HttpResponse) -> Response {
+    let headers = response.headers.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect();
+    Response { status: response.status, headers, body: response.body }
+}
+
+fn to_wire_error(error: HttpError) -> WireError {
+    match error {
+        HttpError::Denied(text) => WireError::Denied(text),
+        HttpError::Invalid(text) => WireError::Invalid(text),
+        HttpError::Unauthenticated(text) => WireError::Unauthenticated(text),
+        HttpError::Unreachable(text) => WireError::Unreachable(text),
+        HttpError::TooLarge(text) => WireError::TooLarge(text),
+    }
+}
+
+impl http_client::Host for State {
+    async fn send(&mut self, request: Request) -> wasmtime::Result<Result<Response, WireError>> {
+        let meter = self.meter.clone();
+        // A wait beyond its limit ends the call: the error becomes a trap.
+        Ok(meter.wait(self.scope.exchange(request)).await?)
+    }
+
+    async fn send_all(
+        &mut self,
+        requests: Vec<Request>,
+    ) -> wasmtime::Result<Vec<Result<Response, WireError>>> {
+        let count = requests.len();
+        if count > MANY {
+            let text = format!("{count} requests in one `send-all`; {MANY} are allowed");
+            return Ok((0..count).map(|_| Err(WireError::Invalid(text.clone()))).collect());
+        }
+        let most = requests.iter().map(|request| self.scope.http.concurrency(&request.connection)).max();
+        let most = most.unwrap_or(1).clamp(1, MAX_CONCURRENCY);
+        let meter = self.meter.clone();
+        let scope = &*self.scope;
+        let all = stream::iter(requests).map(|request| scope.exchange(request)).buffered(most).collect();
+        Ok(meter.wait(all).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn methods_are_tokens() {
+        assert!(is_token("GET") && is_token("M-SEARCH"));
+        assert!(!is_token("") && !is_token("GET /x HTTP/1.1\r\nX:") && !is_token("GÉT"));
+    }
+
+    #[test]
+    fn header_names_are_lowered() {
+        let headers = vec![("Retry-After".to_owned(), "3".to_owned())];
+        let wire = to_wire(HttpResponse { status: 429, headers, body: Vec::new() });
+        assert_eq!(wire.headers, [("retry-after".to_owned(), "3".to_owned())]);
+    }
+}

@@ -1,0 +1,147 @@
+//! `log`: lines of a plugin go to the tracing target `plugin`, bounded in size and rate.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use super::{super::state::State, contract::log};
+
+/// Bytes of one line; the rest of it is cut.
+pub(crate) const LINE_BYTES: usize = 8 << 10;
+/// Lines of one instance in one second; more are counted and dropped.
+const LINES: u32 = 1000;
+const WINDOW: Duration = Duration::from_secs(1);
+
+pub(crate) use log::Level;
+
+/// Where one instance's lines go.
+#[derive(Debug)]
+pub(crate) struct Log {
+    flow: String,
+    stage: String,
+    plugin: String,
+    gate: Mutex<Gate>,
+}
+
+impl Log {
+    pub(crate) fn new(flow: &str, stage: &str, plugin: &str) -> Self {
+        Self {
+            flow: flow.to_owned(),
+            stage: stage.to_owned(),
+            plugin: plugin.to_owned(),
+            gate: Mutex::new(Gate::new(Instant::now())),
+        }
+    }
+
+    pub(crate) fn write(&self, level: Level, message: &str) {
+        let pass = self.gate.lock().unwrap_or_else(PoisonError::into_inner).pass(Instant::now());
+        let Self { flow, stage, plugin, .. } = self;
+        if let Some(dropped) = pass.dropped_before {
+            tracing::warn!(target: "plugin", flow, stage, plugin, dropped, "log lines above {LINES} a second were dropped");
+        }
+        if !pass.open {
+            return;
+        }
+        let message = one_line(message);
+        match level {
+            Level::Trace => tracing::trace!(target: "plugin", flow, stage, plugin, "{message}"),
+            Level::Debug => tracing::debug!(target: "plugin", flow, stage, plugin, "{message}"),
+            Level::Info => tracing::info!(target: "plugin", flow, stage, plugin, "{message}"),
+            Level::Warn => tracing::warn!(target: "plugin", flow, stage, plugin, "{message}"),
+            Level::Error => tracing::error!(target: "plugin", flow, stage, plugin, "{message}"),
+        }
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        let dropped = self.gate.get_mut().unwrap_or_else(PoisonError::into_inner).dropped;
+        if dropped > 0 {
+            let Self { flow, stage, plugin, .. } = &*self;
+            tracing::warn!(target: "plugin", flow, stage, plugin, dropped, "log lines above {LINES} a second were dropped");
+        }
+    }
+}
+
+/// One line of at most [`LINE_BYTES`]: line breaks become spaces, other control characters go.
+fn one_line(message: &str) -> String {
+    let mut end = message.len().min(LINE_BYTES);
+    while !message.is_char_boundary(end) {
+        end -= 1;
+    }
+    let mut line: String = message[..end]
+        .chars()
+        .map(|c| if matches!(c, '\n' | '\r' | '\t') { ' ' } else { c })
+        .filter(|c| !c.is_control())
+        .collect();
+    if end < message.len() {
+        line.push('…');
+    }
+    line
+}
+
+#[derive(Debug)]
+struct Gate {
+    window: Instant,
+    lines: u32,
+    dropped: u64,
+}
+
+struct Pass {
+    open: bool,
+    dropped_before: Option<u64>,
+}
+
+impl Gate {
+    fn new(now: Instant) -> Self {
+        Self { window: now, lines: 0, dropped: 0 }
+    }
+
+    fn pass(&mut self, now: Instant) -> Pass {
+        let mut dropped_before = None;
+        if now.duration_since(self.window) >= WINDOW {
+            dropped_before = Some(std::mem::take(&mut self.dropped)).filter(|&dropped| dropped > 0);
+            self.window = now;
+            self.lines = 0;
+        }
+        let open = self.lines < LINES;
+        if open {
+            self.lines += 1;
+        } else {
+            self.dropped += 1;
+        }
+        Pass { open, dropped_before }
+    }
+}
+
+impl log::Host for State {
+    fn write(&mut self, level: Level, message: String) -> wasmtime::Result<()> {
+        self.log.write(level, &message);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_one_line_and_bounded() {
+        assert_eq!(one_line("a\r\nb\u{1b}[31mc"), "a  b[31mc");
+        let long = one_line(&"é".repeat(LINE_BYTES));
+        assert!(long.len() <= LINE_BYTES + '…'.len_utf8() && long.ends_with('…'));
+    }
+
+    #[test]
+    fn a_flood_is_counted_and_said_once() {
+        let start = Instant::now();
+        let mut gate = Gate::new(start);
+        let open = (0..LINES + 5).filter(|_| gate.pass(start).open).count();
+        assert_eq!(open, LINES as usize);
+        let next = gate.pass(start + WINDOW);
+        assert!(next.open && next.dropped_before == Some(5));
+        assert_eq!(gate.pass(start + WINDOW).dropped_before, None);
+        assert_eq!(gate.pass(start + WINDOW * 3).dropped_before, None);
+    }
+}

@@ -1,0 +1,144 @@
+//! How much a stage may use.
+
+use std::time::Duration;
+
+use wasmtime::ResourceLimiter;
+
+/// Elements of a table of functions; the largest language runtimes stay below.
+pub(super) const TABLE_ELEMENTS: usize = 200_000;
+/// A snapshot larger than this many bytes breaks the contract.
+pub const SNAPSHOT_BYTES: usize = 1 << 20;
+
+/// How much one instance of a stage may use. Exceeding one is a fault of the call; it never takes anything else down.
+///
+/// The time of a call is the time in which the guest could run: wall-clock time without the waiting in `http-client`
+/// and without the pauses in which other tasks had the thread. Waiting in `http-client` is bounded by the connection's
+/// timeout per request and by [`Limits::host_wait`] per call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of memory.
+    pub memory: u64,
+    /// One step: `read`, `apply`, `write`.
+    pub call: Duration,
+    /// `open`, `check`, `streams`.
+    pub open: Duration,
+    /// `snapshot`, `commit`, `committed`, `finish`, `close`.
+    pub commit: Duration,
+    /// Waiting for answers in `http-client` during one call, all together.
+    pub host_wait: Duration,
+    /// Bytes that one call may return, or hand to one host function.
+    pub output: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory: 256 << 20,
+            call: Duration::from_secs(30),
+            open: Duration::from_secs(60),
+            commit: Duration::from_secs(120),
+            host_wait: Duration::from_secs(600),
+            output: 64 << 20,
+        }
+    }
+}
+
+/// Counts an instance's memory and refuses growth beyond its limit, remembering that it did: that tells a memory limit
+/// apart from any other trap.
+#[derive(Debug)]
+pub(super) struct Limiter {
+    limit: u64,
+    used: u64,
+    last_growth: u64,
+    refused: Option<u64>,
+}
+
+impl Limiter {
+    pub(super) fn new(limit: u64) -> Self {
+        Self { limit, used: 0, last_growth: 0, refused: None }
+    }
+
+    /// Bytes of all its memories.
+    pub(super) fn used(&self) -> u64 {
+        self.used
+    }
+
+    /// A call starts: what was refused in the last one is forgotten.
+    pub(super) fn reset(&mut self) {
+        self.refused = None;
+    }
+
+    /// How many bytes it wanted, when that was too much.
+    pub(super) fn refused(&self) -> Option<u64> {
+        self.refused
+    }
+
+    /// The limit in bytes.
+    pub(super) fn limit(&self) -> u64 {
+        self.limit
+    }
+}
+
+impl ResourceLimiter for Limiter {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let growth = desired.saturating_sub(current) as u64;
+        let wanted = self.used.saturating_add(growth);
+        if wanted > self.limit {
+            self.refused = Some(wanted);
+            return Ok(false);
+        }
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        self.used = wanted;
+        self.last_growth = growth;
+        Ok(true)
+    }
+
+    fn memory_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
+        self.used -= std::mem::take(&mut self.last_growth).min(self.used);
+        Ok(())
+    }
+
+    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(desired <= TABLE_ELEMENTS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_counted_over_all_memories_and_refusals_are_remembered() {
+        let mut limiter = Limiter::new(100);
+        assert!(limiter.memory_growing(0, 60, None).unwrap());
+        assert!(limiter.memory_growing(0, 40, None).unwrap());
+        assert_eq!(limiter.used(), 100);
+        assert!(!limiter.memory_growing(40, 41, None).unwrap());
+        assert_eq!(limiter.refused(), Some(101));
+        assert_eq!(limiter.used(), 100);
+        limiter.reset();
+        assert_eq!(limiter.refused(), None);
+    }
+
+    #[test]
+    fn growth_that_the_system_refuses_is_taken_back() {
+        let mut limiter = Limiter::new(100);
+        assert!(limiter.memory_growing(0, 60, None).unwrap());
+        limiter.memory_grow_failed(wasmtime::Error::msg("no memory")).unwrap();
+        assert_eq!(limiter.used(), 0);
+    }
+
+    #[test]
+    fn growth_beyond_the_guests_own_maximum_is_no_refusal_of_ours() {
+        let mut limiter = Limiter::new(100);
+        assert!(!limiter.memory_growing(0, 60, Some(50)).unwrap());
+        assert_eq!((limiter.used(), limiter.refused()), (0, None));
+    }
+}

@@ -1,0 +1,452 @@
+//! The front door: load a plugin, make openers of its kinds, check a config.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
+
+use sha2::{Digest, Sha256};
+use wasmtime::{
+    Engine,
+    component::{Component, ComponentExportIndex, Func, Instance, InstancePre, Linker},
+};
+
+use super::{
+    cache::{Cache, Origin},
+    engine::{self, Ticker},
+    error::{PluginError, one_line},
+    host_api::{
+        http_client::HttpSend,
+        metrics::{Book, Metric},
+    },
+    instance::Sandbox,
+    limits::Limits,
+    permission::{Denial, Grants},
+    sink::{self, SinkOpener, WriteResult},
+    source::{self, SourceOpener},
+    state::{Scope, State},
+    transformer::{self, ApplyResult, TransformerOpener},
+    wit::{self, since_v0_1 as v0_1},
+};
+use crate::{
+    catalogue::{ImportGroup, Inspection, Kind, Manifest, inspect},
+    engine::{
+        fault::{Fault, FaultKind},
+        stage::{Identity, Opener, Sink, Source, Tables, Transformer},
+    },
+};
+
+/// How a runtime is set up.
+#[derive(Debug, Clone)]
+pub struct RuntimeOptions {
+    /// Where compiled plugins are kept; private to this user. `None`: every load compiles.
+    pub cache_dir: Option<PathBuf>,
+    /// Live instances at the same time, over all flows. Address space is reserved for each, memory is not.
+    pub max_instances: u32,
+}
+
+impl Default for RuntimeOptions {
+    fn default() -> Self {
+        Self { cache_dir: None, max_instances: 256 }
+    }
+}
+
+/// Loads plugins and runs them. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct Runtime(Arc<Inner>);
+
+struct Inner {
+    engine: Engine,
+    ticker: Ticker,
+    linker: Linker<State>,
+    cache: Cache,
+    book: Arc<Book>,
+    /// Plugins in use, by digest.
+    loaded: Mutex<HashMap<String, Weak<Plugin>>>,
+}
+
+/// Everything about a stage that its plugin does not bring along.
+#[derive(Clone)]
+pub struct StageContext {
+    /// Name of the flow.
+    pub flow: Arc<str>,
+    /// Name of the stage.
+    pub stage: Arc<str>,
+    /// The plugin's config: one JSON object.
+    pub config: serde_json::Value,
+    /// What it may reach.
+    pub grants: Grants,
+    /// What it may use.
+    pub limits: Limits,
+    /// Where reads of granted tables go.
+    pub tables: Arc<dyn Tables>,
+    /// Where requests to granted connections go.
+    pub http: Arc<dyn HttpSend>,
+    /// Granted folders are relative to it.
+    pub project_dir: PathBuf,
+}
+
+/// What a source can read.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct StreamInfo {
+    /// The stream's name.
+    pub name: String,
+    /// JSON Schema of the payload, when it is known.
+    pub schema: Option<serde_json::Value>,
+    /// Fields that identify a record, in order.
+    pub key: Vec<String>,
+    /// Whether a later run reads only what has changed since.
+    pub incremental: bool,
+}
+
+impl Runtime {
+    /// Starts the engine.
+    ///
+    /// # Errors
+    /// When this machine cannot run it (address space, unsupported processor).
+    pub fn new(options: &RuntimeOptions) -> Result<Self, PluginError> {
+        let (engine, ticker) = engine::start(options.max_instances)?;
+        let mut linker = Linker::new(&engine);
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker)
+            .and_then(|()| wit::link(&mut linker))
+            .map_err(|error| PluginError::Engine(one_line(&error)))?;
+        Ok(Self(Arc::new(Inner {
+            engine,
+            ticker,
+            linker,
+            cache: Cache::open(options.cache_dir.as_deref()),
+            book: Arc::default(),
+            loaded: Mutex::default(),
+        })))
+    }
+
+    /// Loads a plugin from a file. The same bytes give the same plugin as long as it is in use.
+    ///
+    /// # Errors
+    /// See [`PluginError`]; each names the file and what to do.
+    pub async fn load(&self, path: &Path) -> Result<Arc<Plugin>, PluginError> {
+        let bytes = tokio::fs::read(path)
+            .await
+            .map_err(|source| PluginError::Read { path: path.to_owned(), source })?;
+        self.load_bytes(bytes, &path.display().to_string()).await
+    }
+
+    /// Loads a plugin from its bytes. `origin` names them in errors.
+    ///
+    /// # Errors
+    /// See [`PluginError`].
+    pub async fn load_bytes(&self, bytes: Vec<u8>, origin: &str) -> Result<Arc<Plugin>, PluginError> {
+        let runtime = self.clone();
+        let origin = origin.to_owned();
+        // Compiling takes seconds for large plugins, checking the cache a moment.
+        let loading = tokio::task::spawn_blocking(move || runtime.load_now(&bytes, &origin));
+        loading.await.map_err(|error| PluginError::Engine(format!("loading was cut off: {error}")))?
+    }
+
+    /// Numbers that plugins reported through `metrics`.
+    pub fn metrics(&self) -> Vec<Metric> {
+        self.0.book.metrics()
+    }
+
+    /// What plugins tried to reach without a grant.
+    pub fn denials(&self) -> Vec<Denial> {
+        self.0.book.denials()
+    }
+
+    fn load_now(&self, bytes: &[u8], origin: &str) -> Result<Arc<Plugin>, PluginError> {
+        let inspection =
+            inspect(bytes).map_err(|source| PluginError::Inspect { origin: origin.to_owned(), source })?;
+        if let Some(plugin) = self.in_use(&inspection.digest) {
+            return Ok(plugin);
+        }
+        admit(&inspection, origin)?;
+        let inner = &self.0;
+        let compile =
+            |error: wasmtime::Error| PluginError::Compile { origin: origin.to_owned(), message: one_line(&error) };
+        let (component, code) =
+            inner.cache.component(&inner.engine, &inspection.digest, bytes).map_err(compile)?;
+        let pre = inner.linker.instantiate_pre(&component).map_err(compile)?;
+        let kinds = Kinds::find(&pre, &component, &inspection.kinds).map_err(compile)?;
+        let name = match &inspection.manifest {
+            Some(manifest) => manifest.name.clone(),
+            None => stem(origin),
+        };
+        let plugin = Arc::new(Plugin { runtime: self.clone(), name, inspection, pre, kinds, code });
+        let mut loaded = inner.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        loaded.retain(|_, plugin| plugin.strong_count() > 0);
+        // Two loads of the same bytes may race: the first one in is the one that is used.
+        if let Some(first) = loaded.get(plugin.digest()).and_then(Weak::upgrade) {
+            return Ok(first);
+        }
+        loaded.insert(plugin.digest().to_owned(), Arc::downgrade(&plugin));
+        Ok(plugin)
+    }
+
+    fn in_use(&self, digest: &str) -> Option<Arc<Plugin>> {
+        self.0.loaded.lock().unwrap_or_else(PoisonError::into_inner).get(digest).and_then(Weak::upgrade)
+    }
+}
+
+/// The file's name without folder and extension, for a plugin without a manifest.
+fn stem(origin: &str) -> String {
+    Path::new(origin).file_stem().map_or_else(|| origin.to_owned(), |stem| stem.to_string_lossy().into_owned())
+}
+
+/// Whether this host can run it at all, said before the compiler would say it less clearly.
+fn admit(inspection: &Inspection, origin: &str) -> Result<(), PluginError> {
+    let origin = origin.to_owned();
+    if inspection.kinds.is_empty() {
+        let exports = match inspection.exports.as_slice() {
+            [] => "nothing".to_owned(),
+            exports => exports.join(", "),
+        };
+        return Err(PluginError::NoPlugin { origin, exports });
+    }
+    let unknown = inspection.contracts.iter().find(|version| !wit::OFFERED.contains(version));
+    if let Some(wanted) = unknown {
+        let advice = if wit::OFFERED.iter().all(|offered| wanted > offered) {
+            "use a newer crossdock, or build the plugin with an older SDK"
+        } else {
+            "build the plugin with a current SDK"
+        };
+        let wanted = wanted.to_string();
+        return Err(PluginError::Contract { origin, wanted, offered: wit::offered(), advice });
+    }
+    let refused = |group| matches!(group, ImportGroup::Unknown | ImportGroup::Http);
+    if let Some(import) = inspection.imports.iter().find(|import| refused(import.group)) {
+        let advice = match import.group {
+            ImportGroup::Http => "use `crossdock:plugin/http-client`",
+            _ => "it can import the crossdock contract and WASI 0.2",
+        };
+        return Err(PluginError::Import { origin, import: import.name.clone(), advice });
+    }
+    Ok(())
+}
+
+/// A loaded plugin: compiled, linked, ready to be instantiated.
+pub struct Plugin {
+    runtime: Runtime,
+    name: String,
+    inspection: Inspection,
+    pre: InstancePre<State>,
+    pub(super) kinds: Kinds,
+    code: Origin,
+}
+
+impl std::fmt::Debug for Plugin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Plugin").field("name", &self.name).field("digest", &self.digest()).finish_non_exhaustive()
+    }
+}
+
+impl Plugin {
+    /// The manifest's name, or the file's when there is none.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The manifest's version, or `0.0.0`.
+    pub fn version(&self) -> &str {
+        self.manifest().map_or("0.0.0", |manifest| &manifest.version)
+    }
+
+    /// What it says of itself.
+    pub fn manifest(&self) -> Option<&Manifest> {
+        self.inspection.manifest.as_ref()
+    }
+
+    /// What it shows from the outside.
+    pub fn inspection(&self) -> &Inspection {
+        &self.inspection
+    }
+
+    /// `sha256:…` of the component.
+    pub fn digest(&self) -> &str {
+        &self.inspection.digest
+    }
+
+    /// Whether its machine code came from the cache.
+    pub fn from_cache(&self) -> bool {
+        self.code == Origin::Cached
+    }
+
+    /// Makes sources.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn source(self: &Arc<Self>, context: StageContext) -> Result<Arc<dyn Opener<dyn Source>>, PluginError> {
+        Ok(source::opener(self.stage(Kind::Source, context)?))
+    }
+
+    /// Makes transformers.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn transformer(
+        self: &Arc<Self>,
+        context: StageContext,
+    ) -> Result<Arc<dyn Opener<dyn Transformer>>, PluginError> {
+        Ok(transformer::opener(self.stage(Kind::Transformer, context)?))
+    }
+
+    /// Makes sinks.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn sink(self: &Arc<Self>, context: StageContext) -> Result<Arc<dyn Opener<dyn Sink>>, PluginError> {
+        Ok(sink::opener(self.stage(Kind::Sink, context)?))
+    }
+
+    /// Asks the plugin whether its config is usable and what it names reachable. It may use its grants for that.
+    ///
+    /// # Errors
+    /// What the plugin found, or a fault of the call.
+    pub async fn check(self: &Arc<Self>, kind: Kind, context: &StageContext) -> Result<(), Fault> {
+        let stage = self.stage(kind, context.clone()).map_err(|error| config_fault(&error))?;
+        match kind {
+            Kind::Source => SourceOpener(stage).check().await,
+            Kind::Transformer => TransformerOpener(stage).check().await,
+            Kind::Sink => SinkOpener(stage).check().await,
+        }
+    }
+
+    /// Asks a source what it can read.
+    ///
+    /// # Errors
+    /// What the plugin found, or a fault of the call.
+    pub async fn streams(self: &Arc<Self>, context: &StageContext) -> Result<Vec<StreamInfo>, Fault> {
+        let stage = self.stage(Kind::Source, context.clone()).map_err(|error| config_fault(&error))?;
+        SourceOpener(stage).streams().await
+    }
+
+    fn stage(self: &Arc<Self>, kind: Kind, context: StageContext) -> Result<Stage, PluginError> {
+        if !self.inspection.is(kind) {
+            let kinds: Vec<_> = self.inspection.kinds.iter().map(|kind| kind.as_str()).collect();
+            let kinds = format!("a {}", kinds.join(" and a "));
+            return Err(PluginError::NotA { plugin: self.name.clone(), kind, kinds });
+        }
+        let page = self.runtime.0.book.page(&context.flow, &context.stage, &self.name);
+        let config = context.config.to_string();
+        let identity = Identity {
+            plugin: self.name.clone(),
+            version: self.version().to_owned(),
+            digest: self.digest().to_owned(),
+            config_digest: format!("sha256:{}", hex::encode(Sha256::digest(&config))),
+        };
+        let scope = Arc::new(Scope {
+            flow: context.flow,
+            stage: context.stage,
+            plugin: self.name.clone(),
+            grants: context.grants,
+            limits: context.limits,
+            tables: context.tables,
+            http: context.http,
+            project_dir: context.project_dir,
+            metrics: page.metrics,
+            denials: page.denials,
+        });
+        Ok(Stage { plugin: Arc::clone(self), scope, config, identity })
+    }
+}
+
+fn config_fault(error: &PluginError) -> Fault {
+    Fault::new(FaultKind::Config, error.to_string())
+}
+
+/// A plugin in its place in a flow: what the three openers share.
+pub(super) struct Stage {
+    pub(super) plugin: Arc<Plugin>,
+    scope: Arc<Scope>,
+    pub(super) config: String,
+    pub(super) identity: Identity,
+}
+
+impl Stage {
+    pub(super) fn limits(&self) -> Limits {
+        self.scope.limits
+    }
+
+    /// A new sandbox with the component in it.
+    pub(super) async fn sandbox(&self) -> Result<(Sandbox, Instance), Fault> {
+        let ticker = self.plugin.runtime.0.ticker.clone();
+        Sandbox::make(&self.plugin.pre, Arc::clone(&self.scope), ticker).await
+    }
+}
+
+/// Where the functions of each kind are in the component, found and type-checked once per load.
+pub(super) struct Kinds {
+    source: Option<v0_1::source::SourcePluginIndices>,
+    transformer: Option<(v0_1::transformer::TransformerPluginIndices, ComponentExportIndex)>,
+    sink: Option<(v0_1::sink::SinkPluginIndices, ComponentExportIndex)>,
+}
+
+impl Kinds {
+    fn find(pre: &InstancePre<State>, component: &Component, kinds: &[Kind]) -> wasmtime::Result<Self> {
+        let mut found = Self { source: None, transformer: None, sink: None };
+        for kind in kinds {
+            match kind {
+                Kind::Source => found.source = Some(v0_1::source::SourcePluginIndices::new(pre)?),
+                Kind::Transformer => {
+                    let apply = function(component, *kind, "apply")?;
+                    found.transformer =
+                        Some((v0_1::transformer::TransformerPluginIndices::new(pre)?, apply));
+                }
+                Kind::Sink => {
+                    let write = function(component, *kind, "write")?;
+                    found.sink = Some((v0_1::sink::SinkPluginIndices::new(pre)?, write));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    pub(super) fn source(
+        &self,
+        store: &mut wasmtime::Store<State>,
+        instance: &Instance,
+    ) -> Result<v0_1::source::SourcePlugin, Fault> {
+        let indices = self.source.as_ref().ok_or_else(missing)?;
+        indices.load(store, instance).map_err(|error| mistyped(&error))
+    }
+
+    pub(super) fn transformer(
+        &self,
+        store: &mut wasmtime::Store<State>,
+        instance: &Instance,
+    ) -> Result<(v0_1::transformer::TransformerPlugin, Func), Fault> {
+        let (indices, apply) = self.transformer.as_ref().ok_or_else(missing)?;
+        let plugin = indices.load(&mut *store, instance).map_err(|error| mistyped(&error))?;
+        let apply = instance.get_func(&mut *store, apply).ok_or_else(missing)?;
+        apply.typed::<(v0_1::BatchRef<'_>,), ApplyResult>(&*store).map_err(|error| mistyped(&error))?;
+        Ok((plugin, apply))
+    }
+
+    pub(super) fn sink(
+        &self,
+        store: &mut wasmtime::Store<State>,
+        instance: &Instance,
+    ) -> Result<(v0_1::sink::SinkPlugin, Func), Fault> {
+        let (indices, write) = self.sink.as_ref().ok_or_else(missing)?;
+        let plugin = indices.load(&mut *store, instance).map_err(|error| mistyped(&error))?;
+        let write = instance.get_func(&mut *store, write).ok_or_else(missing)?;
+        write.typed::<(v0_1::BatchRef<'_>,), WriteResult>(&*store).map_err(|error| mistyped(&error))?;
+        Ok((plugin, write))
+    }
+}
+
+fn function(component: &Component, kind: Kind, name: &str) -> wasmtime::Result<ComponentExportIndex> {
+    let interface = wit::interface(kind.as_str(), &v0_1::VERSION);
+    component
+        .get_export_index(None, &interface)
+        .and_then(|instance| component.get_export_index(Some(&instance), name))
+        .ok_or_else(|| wasmtime::Error::msg(format!("`{interface}` exports no function `{name}`")))
+}
+
+fn missing() -> Fault {
+    Fault::new(FaultKind::Contract, "the plugin lacks a function that it had when it was loaded")
+}
+
+fn mistyped(error: &wasmtime::Error) -> Fault {
+    Fault::new(FaultKind::Contract, format!("an export of the plugin is not of the contract's type: {}", one_line(error)))
+}

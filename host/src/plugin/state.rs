@@ -1,0 +1,125 @@
+//! What one instance's store holds, and what all instances of a stage share.
+
+use std::{path::PathBuf, sync::Arc};
+
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+
+use super::{
+    captured::Captured,
+    host_api::{
+        http_client::HttpSend,
+        log::{Level, Log},
+        metrics::StageMetrics,
+        tables::Writes,
+    },
+    limits::{Limiter, Limits},
+    meter::Meter,
+    permission::{Denials, Grants},
+};
+use crate::engine::{
+    fault::{Fault, FaultKind},
+    stage::Tables,
+};
+
+/// Random bytes that a guest gets with one call.
+const RANDOM_BYTES: u64 = 64 << 10;
+
+/// What the instances of one stage share.
+pub(super) struct Scope {
+    pub(super) flow: Arc<str>,
+    pub(super) stage: Arc<str>,
+    pub(super) plugin: String,
+    pub(super) grants: Grants,
+    pub(super) limits: Limits,
+    pub(super) tables: Arc<dyn Tables>,
+    pub(super) http: Arc<dyn HttpSend>,
+    pub(super) project_dir: PathBuf,
+    pub(super) metrics: Arc<StageMetrics>,
+    pub(super) denials: Arc<Denials>,
+}
+
+impl Scope {
+    /// Counts and logs an attempt without a grant, and says what the operator would have to add.
+    pub(super) fn deny(&self, what: &'static str, name: &str, add: &str) -> String {
+        let Self { flow, stage, plugin, .. } = self;
+        if self.denials.note(what, name) {
+            tracing::warn!(target: "plugin", %flow, %stage, %plugin, what, name, "denied: not granted");
+        }
+        format!("{what} `{name}` is not granted: add {add} to the grants of stage `{stage}`")
+    }
+}
+
+/// Data of one store.
+pub(super) struct State {
+    wasi: WasiCtx,
+    resources: ResourceTable,
+    pub(super) limiter: Limiter,
+    pub(super) meter: Meter,
+    pub(super) scope: Arc<Scope>,
+    pub(super) log: Arc<Log>,
+    pub(super) stderr: Captured,
+    pub(super) writes: Writes,
+}
+
+impl State {
+    /// A sandbox with nothing in it but the granted folders.
+    ///
+    /// # Errors
+    /// When a granted folder cannot be opened. It blocks for a moment when there are any.
+    pub(super) fn new(scope: Arc<Scope>) -> Result<Self, Fault> {
+        let log = Arc::new(Log::new(&scope.flow, &scope.stage, &scope.plugin));
+        let stderr = Captured::new(Arc::clone(&log), Level::Warn);
+        // Invariant 7: arguments, environment, standard input and network stay empty.
+        let mut wasi = WasiCtxBuilder::new();
+        wasi.stdout(Captured::new(Arc::clone(&log), Level::Info));
+        wasi.stderr(stderr.clone());
+        wasi.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false);
+        wasi.max_random_size(RANDOM_BYTES);
+        for folder in &scope.grants.write {
+            preopen(&mut wasi, &scope, folder, FsPerms::ReadWrite)?;
+        }
+        for folder in scope.grants.read.iter().filter(|folder| !scope.grants.write.contains(folder)) {
+            preopen(&mut wasi, &scope, folder, FsPerms::ReadOnly)?;
+        }
+        Ok(Self {
+            wasi: wasi.build(),
+            resources: ResourceTable::new(),
+            limiter: Limiter::new(scope.limits.memory),
+            meter: Meter::new(scope.limits.host_wait),
+            log,
+            stderr,
+            writes: Writes::default(),
+            scope,
+        })
+    }
+}
+
+/// The guest sees the folder under the text of the grant, so paths in a config work as written.
+fn preopen(wasi: &mut WasiCtxBuilder, scope: &Scope, folder: &str, perms: FsPerms) -> Result<(), Fault> {
+    let path = scope.project_dir.join(folder);
+    let stage = &scope.stage;
+    let verb = if perms == FsPerms::ReadWrite { "write to" } else { "read" };
+    let failed = |reason: &dyn std::fmt::Display| {
+        Fault::new(
+            FaultKind::Config,
+            format!("stage `{stage}` may {verb} the folder `{folder}`, but it cannot be opened: {reason}"),
+        )
+        .at(path.display().to_string())
+        .advice("create the folder, or correct the grant")
+    };
+    if perms == FsPerms::ReadWrite {
+        std::fs::create_dir_all(&path).map_err(|error| failed(&error))?;
+    }
+    if std::fs::metadata(&path).map_err(|error| failed(&error))?.is_file() {
+        return Err(failed(&"it is a file; grant the folder that holds it"));
+    }
+    wasi.preopened_dir(&path, folder, perms).map_err(|error| failed(&error.root_cause()))?;
+    Ok(())
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.resources }
+    }
+}

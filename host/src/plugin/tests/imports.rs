@@ -1,0 +1,1 @@
+//! What plugins import: granted things work, everything else is denied, counted and named.
