@@ -66,19 +66,16 @@ impl CsvLayout {
     fn skip_lines(&self, window: &mut Window) -> Result<u64, DropError> {
         let mut lines = 0;
         while lines < self.rows.skip_lines {
-            match memchr::memchr(b'\n', window.text()) {
-                Some(at) => {
-                    window.consume(at + 1);
-                    lines += 1;
-                }
-                None => {
-                    window.consume(window.text().len());
-                    if window.ended() {
-                        break;
-                    }
-                    window.fill()?;
-                }
+            if let Some(at) = memchr::memchr(b'\n', window.text()) {
+                window.consume(at + 1);
+                lines += 1;
+                continue;
             }
+            window.consume(window.text().len());
+            if window.ended() {
+                break;
+            }
+            window.fill()?;
         }
         Ok(lines)
     }
@@ -194,7 +191,7 @@ impl CsvLayout {
             let text = window.text();
             match self.scanner.scan(text, window.ended(), &mut self.cells) {
                 Found::More if !window.ended() && text.len() <= self.rows.max_record_bytes => {
-                    window.fill()?
+                    window.fill()?;
                 }
                 Found::Nothing { used, lines: more } => {
                     window.consume(used);
@@ -356,6 +353,8 @@ enum Place {
     Quoted,
     /// Behind a quote inside quotes: doubled, or the end.
     Quote,
+    /// In stray text behind a closing quote, where nothing quotes or escapes.
+    Behind,
 }
 
 impl Skipper for RowSkipper {
@@ -365,7 +364,8 @@ impl Skipper for RowSkipper {
         let skipped = |used, lines, done| Skipped { used, lines, done };
         while let Some((at, byte)) = bytes.next() {
             let is_quote = Some(byte) == self.dialect.quote;
-            if byte == b'\\' && self.dialect.backslash && self.place != Place::Quote {
+            let closed = matches!(self.place, Place::Quote | Place::Behind);
+            if byte == b'\\' && self.dialect.backslash && !closed {
                 match text.get(at + 1) {
                     None if !ended => return skipped(at, lines, false),
                     None => {}
@@ -405,6 +405,7 @@ impl Skipper for RowSkipper {
                 Place::Quoted => Place::Quoted,
                 Place::Quote if is_quote => Place::Quoted,
                 _ if byte == self.dialect.delimiter => Place::Start,
+                Place::Quote | Place::Behind => Place::Behind,
                 Place::Start if is_quote => Place::Quoted,
                 Place::Start if self.dialect.trim && matches!(byte, b' ' | b'\t') => Place::Start,
                 _ => Place::Plain,

@@ -65,16 +65,15 @@ struct Marks<'a> {
 impl Marks<'_> {
     fn load(&mut self) {
         let rest = self.text.get(self.base..).unwrap_or_default();
-        self.mask = match rest.first_chunk::<64>() {
-            Some(block) => self.block(block),
-            None => {
-                let mut block = [b' '; 64];
-                if let Some(start) = block.get_mut(..rest.len()) {
-                    start.copy_from_slice(rest);
-                }
-                // Behind the text nothing matters, whatever the delimiter is.
-                self.block(&block) & ((1 << rest.len()) - 1)
+        self.mask = if let Some(block) = rest.first_chunk::<64>() {
+            self.block(block)
+        } else {
+            let mut block = [b' '; 64];
+            if let Some(start) = block.get_mut(..rest.len()) {
+                start.copy_from_slice(rest);
             }
+            // Behind the text nothing matters, whatever the delimiter is.
+            self.block(&block) & ((1 << rest.len()) - 1)
         };
     }
 

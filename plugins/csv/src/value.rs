@@ -74,8 +74,7 @@ fn boolean(cell: &[u8]) -> Option<bool> {
 fn number(cell: &[u8], fraction: bool, out: &mut Vec<u8>) -> bool {
     let (negative, rest) = match cell {
         [b'-', rest @ ..] => (true, rest),
-        [b'+', rest @ ..] => (false, rest),
-        rest => (false, rest),
+        [b'+', rest @ ..] | rest => (false, rest),
     };
     let (whole, rest) = digits(rest);
     let (after_point, rest) = match rest {

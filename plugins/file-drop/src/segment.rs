@@ -158,9 +158,13 @@ impl Pen {
             .truncate(false)
             .open(&path)
             .map_err(DropError::io("write to", &path))?;
-        file.set_len(at)
-            .and_then(|()| file.seek(SeekFrom::Start(at)))
-            .map_err(DropError::io("write to", &path))?;
+        let cut = |file: &mut File| {
+            if file.metadata()?.len() != at {
+                file.set_len(at)?;
+            }
+            file.seek(SeekFrom::Start(at))
+        };
+        cut(&mut file).map_err(DropError::io("write to", &path))?;
         Ok(Self {
             path,
             gzip,

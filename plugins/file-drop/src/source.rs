@@ -137,13 +137,8 @@ impl View<'_> {
         let bytes = self.text.get(..length).unwrap_or(self.text);
         let at = std::str::from_utf8(bytes).err()?.valid_up_to();
         let before = bytes.get(..at).unwrap_or_default();
-        let lines = before.iter().filter(|byte| **byte == b'\n').count();
-        let column = before
-            .iter()
-            .rev()
-            .take_while(|byte| **byte != b'\n')
-            .count()
-            + 1;
+        let lines = memchr::memchr_iter(b'\n', before).count();
+        let column = before.len() - memchr::memrchr(b'\n', before).map_or(0, |end| end + 1) + 1;
         let byte = bytes.get(at).copied().unwrap_or_default();
         let message =
             format!("invalid UTF-8: byte 0x{byte:02X}; if the file is no UTF-8, set `encoding`");
@@ -533,7 +528,7 @@ fn take<L: Layout>(
             line: current.lines + 1,
         };
         let (used, lines, full) = match layout.step(view, &mut records) {
-            Step::More if text.len() >= limit => {
+            Step::More if text.len() < whole.len() => {
                 let start = text.get(..text.len().min(SHOWN)).unwrap_or(text).to_vec();
                 let (offset, lines) = (window.offset(), current.lines);
                 current.skipping = Some(Skipping {

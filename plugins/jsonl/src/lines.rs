@@ -66,9 +66,12 @@ impl Lines {
             return Ok(Cow::Borrowed(b""));
         }
         let value = Value::parse(text)?;
-        let found = self.key.iter().map(|field| match field.starts_with('/') {
-            true => value.pointer(field),
-            false => value.get(field),
+        let found = self.key.iter().map(|field| {
+            if field.starts_with('/') {
+                value.pointer(field)
+            } else {
+                value.get(field)
+            }
         });
         let found: Vec<Option<Value<'a>>> = found
             .map(|value| value.filter(|value| !is_empty(value)))

@@ -14,6 +14,25 @@ fn rows(text: &str, more: &Value) -> Got {
     read(&folder.write("t.csv", text), more)
 }
 
+/// Stray text behind a closing quote: there a backslash is a character like any other, for both.
+#[test]
+fn stray_text_ends_where_it_ends_for_the_skipper() {
+    let folder = Folder::new();
+    let path = folder.write(
+        "t.csv",
+        format!("a;b\n\"{}\",\\\rx;y\n1;2\n", "q".repeat(200)),
+    );
+    for longest in [100, 1000] {
+        let more = json!({ "delimiter": ";", "escape": "backslash", "max-record-bytes": longest });
+        let got = read(&path, &more);
+        assert_eq!(
+            got.payloads(),
+            [r#"{"a":"x","b":"y"}"#, r#"{"a":"1","b":"2"}"#]
+        );
+        assert_eq!(got.unreadable.len(), 1);
+    }
+}
+
 #[test]
 fn rfc_4180_and_what_real_files_do() {
     let plain = rows("a,b\n1,x\n2,\"y,\"\"z\"\"\nnext\"\n", &json!({}));
@@ -212,8 +231,8 @@ proptest! {
                 Found::Record { used, lines } | Found::Stray { used, lines, .. } | Found::Open { used, lines, .. } => (used, lines),
             };
             let rows = Rows {
-                dialect, sniff: false, header: true, columns: None, key: vec![], types: Default::default(),
-                empty: Default::default(), pad: false, skip_lines: 0, max_record_bytes: 64,
+                dialect, sniff: false, header: true, columns: None, key: vec![], types: std::collections::BTreeMap::new(),
+                empty: crate::value::Empty::Text, pad: false, skip_lines: 0, max_record_bytes: 64,
             };
             let mut skipper = CsvLayout::new(rows).skipper();
             let whole = skipper.skip(rest, true);

@@ -293,6 +293,12 @@ fn a_cell_of_any_size_is_refused_in_bounded_memory() {
         let text = format!("a,b\nx,\"{}\"\n1,2\n", "y".repeat(cell - 1));
         let path = folder.write("edge.csv", &text);
         let source = config(&path, &json!({ "max-record-bytes": 100 }));
+        let bare = folder.write("bare.csv", format!("a,b\n{}", "x".repeat(102)));
+        let message = "has 1 cells";
+        let source_bare = config(&bare, &json!({ "max-record-bytes": 100 }));
+        for budget in [Budget::default(), budget(1, 1)] {
+            assert!(read_with_crashes(&source_bare, budget).faults()[0].contains(message));
+        }
         for budget in [Budget::default(), budget(1, 1)] {
             assert_eq!(
                 read_with_crashes(&source, budget).unreadable.is_empty(),

@@ -18,7 +18,10 @@ fn count(path: &Path, delimiter: u8) -> usize {
         .flexible(true)
         .from_path(path)
         .unwrap();
-    reader.byte_records().map(|record| record.unwrap()).count()
+    reader
+        .byte_records()
+        .inspect(|record| assert!(record.is_ok(), "{record:?}"))
+        .count()
 }
 
 #[test]

@@ -258,8 +258,9 @@ fn records(number: usize) -> Batch {
 fn run_with_crash(config: &Value, crash: Option<usize>, stored: bool) -> Result<(), Fault> {
     let acts = acts();
     let mut driver = Driver::open(config, None)?;
-    let (mut at, mut kept, mut taken): (usize, Option<(usize, Vec<u8>)>, Vec<u8>) =
-        (0, None, Vec::new());
+    let mut at = 0;
+    let mut kept: Option<(usize, Vec<u8>)> = None;
+    let mut taken = Vec::new();
     let mut crashed = false;
     while at < acts.len() {
         match acts[at] {
