@@ -52,15 +52,45 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     let built = build(false)?;
     let result = job(&built, options)?;
     if options.json {
-        print(&result.to_string());
+        print(&result.document().to_string());
     } else {
         show(&result);
     }
     Ok(())
 }
 
+/// What the main job did.
+pub(crate) struct Done {
+    /// The run's summary, as `crossdock run --json` gives it.
+    summary: Value,
+    /// Rows per file that was written.
+    outputs: BTreeMap<String, u64>,
+    /// Where the files are.
+    folder: PathBuf,
+    /// Where checkpoints and dead letters are.
+    state: PathBuf,
+}
+
+impl Done {
+    /// What `--json` prints.
+    pub(crate) fn document(&self) -> Value {
+        let mut streams = serde_json::Map::new();
+        for (name, counts) in self.summary["streams"].as_object().into_iter().flatten() {
+            let kept = ["read", "written", "filtered", "dead"]
+                .map(|key| (key.to_owned(), counts[key].clone()));
+            streams.insert(name.clone(), Value::Object(kept.into_iter().collect()));
+        }
+        json!({
+            "streams": streams,
+            "outputs": self.outputs,
+            "seconds": self.summary["seconds"],
+            "label": self.summary["delivery"]["label"],
+        })
+    }
+}
+
 /// Runs the main job and gives the result as documented for `--json`.
-pub(crate) fn job(built: &Built, options: &Options) -> Result<Value, String> {
+pub(crate) fn job(built: &Built, options: &Options) -> Result<Done, String> {
     let out = absolute(
         options
             .out
@@ -111,26 +141,12 @@ pub(crate) fn job(built: &Built, options: &Options) -> Result<Value, String> {
     }
     let summary: Value = serde_json::from_slice(&done.stdout)
         .map_err(|e| format!("the run's summary is no JSON: {e}"))?;
-    let streams: serde_json::Map<String, Value> = summary["streams"]
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(name, counts)| {
-            let kept = ["read", "written", "filtered", "dead"]
-                .map(|key| (key.to_owned(), counts[key].clone()));
-            (name.clone(), Value::Object(kept.into_iter().collect()))
-        })
-        .collect();
-    Ok(json!({
-        "streams": streams,
-        "outputs": outputs(&files)?,
-        "seconds": summary["seconds"],
-        "label": summary["delivery"]["label"],
-        "records_per_second": summary["records_per_second"],
-        "filtered": summary["filtered"],
-        "folder": files,
-        "state": state,
-    }))
+    Ok(Done {
+        outputs: outputs(&files)?,
+        summary,
+        folder: files,
+        state,
+    })
 }
 
 fn start(built: &Built, options: &Options) -> Result<(Standin, Value), String> {
@@ -195,42 +211,51 @@ fn outputs(folder: &Path) -> Result<BTreeMap<String, u64>, String> {
     Ok(rows)
 }
 
-fn show(result: &Value) {
+fn show(done: &Done) {
     let number = |value: &Value| value.as_u64().unwrap_or_default();
     let mut text = format!(
         "\n{:<22}{:>10}{:>10}{:>10}{:>8}\n",
         "stream", "read", "written", "filtered", "dead"
     );
-    for (name, counts) in result["streams"].as_object().into_iter().flatten() {
+    let mut all_dead = 0;
+    for (name, counts) in done.summary["streams"].as_object().into_iter().flatten() {
         let [read, written, filtered, dead] =
             ["read", "written", "filtered", "dead"].map(|key| number(&counts[key]));
         text += &format!("{name:<22}{read:>10}{written:>10}{filtered:>10}{dead:>8}\n");
+        all_dead += dead;
     }
     text += &format!("\n{:<42}{:>10}\n", "file", "rows");
-    for (name, rows) in result["outputs"].as_object().into_iter().flatten() {
-        text += &format!("{name:<42}{:>10}\n", number(rows));
+    for (name, rows) in &done.outputs {
+        text += &format!("{name:<42}{rows:>10}\n");
     }
     text += &format!(
         "\n{:.1} s, {:.0} records/s, delivery: {}\nfiles:  {}\nstate:  {}",
-        result["seconds"].as_f64().unwrap_or_default(),
-        result["records_per_second"].as_f64().unwrap_or_default(),
-        result["label"].as_str().unwrap_or_default(),
-        result["folder"].as_str().unwrap_or_default(),
-        result["state"].as_str().unwrap_or_default(),
+        done.summary["seconds"].as_f64().unwrap_or_default(),
+        done.summary["records_per_second"]
+            .as_f64()
+            .unwrap_or_default(),
+        done.summary["delivery"]["label"]
+            .as_str()
+            .unwrap_or_default(),
+        shown(&done.folder),
+        shown(&done.state),
     );
-    let dead: u64 = result["streams"]
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(_, c)| number(&c["dead"]))
-        .sum();
-    if dead > 0 {
+    if all_dead > 0 {
         text += &format!(
-            "\n{dead} records could not be processed: target/debug/crossdock dead-letter list --state {}",
-            result["state"].as_str().unwrap_or_default()
+            "\n{all_dead} records could not be processed, see them with\n  target/debug/crossdock dead-letter list --state {}",
+            shown(&done.state)
         );
     }
     print(&text);
+}
+
+/// A path as people would type it: from the folder they are in, when it is below.
+fn shown(path: &Path) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(&here)
+        .unwrap_or(path)
+        .display()
+        .to_string()
 }
 
 fn absolute(path: PathBuf) -> Result<PathBuf, String> {

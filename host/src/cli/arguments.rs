@@ -128,8 +128,11 @@ pub(super) struct RunArguments {
     /// Print the summary as one JSON document, and no progress
     #[arg(long)]
     pub(super) json: bool,
+    /// Show progress on standard error beside `--json`
+    #[arg(long, requires = "json")]
+    pub(super) progress: bool,
     /// Print no progress and no summary
-    #[arg(long, short)]
+    #[arg(long, short, conflicts_with = "progress")]
     pub(super) quiet: bool,
 }
 

@@ -20,7 +20,7 @@ pub(super) async fn run(arguments: RunArguments, output: Output) -> Result<u8, F
     }
     let stop = CancellationToken::new();
     let (sender, receiver) = watch::channel(Progress::default());
-    let shown = (!arguments.quiet && !arguments.json).then(|| {
+    let shown = (!arguments.quiet && (!arguments.json || arguments.progress)).then(|| {
         let flow = flow.clone();
         tokio::spawn(async move { progress::show(receiver, &flow, output).await })
     });
