@@ -112,7 +112,6 @@ impl Http {
             .referer(false)
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(spec.limits.timeout.0.min(MAX_CONNECT))
-            .read_timeout(spec.limits.timeout.0)
             .dns_resolver(Arc::new(CheckedResolver {
                 allow_private: spec.allow_private,
             }));
