@@ -11,3 +11,5 @@
 
 pub mod akeneo;
 pub mod catalogue;
+pub mod gate;
+pub mod host;

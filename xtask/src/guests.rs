@@ -10,11 +10,17 @@ use std::{
 /// The target of every plugin that is written in Rust.
 pub(crate) const TARGET: &str = "wasm32-wasip2";
 
-/// Builds all plugins below the given folders of the workspace and puts them into `plugins/NAME.wasm` of the target folder, named as
-/// their manifest names them. Gives the paths.
-pub(crate) fn build(workspace: &Path, folders: &[&str]) -> Result<Vec<PathBuf>, String> {
+/// Folders of the workspace with plugins, and the folder of the target folder that their components are put into.
+pub(crate) const PLUGINS: (&str, &str) = ("plugins", "plugins");
+
+/// Builds all plugins below the given folders of the workspace and puts them into `NAME.wasm` of the folder beside each, below the
+/// target folder, named as their manifest names them. Gives the paths.
+pub(crate) fn build(workspace: &Path, folders: &[(&str, &str)]) -> Result<Vec<PathBuf>, String> {
     ensure_target()?;
-    let plugins = find(workspace, folders)?;
+    let mut plugins = Vec::new();
+    for (folder, out) in folders {
+        find(workspace, folder, out, &mut plugins)?;
+    }
     // A folder of its own: a nested cargo would wait for ever for the lock of the outer one.
     let base = target_dir(workspace);
     let target_dir = base.join("guests");
@@ -48,10 +54,10 @@ pub(crate) fn build(workspace: &Path, folders: &[&str]) -> Result<Vec<PathBuf>, 
     if !done.success() {
         return Err("the plugins do not build, see above".into());
     }
-    let out = base.join("plugins");
-    fs::create_dir_all(&out).map_err(|e| format!("{}: {e}", out.display()))?;
     let mut built = Vec::new();
     for plugin in plugins {
+        let out = base.join(plugin.out);
+        fs::create_dir_all(&out).map_err(|e| format!("{}: {e}", out.display()))?;
         let from = target_dir
             .join(TARGET)
             .join("guest")
@@ -95,54 +101,57 @@ pub(crate) fn ensure_target() -> Result<(), String> {
     }
 }
 
-struct Plugin {
+struct Plugin<'a> {
+    out: &'a str,
     package: String,
     library: String,
     name: String,
 }
 
 /// Every folder that holds a `plugin.json` and a `Cargo.toml`.
-fn find(workspace: &Path, folders: &[&str]) -> Result<Vec<Plugin>, String> {
-    let mut plugins = Vec::new();
-    for folder in folders {
-        let folder = workspace.join(folder);
-        let entries = fs::read_dir(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-        let mut paths: Vec<PathBuf> = entries
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .collect();
-        paths.sort();
-        for path in paths
-            .iter()
-            .filter(|p| p.join("plugin.json").is_file() && p.join("Cargo.toml").is_file())
-        {
-            let read = |name: &str| {
-                fs::read_to_string(path.join(name))
-                    .map_err(|e| format!("{}: {e}", path.join(name).display()))
-            };
-            let (cargo, manifest) = (read("Cargo.toml")?, read("plugin.json")?);
-            let quoted = |text: &str, key: &str| -> Result<Option<String>, String> {
-                let Some(rest) = text.lines().find_map(|line| line.trim().strip_prefix(key)) else {
-                    return Ok(None);
-                };
-                Ok(rest.split('"').nth(1).map(str::to_owned))
-            };
-            let missing = |what: &str| format!("{}: {what} not found", path.display());
-            let package = quoted(&cargo, "name")?.ok_or_else(|| missing("package name"))?;
-            let library = cargo
-                .split_once("[lib]")
-                .and_then(|(_, lib)| quoted(lib, "name").transpose())
-                .transpose()?
-                .unwrap_or_else(|| package.replace('-', "_"));
-            let name = quoted(&manifest, "\"name\":")?
-                .ok_or_else(|| missing("\"name\" in plugin.json"))?;
-            plugins.push(Plugin {
-                package,
-                library,
-                name,
-            });
-        }
+fn find<'a>(
+    workspace: &Path,
+    folder: &str,
+    out: &'a str,
+    plugins: &mut Vec<Plugin<'a>>,
+) -> Result<(), String> {
+    let folder = workspace.join(folder);
+    let entries = fs::read_dir(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    let mut paths: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .collect();
+    paths.sort();
+    for path in paths
+        .iter()
+        .filter(|p| p.join("plugin.json").is_file() && p.join("Cargo.toml").is_file())
+    {
+        let read = |name: &str| {
+            fs::read_to_string(path.join(name))
+                .map_err(|e| format!("{}: {e}", path.join(name).display()))
+        };
+        let (cargo, manifest) = (read("Cargo.toml")?, read("plugin.json")?);
+        let quoted = |text: &str, key: &str| {
+            text.lines()
+                .find_map(|line| line.trim().strip_prefix(key))
+                .and_then(|rest| rest.split('"').nth(1))
+                .map(str::to_owned)
+        };
+        let missing = |what: &str| format!("{}: {what} not found", path.display());
+        let package = quoted(&cargo, "name").ok_or_else(|| missing("package name"))?;
+        let library = cargo
+            .split_once("[lib]")
+            .and_then(|(_, lib)| quoted(lib, "name"))
+            .unwrap_or_else(|| package.replace('-', "_"));
+        let name =
+            quoted(&manifest, "\"name\":").ok_or_else(|| missing("\"name\" in plugin.json"))?;
+        plugins.push(Plugin {
+            out,
+            package,
+            library,
+            name,
+        });
     }
-    Ok(plugins)
+    Ok(())
 }
 
 /// Copies atomically, and only what has changed, so that caches by modification time stay good.

@@ -69,7 +69,7 @@ struct Built {
 /// Builds the plugins, the host and the stand-in.
 fn build(release: bool) -> Result<Built, String> {
     let root = workspace();
-    guests::build(&root, &["plugins"])?;
+    guests::build(&root, &[guests::PLUGINS])?;
     let mut cargo = cargo();
     cargo.args([
         "build",

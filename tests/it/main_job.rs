@@ -1,0 +1,284 @@
+//! The main job: a catalogue flows from Akeneo to Spryker through sandboxed plugins, in one command.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    path::{Path, PathBuf},
+};
+
+use crossdock_tests::{
+    akeneo::{AkeneoServer, Options},
+    catalogue::Expected,
+    host::{Ended, TestHost, workspace},
+};
+use serde_json::Value;
+
+/// The rows of one file by column.
+type Rows = Vec<HashMap<String, String>>;
+
+/// Runs the flow of this repository against a stand-in.
+struct Job {
+    host: TestHost,
+    server: AkeneoServer,
+}
+
+impl Job {
+    fn new(options: Options) -> Self {
+        Self {
+            host: TestHost::new(),
+            server: AkeneoServer::start(options).unwrap(),
+        }
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ended {
+        let who = self.server.credentials();
+        let flow = workspace().join("plugins/akeneo-to-spryker/flows/akeneo-to-spryker.yaml");
+        self.host
+            .crossdock([Path::new("run"), &flow])
+            .args(["--json", "--var", "OUT=out", "--state"])
+            .arg(self.host.state())
+            .args(["--var", &format!("OUT={}", self.host.path("out").display())])
+            .args(arguments)
+            .env("AKENEO_URL", self.server.base_url())
+            .env("AKENEO_CLIENT_ID", &who.client_id)
+            .env("AKENEO_CLIENT_SECRET", &who.secret)
+            .env("AKENEO_USERNAME", &who.username)
+            .env("AKENEO_PASSWORD", &who.password)
+            .end()
+    }
+
+    fn rows(&self, file: &str) -> Rows {
+        let bytes = self.host.bytes(format!("out/{file}"));
+        assert!(
+            !bytes.starts_with(b"\xEF\xBB\xBF"),
+            "{file}: byte order mark"
+        );
+        let mut reader = csv::Reader::from_reader(bytes.as_slice());
+        let header = reader.headers().unwrap().clone();
+        reader
+            .records()
+            .map(|row| {
+                let row = row.unwrap();
+                let cells = header.iter().zip(row.iter());
+                cells
+                    .map(|(name, cell)| (name.to_owned(), cell.to_owned()))
+                    .collect()
+            })
+            .collect()
+    }
+}
+
+/// Every column's values, which must be different ones.
+fn unique(rows: &Rows, column: &str) -> BTreeSet<String> {
+    let values: BTreeSet<String> = rows.iter().map(|row| row[column].clone()).collect();
+    assert_eq!(values.len(), rows.len(), "{column} occurs twice");
+    values
+}
+
+/// read + expanded = written + filtered + dead, for every stream.
+fn balances(summary: &Value) {
+    for (stream, counts) in summary["streams"].as_object().unwrap() {
+        let of = |key: &str| counts[key].as_u64().unwrap_or_default();
+        assert_eq!(
+            of("read") + of("expanded"),
+            of("written") + of("filtered") + of("dead"),
+            "{stream}: {counts}"
+        );
+    }
+}
+
+/// Holds the files against what the catalogue's own counts say they must hold.
+fn holds(job: &Job, expected: &Expected) {
+    let categories = job.rows("category.csv");
+    let known = unique(&categories, "category_key");
+    assert_eq!(categories.len(), expected.categories);
+    let mut seen = HashSet::new();
+    for row in &categories {
+        let parent = &row["parent_category_key"];
+        assert!(
+            parent.is_empty() || seen.contains(parent),
+            "{parent} comes after its child"
+        );
+        seen.insert(row["category_key"].clone());
+    }
+
+    let attributes = job.rows("product_attribute_key.csv");
+    unique(&attributes, "attribute_key");
+    assert_eq!(attributes.len(), expected.attributes);
+    let supers: BTreeSet<String> = attributes
+        .iter()
+        .filter(|row| row["is_super"] == "1")
+        .map(|row| row["attribute_key"].clone())
+        .collect();
+    assert_eq!(supers, expected.super_attributes);
+    assert!(
+        attributes
+            .iter()
+            .all(|row| ["0", "1"].contains(&row["is_super"].as_str()))
+    );
+
+    let abstracts = job.rows("product_abstract.csv");
+    let owners = unique(&abstracts, "abstract_sku");
+    assert_eq!(abstracts.len(), expected.abstracts);
+    for row in &abstracts {
+        let keys = row["category_key"].split(',').map(str::trim);
+        for key in keys.filter(|key| !key.is_empty()) {
+            assert!(
+                known.contains(key),
+                "{}: unknown category {key}",
+                row["abstract_sku"]
+            );
+        }
+        assert!(
+            !row["name.en_US"].is_empty(),
+            "{} has no name",
+            row["abstract_sku"]
+        );
+    }
+
+    let concretes = job.rows("product_concrete.csv");
+    unique(&concretes, "concrete_sku");
+    assert_eq!(concretes.len(), expected.concretes);
+    let mut variants: BTreeMap<&str, BTreeSet<Vec<(String, String)>>> = BTreeMap::new();
+    let mut siblings: BTreeMap<&str, usize> = BTreeMap::new();
+    for row in &concretes {
+        let owner = row["abstract_sku"].as_str();
+        assert!(
+            owners.contains(owner),
+            "{}: unknown abstract",
+            row["concrete_sku"]
+        );
+        let axes = (1..)
+            .map_while(|n| {
+                Some((
+                    row.get(&format!("attribute_key_{n}"))?,
+                    row.get(&format!("value_{n}"))?,
+                ))
+            })
+            .filter(|(key, _)| expected.super_attributes.contains(*key))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
+        variants.entry(owner).or_default().insert(axes);
+        *siblings.entry(owner).or_default() += 1;
+    }
+    assert_eq!(
+        siblings.len(),
+        expected.abstracts,
+        "an abstract has no concrete"
+    );
+    for (owner, number) in siblings {
+        assert_eq!(
+            variants[owner].len(),
+            number,
+            "{owner}: variants with the same axes"
+        );
+    }
+}
+
+#[test]
+fn a_generated_catalogue_becomes_the_import_set() {
+    let job = Job::new(Options::generated(300, 1));
+    let summary = job.run(&[]).finished();
+    balances(&summary);
+    let expected = job.server.expected();
+    holds(&job, &expected);
+
+    assert_eq!(summary["outcome"], "finished");
+    assert_eq!(summary["delivery"]["label"], "exactly-once");
+    assert_eq!(summary["dead_letters"], 0);
+    let written = |stream: &str| summary["streams"][stream]["written"].as_u64().unwrap() as usize;
+    assert_eq!(written("categories"), expected.categories);
+    assert_eq!(written("abstracts"), expected.abstracts);
+    assert_eq!(written("concretes"), expected.concretes);
+    // Four calls at a time are what Akeneo allows.
+    assert!(job.server.max_concurrent() <= 4);
+
+    let names = job.host.list("out");
+    assert!(names.contains(&"import.yml".to_owned()));
+    assert!(
+        !names.iter().any(|name| name.starts_with('.')),
+        "left behind: {names:?}"
+    );
+    let import = job.host.text("out/import.yml");
+    let order: Vec<usize> = [
+        "category\n",
+        "product-attribute-key\n",
+        "product-abstract\n",
+        "product-concrete\n",
+    ]
+    .iter()
+    .map(|entity| import.find(&format!("data_entity: {entity}")).unwrap())
+    .collect();
+    assert!(order.is_sorted(), "{import}");
+}
+
+#[test]
+fn the_set_is_the_same_every_time_and_a_second_run_brings_nothing_new() {
+    let job = Job::new(Options::generated(60, 7));
+    job.run(&[]).finished();
+    let all = || -> Vec<(String, Vec<u8>)> {
+        let names = job.host.list("out");
+        names
+            .into_iter()
+            .map(|name| (name.clone(), job.host.bytes(format!("out/{name}"))))
+            .collect()
+    };
+    let first = all();
+    assert!(first.len() > 10, "{first:?}");
+    let again = job.run(&["--from-start"]).finished();
+    assert_eq!(again["resumed"], false);
+    assert!(
+        first == all(),
+        "another run from the start writes other files"
+    );
+}
+
+#[test]
+fn faults_of_the_server_on_the_way_do_not_change_the_result() {
+    let job = Job::new(Options::generated(120, 1));
+    for fault in [
+        "products=429:0x2",
+        "categories=503x2",
+        "product-models=drop",
+        "attributes=truncate",
+        "*=401@9",
+    ] {
+        job.server.fault(fault.parse().unwrap());
+    }
+    let summary = job.run(&[]).finished();
+    balances(&summary);
+    holds(&job, &job.server.expected());
+}
+
+/// The vendors' example catalogue, where it is at hand.
+#[test]
+fn the_example_catalogue_has_the_documented_counts() {
+    let Some(folder) = test_data("akeneo/catalog_modeling") else {
+        println!(
+            "skipped: shared/data/akeneo/catalog_modeling is not there, CROSSDOCK_TEST_DATA names its `data`"
+        );
+        return;
+    };
+    let job = Job::new(Options::fixtures(folder).unwrap());
+    let summary = job.run(&[]).finished();
+    balances(&summary);
+    let expected = job.server.expected();
+    holds(&job, &expected);
+    assert_eq!(job.rows("category.csv").len(), 30);
+    assert_eq!(job.rows("product_attribute_key.csv").len(), 27);
+    assert_eq!(expected.super_attributes.len(), 4);
+    assert_eq!(job.rows("product_abstract.csv").len(), 73);
+    assert_eq!(job.rows("product_concrete.csv").len(), 242);
+}
+
+/// A folder of the data that lies beside some checkouts.
+fn test_data(name: &str) -> Option<PathBuf> {
+    let given = std::env::var_os("CROSSDOCK_TEST_DATA").map(PathBuf::from);
+    let beside = workspace()
+        .ancestors()
+        .map(|above| above.join("shared/data"));
+    given
+        .into_iter()
+        .chain(beside)
+        .map(|data| data.join(name))
+        .find(|folder| folder.is_dir())
+}

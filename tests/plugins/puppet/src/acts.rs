@@ -1,0 +1,149 @@
+//! What can be done wrong, whatever the kind.
+
+use std::collections::HashMap;
+
+use crossdock_sdk::__private::bindings::host::crossdock::plugin::plugin_types::{
+    Batch, ConfigDetail, Detail, Fault, Form,
+};
+use crossdock_sdk::{http::Request, serde_json::Value};
+
+/// `origin` of a record that came from no record.
+pub(crate) const NO_ORIGIN: u32 = 0x00FF_FFFF;
+
+/// The config, read leniently: its schema has been checked by the host.
+#[derive(Default)]
+pub(crate) struct Script {
+    pub(crate) on: HashMap<String, String>,
+    pub(crate) snapshot: String,
+    pub(crate) open: String,
+    pub(crate) connection: String,
+    pub(crate) stateful: bool,
+    pub(crate) records: u64,
+}
+
+impl Script {
+    pub(crate) fn read(config: &str) -> Self {
+        let config: Value = crossdock_sdk::serde_json::from_str(config).unwrap_or_default();
+        let text = |key: &str| config[key].as_str().unwrap_or_default().to_owned();
+        let on = config["on"].as_object().into_iter().flatten();
+        Self {
+            on: on
+                .map(|(key, act)| (key.clone(), act.as_str().unwrap_or_default().to_owned()))
+                .collect(),
+            snapshot: text("snapshot"),
+            open: text("open"),
+            connection: text("connection"),
+            stateful: config["stateful"].as_bool().unwrap_or_default(),
+            records: config["records"].as_u64().unwrap_or_default(),
+        }
+    }
+
+    /// The first record of the batch that something is to be done about.
+    pub(crate) fn cue(&self, batch: &Batch) -> Option<(u32, &str)> {
+        (0..len(batch)).find_map(|at| {
+            let act = self.on.get(key(batch, at))?;
+            Some((u32::try_from(at).unwrap_or(u32::MAX), act.as_str()))
+        })
+    }
+
+    /// Does what a call can do wrong before it has an answer.
+    pub(crate) fn act(&self, act: &str, key: &str) -> Result<(), Fault> {
+        match act {
+            "trap" => panic!("the puppet was told to trap on {key:?}"),
+            "loop" => loop {
+                std::hint::spin_loop();
+            },
+            "memory" => {
+                let mut all: Vec<Vec<u8>> = Vec::new();
+                loop {
+                    all.push(vec![1; 1 << 20]);
+                    std::hint::black_box(&all);
+                }
+            }
+            "gate" => {
+                let answer = Request::get(format!("/gate?key={key}"))
+                    .connection(&self.connection)
+                    .send();
+                answer.map(drop).map_err(|e| permanent(&e.to_string()))
+            }
+            "config" => Err(Fault::Config(ConfigDetail {
+                message: format!("the puppet was told to dislike its config on {key:?}"),
+                field: "/on".to_owned(),
+                advice: "take it out".to_owned(),
+            })),
+            "fail" => Err(permanent(&format!(
+                "the puppet was told to fail on {key:?}"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// What is given as a snapshot that is worth `position`.
+    pub(crate) fn take_snapshot(&self, position: u64) -> Result<Vec<u8>, Fault> {
+        self.act(&self.snapshot, "snapshot")?;
+        Ok(match self.snapshot.as_str() {
+            "garbage" => vec![0xFF, 0, 0xFE],
+            "huge" => vec![7; 2 << 20],
+            _ => position.to_le_bytes().to_vec(),
+        })
+    }
+
+    /// The position in a snapshot.
+    pub(crate) fn opened(&self, snapshot: Option<&[u8]>) -> Result<u64, Fault> {
+        self.act(&self.open, "open")?;
+        let Some(bytes) = snapshot else { return Ok(0) };
+        let bytes = bytes.try_into().map_err(|_| {
+            Fault::Config(ConfigDetail {
+                message: format!("the puppet cannot read a snapshot of {} bytes", bytes.len()),
+                field: String::new(),
+                advice: "start over with --from-start".to_owned(),
+            })
+        })?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+}
+
+pub(crate) fn detail(message: &str) -> Detail {
+    Detail {
+        message: message.to_owned(),
+        location: "puppet".to_owned(),
+        retry_after_ms: None,
+    }
+}
+
+pub(crate) fn permanent(message: &str) -> Fault {
+    Fault::Permanent(detail(message))
+}
+
+/// A message that is no text.
+#[allow(unsafe_code, reason = "the very thing that the host must withstand")]
+pub(crate) fn no_text() -> Fault {
+    let mut detail = detail("");
+    // SAFETY: not sound by the rules of `String`; nothing in this crate looks at the text, it is only handed over.
+    detail.message = unsafe { String::from_utf8_unchecked(vec![b'a', 0xFF, 0xC0]) };
+    Fault::Permanent(detail)
+}
+
+pub(crate) fn len(batch: &Batch) -> usize {
+    batch.index.len() / 4
+}
+
+fn range(batch: &Batch, at: usize) -> [usize; 3] {
+    let start = if at == 0 { 0 } else { batch.index[at * 4 - 2] };
+    [start, batch.index[at * 4], batch.index[at * 4 + 2]].map(|end| end as usize)
+}
+
+pub(crate) fn key(batch: &Batch, at: usize) -> &str {
+    let [start, end, _] = range(batch, at);
+    std::str::from_utf8(&batch.data[start..end]).unwrap_or_default()
+}
+
+/// A batch of one record with the given words.
+pub(crate) fn one(stream: &str, words: [u32; 4], data: &[u8]) -> Batch {
+    Batch {
+        stream: stream.to_owned(),
+        form: Form::Json,
+        index: words.to_vec(),
+        data: data.to_vec(),
+    }
+}

@@ -1,0 +1,31 @@
+//! A plugin that does what its config says when it meets the records that its config names: it traps, loops, lies or
+//! waits. It is written against the raw bindings, since the SDK does not let a plugin lie.
+//!
+//! | act | what happens |
+//! |---|---|
+//! | `trap` | the call panics |
+//! | `loop` | the call never returns |
+//! | `memory` | the call takes memory until there is none |
+//! | `gate` | the call asks `/gate?key=KEY` of its connection, and goes on when that answers |
+//! | `wild-index` | an index that the batch does not have |
+//! | `twice` | the same index twice |
+//! | `both` | the record is rejected and passed on |
+//! | `lose` | more records are said to be filtered than there were |
+//! | `offsets` | a batch whose ends go down |
+//! | `beyond` | a batch whose ends lie behind its data |
+//! | `origin` | a record that came from a position which the batch does not have |
+//! | `text` | a message that is no UTF-8 |
+//! | `flood` | more output than any host takes |
+//! | `transient`, `permanent` | the record is rejected |
+//! | `config` | the whole call fails with a config fault |
+//! | `fail` | the whole call fails with a permanent fault |
+//! | `garbage` (snapshot) | bytes that no `open` takes |
+//! | `huge` (snapshot) | more bytes than a snapshot may have |
+
+#[cfg(target_arch = "wasm32")]
+mod acts;
+#[cfg(target_arch = "wasm32")]
+mod kinds;
+
+#[cfg(target_arch = "wasm32")]
+crossdock_sdk::__manifest!("plugin.json");
