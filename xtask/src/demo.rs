@@ -124,6 +124,7 @@ pub(crate) fn job(built: &Built, options: &Options) -> Result<Done, String> {
         .arg(&built.plugins)
         .arg("--var")
         .arg(format!("OUT={}", files.display()))
+        .env("AKENEO_CHANNEL", channel(&ready))
         .env("AKENEO_URL", text(&["url"])?)
         .env("AKENEO_CLIENT_ID", text(&["credentials", "client_id"])?)
         .env("AKENEO_CLIENT_SECRET", text(&["credentials", "secret"])?)
@@ -137,7 +138,11 @@ pub(crate) fn job(built: &Built, options: &Options) -> Result<Done, String> {
     let code = done.status.code();
     // 3: finished with dead letters, which the summary shows.
     if code != Some(0) && code != Some(3) {
-        return Err(format!("the run failed ({})", done.status));
+        return Err(format!(
+            "the run failed ({}): {}",
+            done.status,
+            reason(&done.stdout)
+        ));
     }
     let summary: Value = serde_json::from_slice(&done.stdout)
         .map_err(|e| format!("the run's summary is no JSON: {e}"))?;
@@ -147,6 +152,35 @@ pub(crate) fn job(built: &Built, options: &Options) -> Result<Done, String> {
         folder: files,
         state,
     })
+}
+
+/// The channel to export: the one that the flow names by default, or the catalogue's first.
+fn channel(ready: &Value) -> &str {
+    const USUAL: &str = "ecommerce";
+    let channels = ready["channels"].as_array().into_iter().flatten();
+    let mut names = channels.filter_map(Value::as_str).peekable();
+    let first = names.peek().copied().unwrap_or(USUAL);
+    if names.any(|name| name == USUAL) {
+        USUAL
+    } else {
+        first
+    }
+}
+
+/// What `crossdock run --json` says about its failure.
+fn reason(stdout: &[u8]) -> String {
+    let said: Value = serde_json::from_slice(stdout).unwrap_or_default();
+    let findings = said["findings"].as_array().into_iter().flatten();
+    let messages: Vec<&str> = findings
+        .filter_map(|finding| finding["message"].as_str())
+        .chain(said["error"].as_str())
+        .chain(said["reason"].as_str())
+        .collect();
+    if messages.is_empty() {
+        "see above".to_owned()
+    } else {
+        messages.join("\n  ")
+    }
 }
 
 fn start(built: &Built, options: &Options) -> Result<(Standin, Value), String> {

@@ -82,8 +82,18 @@ pub(crate) fn finish(config: &Config, spools: &mut Spools) -> Result<Vec<Ready>>
     Ok(press.ready)
 }
 
-/// Moves finished files to their place. May be called again after a crash at any point: what is moved is moved, and
-/// the work folder goes last.
+/// The files that are the sink's by name: each set replaces all of them, so that a folder never mixes two sets.
+fn owned(config: &Config) -> impl Iterator<Item = &str> {
+    let sheets = SHEETS.iter().map(|sheet| sheet.file);
+    let attributes = [KEY_FILE.0, MANAGEMENT_FILE.0];
+    sheets
+        .chain(attributes)
+        .chain(config.import_yaml.as_deref())
+}
+
+/// Moves finished files to their place and removes those of an earlier set that this one does not have. A set without
+/// any file changes nothing. May be called again after a crash at any point: what is moved is moved, what is gone is
+/// gone, and the work folder goes last.
 pub(crate) fn publish(config: &Config, ready: &[Ready]) -> Result<()> {
     let (work, folder) = (config.work(), config.ready());
     if folder.exists() {
@@ -94,11 +104,28 @@ pub(crate) fn publish(config: &Config, ready: &[Ready]) -> Result<()> {
                 outcome => outcome.map_err(disk(&to))?,
             }
         }
+        remove_earlier(config, ready)?;
         // From here on all is in place, whatever becomes of it there.
         fs::remove_dir_all(&folder).map_err(disk(&folder))?;
     }
     if work.exists() {
         fs::remove_dir_all(&work).map_err(disk(&work))?;
+    }
+    Ok(())
+}
+
+/// Removes the files of an earlier set that this one, unless it is empty, does not have.
+fn remove_earlier(config: &Config, ready: &[Ready]) -> Result<()> {
+    if ready.is_empty() {
+        return Ok(());
+    }
+    for name in owned(config).filter(|name| ready.iter().all(|file| file.file != **name)) {
+        let path = config.output().join(name);
+        // A folder of that name is nothing that a set has written.
+        if fs::symlink_metadata(&path).is_ok_and(|found| !found.is_dir()) {
+            fs::remove_file(&path).map_err(disk(&path))?;
+            info!("{name}: removed, it was of an earlier set");
+        }
     }
     Ok(())
 }

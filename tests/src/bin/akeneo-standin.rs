@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use clap::Parser;
 use crossdock_tests::akeneo::{AkeneoServer, Credentials, Fault, Limits, Options};
-use crossdock_tests::catalogue::Catalogue;
+use crossdock_tests::catalogue::{Catalogue, Kind};
 use serde_json::json;
 
 /// An HTTP server that behaves like Akeneo's REST API.
 ///
 /// It serves a generated catalogue (--products) or a folder of Akeneo CSV files (--catalogue) on 127.0.0.1. When it is ready it
-/// prints one line of JSON: "url", "credentials", "products" and "expected", the counts that a correct integration must
-/// produce. It stops on Ctrl-C and SIGTERM.
+/// prints one line of JSON: "url", "credentials", "channels" (their codes), "products" and "expected", the counts that a correct
+/// integration must produce. It stops on Ctrl-C and SIGTERM.
 #[derive(Parser)]
 #[command(name = "akeneo-standin", version, after_help = EXAMPLES)]
 struct Arguments {
@@ -113,12 +113,20 @@ fn run(arguments: Arguments) -> Result<(), String> {
     let server = AkeneoServer::start(options).map_err(|error| error.to_string())?;
     let expected = server.catalogue().expected();
     let ready = json!({"url": server.base_url(), "credentials": server.credentials(), "products": expected.concretes,
-        "expected": expected});
+        "channels": channels(server.catalogue()), "expected": expected});
     let mut out = std::io::stdout();
     writeln!(out, "{ready}")
         .and_then(|()| out.flush())
         .map_err(|error| format!("cannot print: {error}"))?;
     wait(stdin).map_err(|error| format!("cannot wait for signals: {error}"))
+}
+
+/// The codes of the catalogue's channels, in its order.
+fn channels(catalogue: &dyn Catalogue) -> Vec<String> {
+    (0..catalogue.len(Kind::Channels))
+        .filter_map(|index| catalogue.head(Kind::Channels, index))
+        .map(|head| head.code)
+        .collect()
 }
 
 /// Returns when the server is to stop.

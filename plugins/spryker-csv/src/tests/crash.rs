@@ -178,3 +178,74 @@ fn duplicates_are_known_again_after_a_crash() {
         "a record of `stocks` with the key `1,Warehouse1` came before"
     );
 }
+
+#[test]
+fn a_set_takes_away_what_the_one_before_it_left_and_nothing_else() {
+    let stock = [("stocks".to_owned(), json!({ "concrete_sku": "1" }))];
+    let alone = {
+        let folder = tempfile::tempdir().unwrap();
+        run(&config(folder.path(), json!({})), &stock);
+        files(folder.path())
+    };
+    let foreign = [
+        ("notes.csv", "mine"),
+        ("other.yml", "mine"),
+        ("product_abstract.csv.bak", "mine"),
+    ];
+    let mut expected = alone.clone();
+    expected.extend(foreign.map(|(name, text)| (name.to_owned(), text.to_owned())));
+    let old = self::expected();
+    // A crash of the commit after so many of its steps: files moved, then old ones removed.
+    let leftover: Vec<&String> = old
+        .keys()
+        .filter(|name| !alone.contains_key(*name))
+        .collect();
+    assert!(leftover.len() > 8, "{leftover:?}");
+    for steps in 0..=alone.len() + leftover.len() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path(), json!({}));
+        run(&config, &records());
+        for (name, text) in foreign {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        let mut sink = Driver::open(&config, None).unwrap();
+        write_all(&mut sink, &stock);
+        sink.finish().unwrap();
+        let snapshot = sink.snapshot().unwrap();
+        drop(sink);
+        let seen = files_of_set(folder.path());
+        assert!(
+            leftover.iter().all(|name| seen.contains(name)),
+            "nothing goes before the commit"
+        );
+        for name in alone.keys().take(steps) {
+            let ready = folder.path().join(".spryker-csv-work/ready");
+            fs::rename(ready.join(name), folder.path().join(name)).unwrap();
+        }
+        for name in leftover.iter().take(steps.saturating_sub(alone.len())) {
+            fs::remove_file(folder.path().join(name)).unwrap();
+        }
+        let mut again = Driver::open(&config, Some(&snapshot)).unwrap();
+        again.commit(&snapshot).unwrap();
+        assert_eq!(files(folder.path()), expected, "crash after {steps} steps");
+        // What came into the folder after the commit was done stays, however often it is called again.
+        fs::write(folder.path().join("category.csv"), "later").unwrap();
+        again.commit(&snapshot).unwrap();
+        drop(again);
+        let mut third = Driver::open(&config, Some(&snapshot)).unwrap();
+        third.commit(&snapshot).unwrap();
+        assert_eq!(files(folder.path())["category.csv"], "later");
+    }
+}
+
+#[test]
+fn a_folder_named_like_an_old_file_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path(), json!({}));
+    fs::create_dir(folder.path().join("category.csv")).unwrap();
+    run(
+        &config,
+        &[("stocks".to_owned(), json!({ "concrete_sku": "1" }))],
+    );
+    assert!(folder.path().join("category.csv").is_dir());
+}
