@@ -2,6 +2,8 @@
 //!
 //! Cargo runs this only when one of the files below has changed; what `cargo xtask` has built is found as it is.
 
+#![allow(clippy::print_stderr, reason = "cargo shows it when the build fails")]
+
 use std::{
     error::Error,
     path::{Path, PathBuf},

@@ -18,7 +18,7 @@ fn products(host: &TestHost, rows: usize) {
 fn flow(host: &TestHost, mode: &str, at: &str) {
     host.write(
         "maps/m.yaml",
-        "rules:\n  - set: id\n    from: sku\n  - cast: price\n    to: number\n  - remove: name\n",
+        "streams:\n  \"*\":\n    - set: { id: $.sku, price: $.price | number }\n    - remove: name\n",
     );
     host.flow(
         "gated",
@@ -68,7 +68,7 @@ fn undisturbed(mode: &str) -> Vec<u8> {
 }
 
 fn stopped_in_the_middle(mut running: Running, gate: &Gate, signal: &str) -> serde_json::Value {
-    let arrival = gate.arrival();
+    let arrival = gate.arrival(&mut running);
     running.signal(signal);
     running.says("stopping");
     arrival.pass();
@@ -109,7 +109,7 @@ fn ctrl_c_drains_checkpoints_and_the_next_run_goes_on() {
 fn a_second_ctrl_c_aborts_and_the_next_run_goes_on_from_the_checkpoint() {
     let (host, gate) = project("replace", "S03210");
     let mut running = host.start("gated");
-    let _held = gate.arrival();
+    let _held = gate.arrival(&mut running);
     running.signal("INT");
     running.says("stopping");
     running.signal("INT");
@@ -129,8 +129,8 @@ fn a_second_ctrl_c_aborts_and_the_next_run_goes_on_from_the_checkpoint() {
 fn after_kill_9_the_output_is_the_same() {
     for mode in ["replace", "append"] {
         let (host, gate) = project(mode, "S04321");
-        let running = host.start("gated");
-        let _held = gate.arrival();
+        let mut running = host.start("gated");
+        let _held = gate.arrival(&mut running);
         assert_eq!(running.kill().signal(), Some(9));
 
         gate.open();

@@ -17,9 +17,10 @@ use std::{
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
+    time::{Duration, Instant},
 };
 
-use crate::host::{PATIENCE, TestHost};
+use crate::host::{PATIENCE, Running, TestHost};
 
 /// An HTTP server that answers nobody before the test says so.
 pub struct Gate {
@@ -93,11 +94,16 @@ impl Gate {
         );
     }
 
-    /// Waits until somebody is at the gate.
-    pub fn arrival(&self) -> Arrival {
-        self.arrivals
-            .recv_timeout(PATIENCE)
-            .expect("somebody comes to the gate")
+    /// Waits until this program is at the gate. Fails when the program ends instead.
+    pub fn arrival(&self, of: &mut Running) -> Arrival {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            match self.arrivals.recv_timeout(Duration::from_millis(50)) {
+                Ok(arrival) => return arrival,
+                Err(_) if Instant::now() < end => of.still_runs("came to the gate"),
+                Err(e) => panic!("nobody came to the gate: {e}"),
+            }
+        }
     }
 
     /// Lets everybody pass from now on.

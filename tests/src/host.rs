@@ -365,6 +365,14 @@ impl Running {
         }
     }
 
+    /// Fails with all that it told when it has ended and so never did what the test waits for.
+    pub fn still_runs(&mut self, awaited: &str) {
+        if matches!(self.child().try_wait(), Ok(Some(_))) {
+            let ended = self.finish();
+            panic!("ended before it {awaited}\n{ended}");
+        }
+    }
+
     /// Sends a signal: `INT`, `TERM`, `KILL`, `STOP`, `CONT`.
     pub fn signal(&mut self, name: &str) {
         let id = self.id().to_string();
