@@ -6,6 +6,10 @@
     reason = "tests"
 )]
 
+mod bad_input;
+mod files;
+mod hostile;
 mod layering;
 mod main_job;
+mod readme;
 mod resume;

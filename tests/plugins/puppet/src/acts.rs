@@ -60,6 +60,14 @@ impl Script {
                     std::hint::black_box(&all);
                 }
             }
+            "chatter" => {
+                let line = "blah ".repeat(200);
+                for _ in 0..50_000 {
+                    crossdock_sdk::error!("{line}");
+                    println!("{line}");
+                }
+                Ok(())
+            }
             "gate" => {
                 let answer = Request::get(format!("/gate?key={key}"))
                     .connection(&self.connection)

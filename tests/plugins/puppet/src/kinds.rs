@@ -66,7 +66,10 @@ impl transformer::Guest for Puppet {
             match act {
                 "wild-index" => applied.output = Output::Select(vec![all + 7]),
                 "twice" => applied.output = Output::Select(vec![at, at]),
-                "both" => reject(permanent("rejected, and passed on")),
+                "both" => {
+                    reject(permanent("rejected, and passed on"));
+                    applied.output = Output::Select((0..all).collect());
+                }
                 "lose" => applied.filtered.push(transformer::Tally {
                     reason: "more than there were".to_owned(),
                     count: all + 1000,

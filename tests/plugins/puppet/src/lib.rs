@@ -6,6 +6,7 @@
 //! | `trap` | the call panics |
 //! | `loop` | the call never returns |
 //! | `memory` | the call takes memory until there is none |
+//! | `chatter` | the call logs and prints 100,000 long lines, and goes on |
 //! | `gate` | the call asks `/gate?key=KEY` of its connection, and goes on when that answers |
 //! | `wild-index` | an index that the batch does not have |
 //! | `twice` | the same index twice |
