@@ -4,6 +4,9 @@ use std::io::{self, ErrorKind};
 
 use crossdock_sdk::prelude::Fault;
 
+/// The action of whatever changes a file.
+pub(crate) const WRITE: &str = "write to";
+
 /// A fault of a file connector. Turned into a [`Fault`] at the plugin's border.
 #[derive(Debug, thiserror::Error)]
 pub enum DropError {
@@ -96,7 +99,7 @@ impl From<DropError> for Fault {
                 .field(field)
                 .advice("check the path and the stage's `files` grant, or set `allow-empty: true`"),
             DropError::Pattern { field, .. } => Self::config(message).field(field),
-            DropError::Io { path, source, .. } => io_fault(message, path, &source),
+            DropError::Io { path, source, action } => io_fault(message, path, &source, action),
             DropError::Broken { path, .. } => Self::permanent(message).at(path),
             DropError::Changed { .. } => Self::config(message)
                 .field("/changed")
@@ -110,7 +113,7 @@ impl From<DropError> for Fault {
 }
 
 /// Which turn it is after the system refused: the operator's (a missing folder, no right), or time's (a full disk).
-fn io_fault(message: String, path: String, source: &io::Error) -> Fault {
+fn io_fault(message: String, path: String, source: &io::Error, action: &str) -> Fault {
     match source.kind() {
         ErrorKind::NotFound | ErrorKind::NotADirectory => Fault::config(message)
             .advice("check that it exists and that the stage's `files` grant covers it"),
@@ -126,6 +129,10 @@ fn io_fault(message: String, path: String, source: &io::Error) -> Fault {
         | ErrorKind::TimedOut
         | ErrorKind::WouldBlock
         | ErrorKind::ResourceBusy => Fault::transient(message).at(path),
+        // In the sandbox a full disk is an "I/O error" without a kind. Whatever it was, no record is to blame.
+        _ if action == WRITE => Fault::transient(message)
+            .advice("is the disk full, or the folder read-only?")
+            .at(path),
         _ => Fault::permanent(message).at(path),
     }
 }

@@ -107,7 +107,8 @@ pub struct Output {
     unsettled: Option<Snapshot>,
     /// The run that is being written began with this instance's `open`, not with a snapshot.
     fresh: bool,
-    failed: bool,
+    /// Why a write failed.
+    failed: Option<Fault>,
 }
 
 /// One file: rows go to [`Target::buffer`].
@@ -183,7 +184,7 @@ impl Output {
             finished: false,
             unsettled: None,
             fresh: snapshot.is_none(),
-            failed: false,
+            failed: None,
         };
         if let Some(bytes) = snapshot {
             let snapshot = decode(bytes)?;
@@ -258,8 +259,7 @@ impl Output {
             .is_some_and(|target| target.buffer.len() >= BUFFER)
         {
             let written = self.write_out(path);
-            self.failed |= written.is_err();
-            written?;
+            self.remember(written)?;
         }
         Ok(())
     }
@@ -322,8 +322,7 @@ impl Output {
             return Ok(serde_json::to_vec(unsettled)?);
         }
         let made = self.make_durable();
-        self.failed |= made.is_err();
-        made?;
+        self.remember(made)?;
         let kept = |target: &Target| Kept {
             base: target.base,
             parts: target.parts.clone(),
@@ -404,14 +403,18 @@ impl Output {
         Ok(())
     }
 
-    /// After a failed write nobody knows what is in the part: only opening from a snapshot helps.
+    fn remember(&mut self, done: Result<(), DropError>) -> Result<()> {
+        done.map_err(|error| {
+            let fault = Fault::from(error);
+            self.failed = Some(fault.clone());
+            fault
+        })
+    }
+
+    /// After a failed write nobody knows what is in the part: only opening from a snapshot helps. Until then the answer
+    /// is the same, so that the cause is what people see.
     fn guard(&self) -> Result<()> {
-        if self.failed {
-            return Err(Fault::transient(
-                "an earlier write failed; open again from the last snapshot",
-            ));
-        }
-        Ok(())
+        self.failed.clone().map_or(Ok(()), Err)
     }
 }
 

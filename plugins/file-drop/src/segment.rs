@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use crate::error::{DropError, Result};
+use crate::error::{DropError, Result, WRITE};
 
 /// `out/prices.csv` number 3 is `out/.crossdock-prices.csv.3.part`. The leading dot keeps it out of patterns.
 pub(crate) fn part_path(target: &str, number: u64) -> String {
@@ -60,9 +60,9 @@ pub(crate) fn remove(path: &str) -> Result<()> {
 /// The length of a file, `None` when it does not exist.
 pub(crate) fn length(path: &str) -> Result<Option<u64>> {
     match fs::metadata(path) {
-        Ok(meta) if meta.is_dir() => Err(DropError::io("write to", path)(
-            ErrorKind::IsADirectory.into(),
-        )),
+        Ok(meta) if meta.is_dir() => {
+            Err(DropError::io(WRITE, path)(ErrorKind::IsADirectory.into()))
+        }
         Ok(meta) => Ok(Some(meta.len())),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(DropError::io("look at", path)(error)),
@@ -85,12 +85,12 @@ pub(crate) fn append(part: &str, length: u64, target: &str, at: u64) -> Result<(
         .create(true)
         .truncate(false)
         .open(target)
-        .map_err(DropError::io("write to", target))?;
+        .map_err(DropError::io(WRITE, target))?;
     to.set_len(at)
         .and_then(|()| to.seek(SeekFrom::Start(at)))
         .and_then(|_| std::io::copy(&mut from.take(length), &mut to))
         .and_then(|_| to.sync_all())
-        .map_err(DropError::io("write to", target))
+        .map_err(DropError::io(WRITE, target))
 }
 
 /// Whether `target` from `at` on holds a beginning of what the parts hold together.
@@ -157,14 +157,14 @@ impl Pen {
             .create(true)
             .truncate(false)
             .open(&path)
-            .map_err(DropError::io("write to", &path))?;
+            .map_err(DropError::io(WRITE, &path))?;
         let cut = |file: &mut File| {
             if file.metadata()?.len() != at {
                 file.set_len(at)?;
             }
             file.seek(SeekFrom::Start(at))
         };
-        cut(&mut file).map_err(DropError::io("write to", &path))?;
+        cut(&mut file).map_err(DropError::io(WRITE, &path))?;
         Ok(Self {
             path,
             gzip,
@@ -184,7 +184,7 @@ impl Pen {
             State::Plain(file) => file.write_all(bytes),
             State::Gzip(encoder) => encoder.write_all(bytes),
         };
-        written.map_err(DropError::io("write to", &self.path))
+        written.map_err(DropError::io(WRITE, &self.path))
     }
 
     /// Makes all of it durable and says how long it is. A gzip member ends here, so that the file can be cut here.
@@ -200,10 +200,10 @@ impl Pen {
             self.state = Some(State::Plain(file));
             Ok(length)
         });
-        synced.map_err(DropError::io("write to", &self.path))
+        synced.map_err(DropError::io(WRITE, &self.path))
     }
 
     fn closed(&self) -> DropError {
-        DropError::io("write to", &self.path)(std::io::Error::other("an earlier write failed"))
+        DropError::io(WRITE, &self.path)(std::io::Error::other("an earlier write failed"))
     }
 }

@@ -46,7 +46,8 @@ pub(crate) fn disk(path: &Path) -> impl Fn(io::Error) -> Fault {
             io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
                 "the work folder was changed by somebody else: run the flow from its start"
             }
-            _ => "the folder must exist or be creatable, and be granted for writing (`grants: {files: {write: [...]}}`)",
+            _ => "the folder must exist or be creatable, be granted for writing (`grants: {files: {write: [...]}}`), \
+                  and its disk must have room",
         }),
     }
     }
