@@ -177,10 +177,13 @@ impl Project {
 
     /// The connections that the flow's stages are granted, from the project's `connections` folder.
     fn connections(&self) -> Result<Arc<Connections>, ConnectionError> {
-        let granted = self
-            .plan
-            .stages()
-            .flat_map(|stage| stage.grants.connections.iter().map(String::as_str));
+        let granted = self.plan.stages().flat_map(|stage| {
+            let names = stage.grants.connections.iter().enumerate();
+            names.map(|(at, name)| {
+                let place = stage.locate_field(&format!("grants/connections/{at}"));
+                (name.as_str(), place)
+            })
+        });
         Connections::load_named(&self.folder.join("connections"), granted, &self.variables)
             .map(Arc::new)
     }

@@ -179,7 +179,17 @@ fn nothing_is_granted_that_is_not_written() {
         "grants: { files: { write: [out] } }",
         "grants: { connections: [shop] }",
     );
-    refused(&host, 9, &["shop", "connections"]);
+    refused(
+        &host,
+        9,
+        &["there is no connection `shop`", "connections/shop.yaml"],
+    );
+    let located = |finding: &&Value| finding["code"] == "connection.missing";
+    let document = host.run("copy").json();
+    let findings = document["findings"].as_array().unwrap();
+    let missing = findings.iter().find(located).unwrap();
+    assert_eq!(missing["location"]["line"], 9, "{missing}");
+    assert_eq!(missing["location"]["column"], 29, "{missing}");
 }
 
 /// Akeneo -> jsonl with the given base URL and password.

@@ -1,5 +1,7 @@
 //! Files through the sandbox and back, and what becomes of rows that are no records.
 
+use std::fmt::Write as _;
+
 use crossdock_tests::host::{TestHost, test_plugin};
 use serde_json::json;
 
@@ -138,7 +140,7 @@ fn ragged(host: &TestHost) {
     let mut text = "id,name\n".to_owned();
     for row in 0..200 {
         text += if row % 20 == 7 { "x,y,z\n" } else { "" };
-        text += &format!("{row},n{row}\n");
+        writeln!(text, "{row},n{row}").unwrap();
     }
     host.write("in/ragged.csv", text);
 }

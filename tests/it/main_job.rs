@@ -2,13 +2,15 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    fs,
     path::{Path, PathBuf},
 };
 
 use crossdock_tests::{
     akeneo::{AkeneoServer, Options},
     catalogue::Expected,
-    host::{Ended, TestHost, workspace},
+    gate::Gate,
+    host::{Ended, Invocation, TestHost, test_plugin, workspace},
 };
 use serde_json::Value;
 
@@ -30,11 +32,15 @@ impl Job {
     }
 
     fn run(&self, arguments: &[&str]) -> Ended {
-        let who = self.server.credentials();
         let flow = workspace().join("plugins/akeneo-to-spryker/flows/akeneo-to-spryker.yaml");
+        self.invocation(&flow, arguments).end()
+    }
+
+    fn invocation(&self, flow: &Path, arguments: &[&str]) -> Invocation {
+        let who = self.server.credentials();
         self.host
-            .crossdock([Path::new("run"), &flow])
-            .args(["--json", "--var", "OUT=out", "--state"])
+            .crossdock([Path::new("run"), flow])
+            .args(["--json", "--state"])
             .arg(self.host.state())
             .args(["--var", &format!("OUT={}", self.host.path("out").display())])
             .args(arguments)
@@ -43,7 +49,39 @@ impl Job {
             .env("AKENEO_CLIENT_SECRET", &who.secret)
             .env("AKENEO_USERNAME", &who.username)
             .env("AKENEO_PASSWORD", &who.password)
-            .end()
+    }
+
+    /// Every file of the set.
+    fn set(&self) -> Vec<(String, Vec<u8>)> {
+        let names = self.host.list("out").into_iter();
+        names
+            .map(|name| (name.clone(), self.host.bytes(format!("out/{name}"))))
+            .collect()
+    }
+
+    /// Copies the flow with its maps into the project, with a gate in front of the sink that holds the record with this
+    /// key, and with checkpoints so often that some come before it.
+    fn gated(&self, gate: &Gate, key: &str) -> PathBuf {
+        let from = workspace().join("plugins/akeneo-to-spryker");
+        for folder in ["flows", "maps", "connections"] {
+            for entry in fs::read_dir(from.join(folder)).unwrap() {
+                let path = entry.unwrap().path();
+                let name = path.file_name().unwrap();
+                let to = Path::new(folder).join(name);
+                self.host.write(to, fs::read(&path).unwrap());
+            }
+        }
+        gate.connect(&self.host);
+        let flow = self.host.text("flows/akeneo-to-spryker.yaml");
+        let stage = format!(
+            "  - plugin: {}\n    workers: 1\n    config: {{ on: {{ \"{key}\": gate }}, connection: gate }}\n    \
+             grants: {{ connections: [gate] }}\n\nsinks:",
+            test_plugin("puppet").display()
+        );
+        let (start, _) = flow.split_once("checkpoint:").unwrap();
+        let flow = start.replace("\nsinks:", &stage)
+            + "batch: { records: 20 }\ncheckpoint: { records: 100 }\nin-flight: { batches: 4 }\n";
+        self.host.write("flows/akeneo-to-spryker.yaml", flow)
     }
 
     fn rows(&self, file: &str) -> Rows {
@@ -188,10 +226,10 @@ fn a_generated_catalogue_becomes_the_import_set() {
     assert_eq!(summary["outcome"], "finished");
     assert_eq!(summary["delivery"]["label"], "exactly-once");
     assert_eq!(summary["dead_letters"], 0);
-    let written = |stream: &str| summary["streams"][stream]["written"].as_u64().unwrap() as usize;
-    assert_eq!(written("categories"), expected.categories);
-    assert_eq!(written("abstracts"), expected.abstracts);
-    assert_eq!(written("concretes"), expected.concretes);
+    let streams = &summary["streams"];
+    assert_eq!(streams["categories"]["written"], expected.categories);
+    assert_eq!(streams["abstracts"]["written"], expected.abstracts);
+    assert_eq!(streams["concretes"]["written"], expected.concretes);
     // Four calls at a time are what Akeneo allows.
     assert!(job.server.max_concurrent() <= 4);
 
@@ -218,21 +256,60 @@ fn a_generated_catalogue_becomes_the_import_set() {
 fn the_set_is_the_same_every_time_and_a_second_run_brings_nothing_new() {
     let job = Job::new(Options::generated(60, 7));
     job.run(&[]).finished();
-    let all = || -> Vec<(String, Vec<u8>)> {
-        let names = job.host.list("out");
-        names
-            .into_iter()
-            .map(|name| (name.clone(), job.host.bytes(format!("out/{name}"))))
-            .collect()
-    };
-    let first = all();
+    let first = job.set();
     assert!(first.len() > 10, "{first:?}");
     let again = job.run(&["--from-start"]).finished();
     assert_eq!(again["resumed"], false);
     assert!(
-        first == all(),
+        first == job.set(),
         "another run from the start writes other files"
     );
+}
+
+#[test]
+fn it_goes_on_after_ctrl_c_and_kill_9_without_loss_or_duplicate() {
+    let undisturbed = Job::new(Options::generated(200, 3));
+    undisturbed.run(&[]).finished();
+    let concretes = undisturbed.rows("product_concrete.csv");
+    let key = &concretes[concretes.len() / 2]["concrete_sku"];
+
+    for how in ["INT", "KILL"] {
+        let job = Job::new(Options::generated(200, 3));
+        let gate = Gate::new();
+        let flow = job.gated(&gate, key);
+        let mut running = job.invocation(&flow, &[]).start();
+        let arrival = gate.arrival(&mut running);
+        running.signal(how);
+        if how == "INT" {
+            running.says("stopping");
+            arrival.pass();
+            // Records of other streams have the same key.
+            gate.open();
+            assert_eq!(running.end().finished()["outcome"], "stopped");
+        } else {
+            assert_eq!(running.end().signal(), Some(9));
+        }
+        // Nobody sees half a set.
+        let visible = job.host.list("out");
+        assert!(
+            !visible.iter().any(|name| name.ends_with(".csv")),
+            "{visible:?}"
+        );
+
+        gate.open();
+        let summary = job.invocation(&flow, &[]).end().finished();
+        assert_eq!(summary["resumed"], true);
+        assert_eq!(summary["delivery"]["label"], "exactly-once");
+        balances(&summary);
+        let streams = &summary["streams"];
+        assert_eq!(
+            streams["concretes"]["written"],
+            concretes.len(),
+            "counts are those of the whole run"
+        );
+        holds(&job, &job.server.expected());
+        assert!(job.set() == undisturbed.set(), "{how}: another set");
+    }
 }
 
 #[test]

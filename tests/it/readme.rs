@@ -143,10 +143,7 @@ fn commands_in_the_readmes_are_commands_of_the_program() {
                     // What comes behind `test` is the test runner's, and would run it.
                     let end = if words[2] == "test" { 2 } else { words.len() };
                     let shown = xtask(&words[2..end]);
-                    assert!(
-                        shown.contains("Usage: "),
-                        "{name}: {words:?}\n{shown}"
-                    );
+                    assert!(shown.contains("Usage: "), "{name}: {words:?}\n{shown}");
                     assert!(
                         shown.contains(&words[2]),
                         "{name}: no task {:?}\n{shown}",

@@ -42,7 +42,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// Longer than anything takes, also on a busy machine: only a test that hangs meets it.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_mins(2);
 
 /// The root of the repository.
 pub fn workspace() -> &'static Path {
@@ -295,9 +295,8 @@ impl Invocation {
     pub fn start(mut self) -> Running {
         let shown = format!("{:?}", self.0);
         let mut child = self.0.spawn().unwrap_or_else(|e| panic!("{shown}: {e}"));
-        let (mut stdout, stderr) = match (child.stdout.take(), child.stderr.take()) {
-            (Some(stdout), Some(stderr)) => (stdout, stderr),
-            _ => panic!("{shown}: its output is not piped"),
+        let (Some(mut stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
+            panic!("{shown}: its output is not piped");
         };
         let (sender, lines) = mpsc::channel();
         let stdout = std::thread::spawn(move || {

@@ -1,7 +1,7 @@
 //! Connection files to connections.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fmt, fs,
     path::{Path, PathBuf},
 };
@@ -9,7 +9,7 @@ use std::{
 use serde_json::Value;
 
 use super::{Connection, Connections, auth::Problem, spec::ConnectionSpec};
-use crate::flow::{Document, Finding, Variables, document};
+use crate::flow::{Document, Finding, Location, Variables, document};
 
 /// What findings' codes start with.
 const AREA: &str = "connection";
@@ -47,18 +47,22 @@ impl Connections {
         Self::load_some(folder, variables, None)
     }
 
-    /// Loads the named connections of a folder. What is wrong with others is not looked at: a flow needs no variables of
-    /// connections that it does not use.
+    /// Loads the named connections of a folder, each with the place that asks for it. What is wrong with others is not
+    /// looked at: a flow needs no variables of connections that it does not use.
     ///
     /// # Errors
     /// Everything that is wrong with any of their files, and a name that no file has.
     pub fn load_named<'a>(
         folder: &Path,
-        names: impl IntoIterator<Item = &'a str>,
+        names: impl IntoIterator<Item = (&'a str, Option<Location>)>,
         variables: &Variables,
     ) -> Result<Self, ConnectionError> {
-        let names: BTreeSet<&str> = names.into_iter().collect();
-        Self::load_some(folder, variables, Some(&names))
+        // Asked for in several places, it is missing in the first.
+        let mut places = BTreeMap::new();
+        for (name, place) in names {
+            places.entry(name).or_insert(place);
+        }
+        Self::load_some(folder, variables, Some(&places))
     }
 
     /// Connections from definitions that stand in no file.
@@ -106,7 +110,7 @@ impl Connections {
     fn load_some(
         folder: &Path,
         variables: &Variables,
-        names: Option<&BTreeSet<&str>>,
+        names: Option<&BTreeMap<&str, Option<Location>>>,
     ) -> Result<Self, ConnectionError> {
         let mut findings = Vec::new();
         let files = files(folder).map_err(|finding| ConnectionError {
@@ -124,7 +128,7 @@ impl Connections {
                         .file_stem()
                         .and_then(|stem| stem.to_str())
                         .unwrap_or_default();
-                    if names.is_none_or(|names| names.contains(stem)) {
+                    if names.is_none_or(|names| names.contains_key(stem)) {
                         findings.extend(wrong);
                     }
                     continue;
@@ -137,7 +141,7 @@ impl Connections {
                 .unwrap_or_default()
                 .to_owned();
             seen.push(name.clone());
-            if names.is_some_and(|names| !names.contains(name.as_str())) {
+            if names.is_some_and(|names| !names.contains_key(name.as_str())) {
                 continue;
             }
             if !name.is_empty()
@@ -161,10 +165,10 @@ impl Connections {
                 Err(wrong) => findings.extend(wrong),
             }
         }
-        for name in names
+        for (name, place) in names
             .into_iter()
             .flatten()
-            .filter(|name| !found.contains_key(**name))
+            .filter(|(name, _)| !found.contains_key(**name))
         {
             let known: Vec<&str> = seen.iter().map(String::as_str).collect();
             let message = format!("there is no connection `{name}` in {}", folder.display());
@@ -174,7 +178,8 @@ impl Connections {
             }
             // A file that cannot be read explains it better.
             if findings.is_empty() {
-                findings.push(Finding::error("connection.missing", message).advice(advice));
+                let missing = Finding::error("connection.missing", message);
+                findings.push(missing.at(place.clone()).advice(advice));
             }
         }
         if findings.is_empty() {

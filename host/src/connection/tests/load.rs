@@ -89,7 +89,11 @@ fn only_the_named_ones_must_be_right() {
     ];
     write(folder.path(), &files);
     let named = |names: &[&str]| {
-        Connections::load_named(folder.path(), names.iter().copied(), &variables(&[]))
+        Connections::load_named(
+            folder.path(),
+            names.iter().map(|name| (*name, None)),
+            &variables(&[]),
+        )
     };
     assert_eq!(
         named(&["good"]).unwrap().names().collect::<Vec<_>>(),
