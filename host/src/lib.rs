@@ -29,8 +29,8 @@
 //! 2. All that an epoch produced (stage snapshots, counts, dead letters, table writes) becomes durable in one atomic
 //!    write, or not at all.
 //! 3. Records of a run reach every sink in the order in which the source gave them, whatever ran in parallel.
-//! 4. Counts balance: read + expanded = written + filtered + dead-lettered, at every checkpoint. A run that does not
-//!    balance is a failed run.
+//! 4. Counts balance: read + expanded + replayed = written + filtered + dead-lettered, at every checkpoint. A run that
+//!    does not balance is a failed run.
 //! 5. A record that fails is a dead letter or is retried; its neighbours go on.
 //! 6. Everything that waits is bounded, in bytes and in batches.
 //! 7. A plugin sees nothing that was not granted, and no secret ever.

@@ -18,7 +18,7 @@ use crate::{
         overlay::Overlay,
         retry::RetryPolicy,
         run::{Control, End, Pipeline, Progress, Settings, Summary, run},
-        settle::SinkStage,
+        sink_lane::SinkStage,
         stage::Budget,
     },
     flow::{StageKind, StagePlan, finding::has_errors},
@@ -117,10 +117,7 @@ impl Project {
         };
         let runtime = Self::runtime()?;
         let pipeline = self.pipeline(&runtime, &resolved, &wiring).await?;
-        let control = Control {
-            stop: options.stop,
-            progress: options.progress,
-        };
+        let control = Control::new(options.stop, options.progress);
         let summary = run(
             pipeline,
             self.settings(),

@@ -142,6 +142,7 @@ fn phase(phase: Phase) -> &'static str {
         Phase::Opening => "opening",
         Phase::Running => "running",
         Phase::Waiting => "waiting for records",
+        Phase::Paused => "paused",
         Phase::Draining => "draining",
         Phase::Done => "done",
     }

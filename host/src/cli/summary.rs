@@ -84,17 +84,16 @@ fn headline(summary: &RunSummary, paint: Paint) -> String {
 }
 
 fn streams(summary: &RunSummary) -> String {
+    let total = total(summary);
+    // Most runs replay nothing.
+    let replays = total.replayed > 0;
     let row = |name: &str, counts: &StreamCounts| {
-        let numbers = [
-            counts.read,
-            counts.expanded,
-            counts.written,
-            counts.filtered,
-            counts.dead,
-        ];
-        std::iter::once(name.to_owned())
-            .chain(numbers.map(count))
-            .collect::<Vec<_>>()
+        let mut cells = vec![name.to_owned(), count(counts.read), count(counts.expanded)];
+        if replays {
+            cells.push(count(counts.replayed));
+        }
+        cells.extend([counts.written, counts.filtered, counts.dead].map(count));
+        cells
     };
     let mut rows: Vec<Vec<String>> = summary
         .streams
@@ -102,26 +101,21 @@ fn streams(summary: &RunSummary) -> String {
         .map(|(name, counts)| row(name, counts))
         .collect();
     if rows.len() > 1 {
-        rows.push(row("total", &total(summary)));
+        rows.push(row("total", &total));
     }
-    table(
-        &["stream", "read", "expanded", "written", "filtered", "dead"],
-        1,
-        &rows,
-    )
+    let mut titles = vec!["stream", "read", "expanded", "written", "filtered", "dead"];
+    if replays {
+        titles.insert(3, "replayed");
+    }
+    table(&titles, 1, &rows)
 }
 
 fn total(summary: &RunSummary) -> StreamCounts {
-    summary
-        .streams
-        .values()
-        .fold(StreamCounts::default(), |sum, counts| StreamCounts {
-            read: sum.read + counts.read,
-            written: sum.written + counts.written,
-            filtered: sum.filtered + counts.filtered,
-            dead: sum.dead + counts.dead,
-            expanded: sum.expanded + counts.expanded,
-        })
+    let mut total = StreamCounts::default();
+    for counts in summary.streams.values() {
+        total += *counts;
+    }
+    total
 }
 
 fn filtered(summary: &RunSummary, out: &mut String) {
@@ -154,7 +148,7 @@ pub(super) mod tests {
             written,
             filtered,
             dead,
-            expanded: 0,
+            ..StreamCounts::default()
         };
         RunSummary {
             flow: "akeneo-to-spryker".to_owned(),

@@ -7,13 +7,13 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
+    time::{Duration, Instant},
 };
 
-use async_trait::async_trait;
-use tokio::sync::{Mutex, Semaphore, watch};
+use tokio::sync::{Mutex, watch};
 
 use super::{
     batch::Batch,
@@ -21,15 +21,19 @@ use super::{
     dead_letter::Undertaker,
     fault::{Fault, FaultKind},
     keeper::{self, Keeper, Recycle},
-    ledger::{Account, Ledger, account, rejected_flags},
+    ledger::{Ledger, rejected_flags},
     overlay::Overlay,
+    pool::{Answer, Pool, Single, Versions},
     retry::RetryPolicy,
     run::StageFailure,
-    stage::{Applied, Mode, Opener, Output, Rejection, TableWrite, Transformer},
+    shadow::{Sample, Shadow},
+    stage::{Applied, Mode, Opener, Output, Snapshot, TableWrite, Transformer},
+    swap::{Candidate, Switch, open_in_time},
 };
 use crate::storage::{DeadLetter, StageState};
 
 /// One transformer of a run as it was planned.
+#[derive(Clone)]
 pub struct TransformerStage {
     /// The stage's name.
     pub name: Arc<str>,
@@ -52,6 +56,10 @@ pub struct Outcome {
     pub dead: Vec<DeadLetter>,
     /// Table writes made on the way.
     pub writes: Vec<TableWrite>,
+    /// Ids of the dead letters that this entry gives again.
+    pub replayed: Vec<u64>,
+    /// Only for this sink: the others have the records already.
+    pub only: Option<Arc<str>>,
 }
 
 impl Outcome {
@@ -69,6 +77,8 @@ impl Outcome {
         Self {
             dead: source.dead,
             writes: source.writes,
+            replayed: source.replayed,
+            only: source.only,
             ..self
         }
     }
@@ -90,6 +100,29 @@ pub struct Meter {
 }
 
 impl Meter {
+    fn counters(&self) -> [&AtomicU64; 5] {
+        [
+            &self.records_in,
+            &self.records_out,
+            &self.rejected,
+            &self.batches,
+            &self.bytes,
+        ]
+    }
+
+    /// What it says now.
+    pub fn reading(&self) -> [u64; 5] {
+        self.counters()
+            .map(|counter| counter.load(Ordering::Relaxed))
+    }
+
+    /// Says again what it said then: what came after was undone.
+    pub fn wind_back(&self, reading: [u64; 5]) {
+        for (counter, value) in self.counters().into_iter().zip(reading) {
+            counter.store(value, Ordering::Relaxed);
+        }
+    }
+
     /// Counts one batch.
     pub fn count(&self, input: &Batch, out: usize, rejected: usize) {
         self.records_in
@@ -111,30 +144,32 @@ pub struct Chain {
 
 struct Stage {
     name: Arc<str>,
-    undertaker: Undertaker,
+    /// The plugin's name. A swap does not change it.
+    plugin: String,
     meter: Arc<Meter>,
+    mode: Mode,
     kind: Kind,
+    shadow: RwLock<Option<Arc<Shadow>>>,
 }
 
 enum Kind {
-    Pool(Pool),
+    Pool(Versions),
     Single {
         turn: watch::Sender<u64>,
-        keeper: Box<Mutex<Keeper<dyn Transformer>>>,
+        kept: Box<Mutex<Kept>>,
     },
 }
 
-struct Pool {
-    opener: Arc<dyn Opener<dyn Transformer>>,
-    idle: std::sync::Mutex<Vec<Box<dyn Transformer>>>,
-    permits: Semaphore,
-    recycle: Recycle,
+/// The one instance of a stateful transformer, and what its dead letters are labelled with.
+struct Kept {
+    keeper: Keeper<dyn Transformer>,
+    undertaker: Arc<Undertaker>,
 }
 
 impl Chain {
     /// Opens all transformers, each from its snapshot when there is one.
     pub async fn open(
-        planned: Vec<TransformerStage>,
+        planned: &[TransformerStage],
         snapshots: &BTreeMap<String, StageState>,
         undertaker: &Undertaker,
         overlay: Arc<Overlay>,
@@ -142,42 +177,48 @@ impl Chain {
     ) -> Result<Self, StageFailure> {
         let mut stages = Vec::with_capacity(planned.len());
         for plan in planned {
-            let identity = plan.opener.identity().clone();
             // An empty snapshot is that of a transformer without state.
             let snapshot = snapshots
                 .get(&*plan.name)
                 .map(|s| s.snapshot.clone())
                 .filter(|s| !s.is_empty());
+            let undertaker = Arc::new(Undertaker {
+                stage: Arc::clone(&plan.name),
+                identity: plan.opener.identity().clone(),
+                ..undertaker.clone()
+            });
             let instance = keeper::open(&plan.opener, snapshot.as_deref(), &policy)
                 .await
-                .map_err(|fault| StageFailure::new(&plan.name, &identity, fault))?;
-            let kind = match instance.mode() {
-                Mode::Stateless => Kind::Pool(Pool {
-                    opener: plan.opener,
-                    idle: std::sync::Mutex::new(vec![instance]),
-                    permits: Semaphore::new(plan.workers.max(1)),
-                    recycle: plan.recycle,
-                }),
+                .map_err(|fault| undertaker.failure(fault))?;
+            let mode = instance.mode();
+            let kind = match mode {
+                Mode::Stateless => Kind::Pool(Versions::new(Pool::new(
+                    Arc::clone(&plan.opener),
+                    instance,
+                    plan.workers,
+                    plan.recycle,
+                    Arc::clone(&undertaker),
+                ))),
                 Mode::Stateful => Kind::Single {
                     turn: watch::Sender::new(0),
-                    keeper: Box::new(Mutex::new(Keeper::new(
-                        plan.opener,
-                        instance,
-                        snapshot,
-                        plan.recycle,
-                    ))),
+                    kept: Box::new(Mutex::new(Kept {
+                        keeper: Keeper::new(
+                            Arc::clone(&plan.opener),
+                            instance,
+                            snapshot,
+                            plan.recycle,
+                        ),
+                        undertaker: Arc::clone(&undertaker),
+                    })),
                 },
             };
-            let undertaker = Undertaker {
-                stage: Arc::clone(&plan.name),
-                identity,
-                ..undertaker.clone()
-            };
             stages.push(Stage {
-                name: plan.name,
-                undertaker,
+                name: Arc::clone(&plan.name),
+                plugin: undertaker.identity.plugin.clone(),
                 meter: Arc::default(),
+                mode,
                 kind,
+                shadow: RwLock::new(None),
             });
         }
         Ok(Self {
@@ -191,45 +232,93 @@ impl Chain {
     pub fn meters(&self) -> impl Iterator<Item = (&Arc<str>, &str, &Arc<Meter>)> {
         self.stages
             .iter()
-            .map(|s| (&s.name, s.undertaker.identity.plugin.as_str(), &s.meter))
+            .map(|s| (&s.name, s.plugin.as_str(), &s.meter))
     }
 
-    /// Passes a batch. `entry` numbers the entries of the lane from 0 without gaps.
+    /// How a stage runs; `None` when there is no transformer of that name.
+    pub fn mode(&self, stage: &str) -> Option<Mode> {
+        self.stage(stage).map(|s| s.mode)
+    }
+
+    /// The position of a transformer.
+    pub fn position(&self, stage: &str) -> Option<usize> {
+        self.stages.iter().position(|s| &*s.name == stage)
+    }
+
+    /// How many transformers there are.
+    pub fn len(&self) -> usize {
+        self.stages.len()
+    }
+
+    fn stage(&self, stage: &str) -> Option<&Stage> {
+        self.stages.iter().find(|s| &*s.name == stage)
+    }
+
+    /// Entries from `from` on pass this version of a stateless transformer, which was opened ahead.
+    pub fn switch_pool(
+        &self,
+        stage: &str,
+        from: u64,
+        opener: Arc<dyn Opener<dyn Transformer>>,
+        instance: Box<dyn Transformer>,
+    ) {
+        if let Some(stage) = self.stage(stage)
+            && let Kind::Pool(versions) = &stage.kind
+        {
+            versions.switch(from, opener, instance);
+        }
+    }
+
+    /// The version before the one in place is no longer needed.
+    pub async fn retire(&self, stage: &str) {
+        if let Some(stage) = self.stage(stage)
+            && let Kind::Pool(versions) = &stage.kind
+        {
+            versions.retire().await;
+        }
+    }
+
+    /// Compares a candidate with a stage from now on, or no longer.
+    pub fn shadow(&self, stage: &str, shadow: Option<Arc<Shadow>>) {
+        if let Some(stage) = self.stage(stage) {
+            *stage.shadow.write().unwrap_or_else(PoisonError::into_inner) = shadow;
+        }
+    }
+
+    /// Passes a batch through the transformers from position `first` on. `entry` numbers the entries of the lane from 0
+    /// without gaps; each passes every transformer, so that turns are taken.
     pub async fn pass(
         &self,
         entry: u64,
         epoch: u64,
         batch: Batch,
+        first: usize,
     ) -> Result<Outcome, StageFailure> {
         let mut outcome = Outcome {
             batches: vec![Arc::new(batch)],
             ..Outcome::default()
         };
-        for stage in &self.stages {
-            let batches = std::mem::take(&mut outcome.batches);
+        for (at, stage) in self.stages.iter().enumerate() {
             match &stage.kind {
-                Kind::Pool(pool) => {
-                    let mut worker = pool.worker().await;
-                    for batch in batches {
-                        stage
-                            .apply(&mut worker, batch, self, epoch, &mut outcome)
-                            .await?;
-                    }
-                    worker.give_back().await;
+                Kind::Pool(_) if at < first => {}
+                Kind::Pool(versions) => {
+                    stage
+                        .pass_pool(&versions.at(entry), self, epoch, &mut outcome)
+                        .await?;
                 }
-                Kind::Single { turn, keeper } => {
+                Kind::Single { turn, kept } => {
                     wait_for(turn, entry).await;
-                    let mut keeper = keeper.lock().await;
-                    for batch in batches {
+                    if at >= first {
+                        let mut kept = kept.lock().await;
                         stage
-                            .apply(&mut Single(&mut keeper), batch, self, epoch, &mut outcome)
+                            .pass_single(&mut kept, self, epoch, &mut outcome)
                             .await?;
+                        let Kept { keeper, undertaker } = &mut *kept;
+                        keeper
+                            .recycle_if_due(&self.policy)
+                            .await
+                            .map_err(|fault| undertaker.failure(fault))?;
                     }
-                    keeper
-                        .recycle_if_due(&self.policy)
-                        .await
-                        .map_err(|fault| stage.failure(fault))?;
-                    drop(keeper);
                     turn.send_replace(entry + 1);
                 }
             }
@@ -241,33 +330,22 @@ impl Chain {
     pub async fn finish(&self, entry: u64, epoch: u64) -> Result<Outcome, StageFailure> {
         let mut outcome = Outcome::default();
         for stage in &self.stages {
-            let batches = std::mem::take(&mut outcome.batches);
             match &stage.kind {
-                Kind::Pool(pool) => {
-                    let mut worker = pool.worker().await;
-                    for batch in batches {
-                        stage
-                            .apply(&mut worker, batch, self, epoch, &mut outcome)
-                            .await?;
-                    }
-                    worker.give_back().await;
+                Kind::Pool(versions) => {
+                    stage
+                        .pass_pool(&versions.at(entry), self, epoch, &mut outcome)
+                        .await?;
                 }
-                Kind::Single { turn, keeper } => {
+                Kind::Single { turn, kept } => {
                     wait_for(turn, entry).await;
-                    let mut keeper = keeper.lock().await;
-                    for batch in batches {
-                        stage
-                            .apply(&mut Single(&mut keeper), batch, self, epoch, &mut outcome)
-                            .await?;
-                    }
-                    let instance = keeper
-                        .instance()
-                        .await
-                        .map_err(|fault| stage.failure(fault))?;
-                    let held = instance
-                        .finish()
-                        .await
-                        .map_err(|fault| stage.failure(fault))?;
+                    let mut kept = kept.lock().await;
+                    stage
+                        .pass_single(&mut kept, self, epoch, &mut outcome)
+                        .await?;
+                    let Kept { keeper, undertaker } = &mut *kept;
+                    let failure = |fault| undertaker.failure(fault);
+                    let instance = keeper.instance().await.map_err(failure)?;
+                    let held = instance.finish().await.map_err(failure)?;
                     let writes = instance.take_table_writes();
                     self.overlay.add(epoch, &writes);
                     outcome.writes.extend(writes);
@@ -275,7 +353,6 @@ impl Chain {
                         outcome.ledger.stream(batch.stream()).expanded += batch.len() as u64;
                         outcome.batches.push(Arc::new(batch));
                     }
-                    drop(keeper);
                     turn.send_replace(entry + 1);
                 }
             }
@@ -283,21 +360,36 @@ impl Chain {
         Ok(outcome)
     }
 
-    /// A barrier passes: every stateful transformer gives its snapshot behind the batches before it.
-    pub async fn barrier(&self, entry: u64) -> Result<BTreeMap<String, StageState>, StageFailure> {
+    /// A barrier passes: every stateful transformer gives its snapshot behind the batches before it, and the one that
+    /// a switch is for is replaced.
+    pub async fn barrier(
+        &self,
+        entry: u64,
+        switch: Option<&Switch>,
+    ) -> Result<BTreeMap<String, StageState>, StageFailure> {
         let mut states = BTreeMap::new();
         for stage in &self.stages {
+            let switch = switch.filter(|s| s.stage == stage.name);
             let state = match &stage.kind {
-                Kind::Pool(pool) => keeper::state(pool.opener.identity(), Vec::new()),
-                Kind::Single { turn, keeper } => {
+                Kind::Pool(versions) => {
+                    let pool = versions.at(entry);
+                    keeper::state(pool.opener.identity(), Vec::new())
+                }
+                Kind::Single { turn, kept } => {
                     wait_for(turn, entry).await;
-                    let mut keeper = keeper.lock().await;
+                    let started = Instant::now();
+                    let mut kept = kept.lock().await;
+                    let Kept { keeper, undertaker } = &mut *kept;
                     let snapshot = keeper
                         .snapshot(&self.policy)
                         .await
-                        .map_err(|fault| stage.failure(fault))?;
-                    let state = keeper.state(snapshot);
-                    drop(keeper);
+                        .map_err(|fault| undertaker.failure(fault))?;
+                    stage.start_waiting_shadow(&snapshot);
+                    let state = keeper.state(snapshot.clone());
+                    if let Some(switch) = switch {
+                        kept.switch(switch, snapshot, started).await;
+                    }
+                    drop(kept);
                     turn.send_replace(entry + 1);
                     state
                 }
@@ -311,14 +403,40 @@ impl Chain {
     pub async fn close(&self) {
         for stage in &self.stages {
             match &stage.kind {
-                Kind::Pool(pool) => {
-                    let idle = std::mem::take(&mut *lock(&pool.idle));
-                    for mut instance in idle {
-                        instance.close().await;
-                    }
-                }
-                Kind::Single { keeper, .. } => keeper.lock().await.close().await,
+                Kind::Pool(versions) => versions.close().await,
+                Kind::Single { kept, .. } => kept.lock().await.keeper.close().await,
             }
+        }
+    }
+}
+
+impl Kept {
+    /// Opens the new version from the old one's snapshot, and only then ends the old one. The new one may refuse.
+    async fn switch(&mut self, switch: &Switch, snapshot: Snapshot, started: Instant) {
+        let Candidate::Transformer(opener) = &switch.candidate else {
+            return;
+        };
+        let opened = open_in_time(opener, Some(&snapshot), switch.open_time).await;
+        let opened = opened.and_then(|instance| match instance.mode() {
+            Mode::Stateful => Ok(instance),
+            Mode::Stateless => Err(Fault::new(
+                FaultKind::Config,
+                "with this snapshot it says that it has no state",
+            )),
+        });
+        match opened {
+            Ok(instance) => {
+                let old = self.keeper.replace(Arc::clone(opener), instance, snapshot);
+                self.undertaker = Arc::new(Undertaker {
+                    identity: opener.identity().clone(),
+                    ..(*self.undertaker).clone()
+                });
+                switch.report(Ok(started.elapsed()));
+                if let Some(mut old) = old {
+                    old.close().await;
+                }
+            }
+            Err(fault) => switch.report(Err(fault)),
         }
     }
 }
@@ -329,21 +447,68 @@ async fn wait_for(turn: &watch::Sender<u64>, entry: u64) {
     drop(turns.wait_for(|now| *now == entry).await);
 }
 
-fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
 impl Stage {
-    fn failure(&self, fault: Fault) -> StageFailure {
-        StageFailure::new(&self.name, &self.undertaker.identity, fault)
+    async fn pass_pool(
+        &self,
+        pool: &Pool,
+        chain: &Chain,
+        epoch: u64,
+        outcome: &mut Outcome,
+    ) -> Result<(), StageFailure> {
+        let batches = std::mem::take(&mut outcome.batches);
+        if batches.is_empty() {
+            return Ok(());
+        }
+        let mut worker = pool.worker().await;
+        for batch in batches {
+            self.apply(&mut worker, &pool.undertaker, batch, chain, epoch, outcome)
+                .await?;
+        }
+        worker.give_back().await;
+        Ok(())
+    }
+
+    async fn pass_single(
+        &self,
+        kept: &mut Kept,
+        chain: &Chain,
+        epoch: u64,
+        outcome: &mut Outcome,
+    ) -> Result<(), StageFailure> {
+        let Kept { keeper, undertaker } = kept;
+        let mut worker = Single(keeper);
+        for batch in std::mem::take(&mut outcome.batches) {
+            self.apply(&mut worker, undertaker, batch, chain, epoch, outcome)
+                .await?;
+        }
+        Ok(())
+    }
+
+    fn start_waiting_shadow(&self, snapshot: &[u8]) {
+        let shadow = self.shadow.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shadow) = &*shadow {
+            shadow.begin(snapshot);
+        }
+    }
+
+    /// Gives the comparison, when there is one, what came of a batch.
+    fn offer(&self, part: &Arc<Batch>, output: &[Arc<Batch>], rejected: usize, time: Duration) {
+        let shadow = self.shadow.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shadow) = &*shadow {
+            shadow.offer(Sample {
+                input: Arc::clone(part),
+                output: output.to_vec(),
+                rejected: rejected as u64,
+                time,
+            });
+        }
     }
 
     /// Works one batch off and adds what became of it to the outcome.
     async fn apply<W: Worker<Answer = Answer>>(
         &self,
         worker: &mut W,
+        undertaker: &Undertaker,
         batch: Arc<Batch>,
         chain: &Chain,
         epoch: u64,
@@ -352,29 +517,36 @@ impl Stage {
         if batch.is_empty() {
             return Ok(());
         }
+        let (started, records) = (Instant::now(), batch.len());
         let pieces = work_off(worker, batch, &chain.policy)
             .await
-            .map_err(|fault| self.failure(fault))?;
+            .map_err(|fault| undertaker.failure(fault))?;
+        let per_record = started.elapsed() / u32::try_from(records).unwrap_or(u32::MAX).max(1);
         for piece in pieces {
             match piece {
                 Piece::Done {
                     part,
-                    answer,
+                    mut answer,
                     retried,
                     ..
                 } => {
                     // Invariant 2: writes of a call that succeeded become visible now and durable with its epoch.
                     chain.overlay.add(epoch, &answer.writes);
-                    outcome.writes.extend(answer.writes);
-                    self.settle(&part, answer.applied, answer.account, &retried, outcome);
+                    outcome.writes.append(&mut answer.writes);
+                    let (before, rejected) = (outcome.batches.len(), answer.applied.rejected.len());
+                    self.settle(&part, undertaker, answer, &retried, outcome);
+                    let time = per_record * u32::try_from(part.len()).unwrap_or(u32::MAX);
+                    let output = outcome.batches.get(before..).unwrap_or_default();
+                    self.offer(&part, output, rejected, time);
                 }
                 Piece::Dead { part, fault, .. } => {
                     outcome.ledger.stream(part.stream()).dead += part.len() as u64;
                     outcome.dead.extend(
                         part.records()
-                            .map(|r| self.undertaker.record(&part, r, &fault)),
+                            .map(|r| undertaker.record(&part, r, &fault)),
                     );
                     self.meter.count(&part, 0, part.len());
+                    self.offer(&part, &[], part.len(), per_record);
                 }
             }
         }
@@ -384,11 +556,14 @@ impl Stage {
     fn settle(
         &self,
         part: &Arc<Batch>,
-        applied: Applied,
-        account: Account,
+        undertaker: &Undertaker,
+        answer: Answer,
         retried: &[u32],
         outcome: &mut Outcome,
     ) {
+        let Answer {
+            applied, account, ..
+        } = answer;
         let mut dead = 0;
         for rejection in applied
             .rejected
@@ -398,7 +573,7 @@ impl Stage {
             if let Some(record) = part.record(rejection.index as usize) {
                 outcome
                     .dead
-                    .push(self.undertaker.record(part, record, &rejection.fault));
+                    .push(undertaker.record(part, record, &rejection.fault));
                 dead += 1;
             }
         }
@@ -409,30 +584,38 @@ impl Stage {
             account.filtered,
             &applied.filtered,
         );
-        let before = outcome.batches.len();
-        match applied.output {
-            Output::Pass if applied.rejected.is_empty() => outcome.batches.push(Arc::clone(part)),
-            Output::Pass => {
-                // `account` has found every index to be in range.
-                let flags = rejected_flags(part.len(), applied.rejected.iter().map(|r| r.index))
-                    .unwrap_or_default();
-                let kept: Vec<u32> = (0_u32..)
-                    .zip(flags)
-                    .filter(|(_, gone)| !gone)
-                    .map(|(at, _)| at)
-                    .collect();
-                outcome.batches.extend(part.select(&kept).map(Arc::new));
-            }
-            Output::Select(indexes) => outcome.batches.extend(part.select(&indexes).map(Arc::new)),
-            Output::Replace(batches) => {
-                count_expanded(part, &batches, account.expanded, &mut outcome.ledger);
-                outcome
-                    .batches
-                    .extend(batches.into_iter().filter(|b| !b.is_empty()).map(Arc::new));
-            }
+        if let Output::Replace(batches) = &applied.output {
+            count_expanded(part, batches, account.expanded, &mut outcome.ledger);
         }
-        let out = outcome.batches.iter().skip(before).map(|b| b.len()).sum();
-        self.meter.count(part, out, applied.rejected.len());
+        let rejected = applied.rejected.len();
+        let made = outputs(part, applied);
+        let out = made.iter().map(|b| b.len()).sum();
+        outcome.batches.extend(made);
+        self.meter.count(part, out, rejected);
+    }
+}
+
+/// The records that go on. The answer was held against the contract before (see [`super::ledger::account`]), so every
+/// index is in range.
+pub fn outputs(part: &Arc<Batch>, applied: Applied) -> Vec<Arc<Batch>> {
+    match applied.output {
+        Output::Pass if applied.rejected.is_empty() => vec![Arc::clone(part)],
+        Output::Pass => {
+            let flags = rejected_flags(part.len(), applied.rejected.iter().map(|r| r.index))
+                .unwrap_or_default();
+            let kept: Vec<u32> = (0_u32..)
+                .zip(flags)
+                .filter(|(_, gone)| !gone)
+                .map(|(at, _)| at)
+                .collect();
+            part.select(&kept).map(Arc::new).into_iter().collect()
+        }
+        Output::Select(indexes) => part.select(&indexes).map(Arc::new).into_iter().collect(),
+        Output::Replace(batches) => batches
+            .into_iter()
+            .filter(|b| !b.is_empty())
+            .map(Arc::new)
+            .collect(),
     }
 }
 
@@ -450,116 +633,3 @@ fn count_expanded(part: &Batch, batches: &[Batch], expanded: u64, ledger: &mut L
     }
 }
 
-/// What one successful call of a transformer gave.
-struct Answer {
-    applied: Applied,
-    account: Account,
-    writes: Vec<TableWrite>,
-}
-
-async fn call(instance: &mut dyn Transformer, batch: &Batch) -> Result<Answer, Fault> {
-    let applied = instance.apply(batch).await?;
-    let account = account(batch, &applied)?;
-    Ok(Answer {
-        applied,
-        account,
-        writes: instance.take_table_writes(),
-    })
-}
-
-/// The single instance of a stateful transformer.
-struct Single<'a>(&'a mut Keeper<dyn Transformer>);
-
-#[async_trait]
-impl Worker for Single<'_> {
-    type Answer = Answer;
-
-    async fn call(&mut self, batch: &Arc<Batch>) -> Result<Answer, Fault> {
-        let instance = self.0.instance().await?;
-        match call(instance, batch).await {
-            Ok(answer) => {
-                self.0.took(batch);
-                Ok(answer)
-            }
-            Err(fault) => {
-                self.0.failed(&fault);
-                Err(fault)
-            }
-        }
-    }
-
-    fn rejected(answer: &Answer) -> &[Rejection] {
-        &answer.applied.rejected
-    }
-
-    fn repeatable(&self) -> bool {
-        false
-    }
-}
-
-impl Pool {
-    async fn worker(&self) -> Pooled<'_> {
-        // The semaphore is never closed.
-        let permit = self.permits.acquire().await.ok();
-        let instance = lock(&self.idle).pop();
-        Pooled {
-            pool: self,
-            instance,
-            _permit: permit,
-        }
-    }
-}
-
-/// An instance of a pool, for as long as one batch needs it.
-struct Pooled<'a> {
-    pool: &'a Pool,
-    instance: Option<Box<dyn Transformer>>,
-    _permit: Option<tokio::sync::SemaphorePermit<'a>>,
-}
-
-impl Pooled<'_> {
-    async fn give_back(mut self) {
-        if let Some(mut instance) = self.instance.take() {
-            if self.pool.recycle.is_due(instance.wear()) {
-                instance.close().await;
-            } else {
-                lock(&self.pool.idle).push(instance);
-            }
-        }
-    }
-}
-
-#[async_trait]
-impl Worker for Pooled<'_> {
-    type Answer = Answer;
-
-    async fn call(&mut self, batch: &Arc<Batch>) -> Result<Answer, Fault> {
-        let instance = match &mut self.instance {
-            Some(instance) => instance,
-            none => none.insert(self.pool.opener.open(None).await?),
-        };
-        if instance.mode() != Mode::Stateless {
-            return Err(Fault::new(
-                FaultKind::Config,
-                "it was stateless when it was opened first, and now it is not",
-            ));
-        }
-        let answer = call(instance.as_mut(), batch).await;
-        if let Err(fault) = &answer {
-            if fault.kind.is_lethal() {
-                self.instance = None;
-            } else {
-                instance.take_table_writes();
-            }
-        }
-        answer
-    }
-
-    fn rejected(answer: &Answer) -> &[Rejection] {
-        &answer.applied.rejected
-    }
-
-    fn repeatable(&self) -> bool {
-        true
-    }
-}

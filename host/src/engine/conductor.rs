@@ -12,23 +12,27 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
     batch::Batch,
     chain::{Chain, Meter, Outcome},
     dead_letter::{Undertaker, now_ms},
-    intake::Intake,
+    intake::{Brought, Intake},
+    lane::{Arriving, Entry, Hand, settle},
     ledger::Ledger,
     overlay::Overlay,
+    replay::{self, Replay, UnderWay},
     run::{
-        Control, End, Phase, Pipeline, Progress, RunError, Settings, StageFailure, StageProgress,
-        Summary,
+        Command, Control, End, Phase, Pipeline, Progress, RunError, Settings, StageFailure,
+        StageProgress, Summary,
     },
-    settle::{Barrier, Settled, Settler, SettlerPlan},
-    stage::{Identity, Read, Snapshot, TableWrite, Unreadable},
+    settle::{Settled, Settler, SettlerPlan},
+    stage::{Read, Snapshot, TableWrite, Unreadable},
+    swap::Switch,
+    swapping::{self, Swapping, WoundBack},
 };
-use crate::storage::{Checkpoint, Commit, Journal, StageState};
+use crate::storage::{Checkpoint, Commit, Journal};
 
 /// A checkpoint is made early when this many bytes wait for it (dead letters, table writes, batches kept for replay).
 const WAITING_BYTES: usize = 64 << 20;
@@ -37,116 +41,128 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 /// A source that has nothing now is asked again after at most this long.
 const LONGEST_IDLE: Duration = Duration::from_mins(1);
 
-/// Something that is either here or away, working in a task of its own. The task gives it back.
-enum Hand<T, R> {
-    Free(T),
-    Busy(AbortOnDropHandle<(T, R)>),
-    /// Only between taking and putting back.
-    Moved,
+/// What stays the same when a run is wound back and opened again.
+pub struct Process {
+    /// The stages. Swaps change them.
+    pub pipeline: Pipeline,
+    pub(super) settings: Settings,
+    /// Where checkpoints go.
+    pub journal: Arc<dyn Journal>,
+    pub(super) overlay: Arc<Overlay>,
+    pub(super) control: Control,
+    started: Instant,
+    /// Records read, without those that were undone.
+    pub(super) records: u64,
+    /// Dead letters made, without those that were undone.
+    pub(super) letters: u64,
+    /// Dead letters and records of earlier processes of the run.
+    before: Option<(u64, u64)>,
+    /// Whether the first opening was from a checkpoint.
+    resumed: Option<bool>,
+    /// What the meters said at the checkpoint that the run was wound back to, by stage.
+    pub(super) readings: BTreeMap<String, [u64; 5]>,
+    /// A swap that was undone; told when the old version is in place again.
+    pub(super) wound_back: Option<WoundBack>,
 }
 
-impl<T: Send + 'static, R: Send + 'static> Hand<T, R> {
-    fn is_free(&self) -> bool {
-        matches!(self, Self::Free(_))
-    }
-
-    fn send<F>(&mut self, work: impl FnOnce(T) -> F)
-    where
-        F: Future<Output = (T, R)> + Send + 'static,
-    {
-        match std::mem::replace(self, Self::Moved) {
-            Self::Free(value) => {
-                *self = Self::Busy(AbortOnDropHandle::new(tokio::spawn(work(value))));
-            }
-            other => *self = other,
+impl Process {
+    /// Before the first opening.
+    pub fn new(
+        pipeline: Pipeline,
+        settings: Settings,
+        journal: Arc<dyn Journal>,
+        overlay: Arc<Overlay>,
+        control: Control,
+    ) -> Self {
+        Self {
+            pipeline,
+            settings,
+            journal,
+            overlay,
+            control,
+            started: Instant::now(),
+            records: 0,
+            letters: 0,
+            before: None,
+            resumed: None,
+            readings: BTreeMap::new(),
+            wound_back: None,
         }
     }
-
-    /// The result of the task, when there is one; otherwise never ready.
-    async fn done(&mut self) -> Result<R, RunError> {
-        let Self::Busy(task) = self else {
-            return std::future::pending().await;
-        };
-        let (value, result) = task.await.map_err(|e| RunError::Task(e.to_string()))?;
-        *self = Self::Free(value);
-        Ok(result)
-    }
 }
 
-/// An entry of the lane: an ordered buffer of what is between the source and the sinks.
-enum Entry {
-    Batch {
-        epoch: u64,
-        passing: Passing<Outcome>,
-    },
-    Barrier {
-        epoch: u64,
-        source: Box<(String, StageState)>,
-        finished: bool,
-        passing: Passing<States>,
-    },
+/// How conducting ended.
+pub enum Conducted {
+    /// The run is over.
+    Ended(Box<Summary>),
+    /// The run goes on from its last checkpoint, with the old version of a stage.
+    WoundBack(Box<Process>),
 }
 
-type Passing<T> = AbortOnDropHandle<Result<T, StageFailure>>;
-type States = BTreeMap<String, StageState>;
-type ReadResult = Result<(Read, Vec<TableWrite>), StageFailure>;
+type ReadResult = Result<Brought, StageFailure>;
+type SettleResult = Result<Option<Settled>, RunError>;
 
 /// See the module's documentation.
 pub struct Conductor {
+    pub(super) process: Process,
     run: Arc<str>,
-    settings: Settings,
-    control: Control,
-    chain: Arc<Chain>,
-    overlay: Arc<Overlay>,
-    intake: Hand<Intake, ReadResult>,
-    settler: Hand<Settler, Result<Settled, RunError>>,
+    pub(super) chain: Arc<Chain>,
+    pub(super) intake: Hand<Intake, ReadResult>,
+    pub(super) settler: Hand<Settler, SettleResult>,
     source: (String, Undertaker),
-    meters: Vec<(String, String, Arc<Meter>)>,
-    lane: VecDeque<Entry>,
+    pub(super) meters: Vec<(String, String, Arc<Meter>)>,
+    pub(super) lane: VecDeque<Entry>,
     /// Bytes in the lane and at the sinks. The chain's tasks change it when a batch grows or shrinks on its way.
     in_flight: Arc<AtomicUsize>,
-    entries: u64,
+    /// Entries made so far; the number of the next one.
+    pub(super) entries: u64,
     /// The epoch that is being read.
     epoch: u64,
-    epochs_done: u64,
+    pub(super) epochs_done: u64,
     records_in_epoch: u64,
     epoch_started: Instant,
     /// Whether anything was read since the last barrier.
-    dirty: bool,
+    pub(super) dirty: bool,
     /// Whether a barrier is on its way; bytes that wait for it do not ask for another one.
     barrier_under_way: bool,
-    waiting_bytes: usize,
+    pub(super) waiting_bytes: usize,
     acknowledge: Option<Snapshot>,
     idle_until: Option<tokio::time::Instant>,
     /// The source had nothing when it was asked last.
     waiting: bool,
-    ending: Option<End>,
+    pub(super) ending: Option<End>,
     /// The last barrier is in the lane: nothing more is read.
-    closed: bool,
+    pub(super) closed: bool,
     drain_until: Option<tokio::time::Instant>,
-    records: u64,
-    resumed: bool,
     /// The run had reached its end before; only the last commit was missing, and opening the sinks has made it.
     completing: Option<Checkpoint>,
-    journal: Arc<dyn Journal>,
-    started: Instant,
     told: Option<Instant>,
+    /// A swap that is under way.
+    pub(super) swap: Option<Swapping>,
+    /// The settler may commit again; it is told when it is here.
+    pub(super) release: bool,
+    /// Cancelled: what is settled now is left where it is.
+    pub(super) halt: CancellationToken,
+    /// Replays that wait for the source to be here.
+    asked: VecDeque<Replay>,
+    pub(super) replays: Vec<UnderWay>,
+    /// Records read and dead letters made up to the last checkpoint.
+    pub(super) durable: (u64, u64),
+    /// Whether commands can still come.
+    listening: bool,
 }
 
 impl Conductor {
     /// Opens all stages, each from the checkpoint when there is one.
     pub async fn open(
-        pipeline: Pipeline,
-        settings: Settings,
-        journal: Arc<dyn Journal>,
-        overlay: Arc<Overlay>,
+        mut process: Process,
         checkpoint: Option<Checkpoint>,
-        control: Control,
     ) -> Result<Self, RunError> {
-        let started = Instant::now();
-        let resumed = checkpoint.is_some();
+        let resumed = *process.resumed.get_or_insert(checkpoint.is_some());
+        process.resumed = Some(resumed);
+        let pipeline = &process.pipeline;
         if let Some(checkpoint) = &checkpoint {
-            same_plugins(&pipeline, checkpoint)?;
+            same_plugins(pipeline, checkpoint)?;
         }
         // A run that had not reached its end goes on: same id, same counts.
         let unfinished = checkpoint.as_ref().filter(|c| !(c.finished && c.settled));
@@ -156,52 +172,57 @@ impl Conductor {
         let settled = checkpoint.as_ref().is_none_or(|c| c.settled);
         let completing = checkpoint.clone().filter(|c| c.finished && !c.settled);
         let snapshots = checkpoint.map(|c| c.stages).unwrap_or_default();
-        let undertaker = |stage: &Arc<str>, identity: &Identity| Undertaker {
+        let source = pipeline.source.clone();
+        let undertaker = Undertaker {
             flow: Arc::clone(&pipeline.flow),
             run: Arc::clone(&run),
-            stage: Arc::clone(stage),
-            identity: identity.clone(),
+            stage: Arc::clone(&source.name),
+            identity: source.opener.identity().clone(),
         };
-        let source = pipeline.source;
-        let source_undertaker = undertaker(&source.name, source.opener.identity());
         let name = source.name.to_string();
+        let policy = process.settings.retry;
         // Sinks first: what they finish after a crash must not wait for a source that cannot be reached.
         let plan = SettlerPlan {
-            sinks: pipeline.sinks,
-            journal: Arc::clone(&journal),
-            overlay: Arc::clone(&overlay),
-            policy: settings.retry,
-            threshold: settings.threshold,
+            sinks: &pipeline.sinks,
+            journal: Arc::clone(&process.journal),
+            overlay: Arc::clone(&process.overlay),
+            policy,
+            threshold: process.settings.threshold,
             ledger,
+            before: process.before,
+            letters: process.letters,
             settled,
         };
-        let settler = Settler::open(plan, &snapshots, &source_undertaker).await?;
-        let chain = Chain::open(
-            pipeline.transformers,
-            &snapshots,
-            &source_undertaker,
-            Arc::clone(&overlay),
-            settings.retry,
-        )
-        .await?;
+        let settler = Settler::open(plan, &snapshots, &undertaker).await?;
+        process.before = Some(settler.before);
+        let overlay = Arc::clone(&process.overlay);
+        let transformers = &pipeline.transformers;
+        let chain = Chain::open(transformers, &snapshots, &undertaker, overlay, policy).await?;
         let position = snapshots.get(&name).map(|state| state.snapshot.clone());
-        let intake =
-            Intake::open(source, position, source_undertaker.clone(), settings.retry).await?;
+        let intake = Intake::open(source, position, undertaker.clone(), policy).await?;
         let (label, plugin) = intake.label();
-        let meters = std::iter::once((label, plugin, &intake.meter))
-            .chain(chain.meters())
-            .chain(settler.meters())
-            .map(|(name, plugin, meter)| (name.to_string(), plugin.to_owned(), Arc::clone(meter)))
-            .collect();
+        let meters: Vec<(String, String, Arc<Meter>)> =
+            std::iter::once((label, plugin, &intake.meter))
+                .chain(chain.meters())
+                .chain(settler.meters())
+                .map(|(name, plugin, meter)| {
+                    (name.to_string(), plugin.to_owned(), Arc::clone(meter))
+                })
+                .collect();
+        for (name, _, meter) in &meters {
+            if let Some(reading) = process.readings.get(name) {
+                meter.wind_back(*reading);
+            }
+        }
+        if let Some(back) = process.wound_back.take() {
+            back.tell(process.records);
+        }
         Ok(Self {
             run,
-            settings,
-            control,
             chain: Arc::new(chain),
-            overlay,
             intake: Hand::Free(intake),
             settler: Hand::Free(settler),
-            source: (name, source_undertaker),
+            source: (name, undertaker),
             meters,
             lane: VecDeque::new(),
             in_flight: Arc::default(),
@@ -219,22 +240,31 @@ impl Conductor {
             ending: None,
             closed: false,
             drain_until: None,
-            records: 0,
-            resumed,
             completing,
-            journal,
-            started,
             told: None,
+            swap: None,
+            release: false,
+            halt: CancellationToken::new(),
+            asked: VecDeque::new(),
+            replays: Vec::new(),
+            durable: (process.records, process.letters),
+            listening: true,
+            process,
         })
     }
 
-    /// Runs to the end.
-    pub async fn conduct(mut self) -> Result<Summary, RunError> {
+    /// Runs to the end, or until a swap has to be undone.
+    pub async fn conduct(mut self) -> Result<Conducted, RunError> {
         if let Some(checkpoint) = self.completing.take() {
             return self.complete(checkpoint).await;
         }
-        let stop = self.control.stop.clone();
+        let stop = self.process.control.stop.clone();
+        let mut pause = self.process.control.pause.clone();
         let end = loop {
+            if self.must_wind_back() {
+                return Ok(Conducted::WoundBack(Box::new(self.wind_back().await)));
+            }
+            self.advance_swap();
             self.start_reading();
             self.start_settling();
             if self.closed && self.lane.is_empty() && self.settler.is_free() {
@@ -242,9 +272,15 @@ impl Conductor {
             }
             let timer = self.next_timer();
             tokio::select! {
-                result = self.settler.done() => self.on_settled(result??),
-                result = self.intake.done() => self.on_read(result??),
-                () = stop.cancelled(), if self.ending.is_none() => self.stop(End::Stopped),
+                result = self.settler.done() => self.on_settle_result(result.flatten())?,
+                result = self.intake.done() => self.on_read_result(result?)?,
+                () = stop.cancelled(), if self.ending.is_none() && !self.is_breached() => self.on_stop(),
+                event = swapping::event(&mut self.swap) => self.on_swap_event(event),
+                command = self.process.control.commands.recv(), if self.listening && !self.closed => {
+                    self.on_command(command);
+                }
+                // An error means that nobody can change it any more.
+                _ = pause.changed(), if self.can_be_paused() => {}
                 () = tokio::time::sleep_until(timer.unwrap_or_else(tokio::time::Instant::now)), if timer.is_some() => {
                     self.on_timer()?;
                 }
@@ -254,13 +290,48 @@ impl Conductor {
         self.end(end).await
     }
 
-    async fn complete(mut self, mut checkpoint: Checkpoint) -> Result<Summary, RunError> {
+    fn on_settle_result(&mut self, result: SettleResult) -> Result<(), RunError> {
+        match result {
+            Ok(Some(settled)) => self.on_settled(settled),
+            Ok(None) => {}
+            Err(error) => self.blame(error)?,
+        }
+        Ok(())
+    }
+
+    fn on_read_result(&mut self, result: ReadResult) -> Result<(), RunError> {
+        match result {
+            Ok(Brought::Records(read, writes)) => self.on_read(read, &writes),
+            Ok(Brought::Switched) => self.on_source_switched(),
+            Err(failure) => self.blame_source(failure)?,
+        }
+        Ok(())
+    }
+
+    fn on_command(&mut self, command: Option<Command>) {
+        match command {
+            Some(Command::Swap(request)) => self.begin_swap(*request),
+            Some(Command::Replay(replay)) => self.asked.push_back(replay),
+            None => self.listening = false,
+        }
+    }
+
+    fn can_be_paused(&self) -> bool {
+        self.process.control.pause.has_changed().is_ok()
+    }
+
+    fn is_paused(&self) -> bool {
+        *self.process.control.pause.borrow()
+    }
+
+    async fn complete(mut self, mut checkpoint: Checkpoint) -> Result<Conducted, RunError> {
         checkpoint.settled = true;
         self.acknowledge = checkpoint
             .stages
             .get(&self.source.0)
             .map(|state| state.snapshot.clone());
-        self.journal
+        self.process
+            .journal
             .commit(Commit {
                 checkpoint: Some(checkpoint),
                 ..Commit::default()
@@ -269,7 +340,7 @@ impl Conductor {
         self.end(End::Finished).await
     }
 
-    async fn end(mut self, end: End) -> Result<Summary, RunError> {
+    async fn end(mut self, end: End) -> Result<Conducted, RunError> {
         self.tell(true);
         let (Hand::Free(mut intake), Hand::Free(mut settler)) = (self.intake, self.settler) else {
             return Err(RunError::Task("a stage did not come back".into()));
@@ -280,33 +351,37 @@ impl Conductor {
         intake.close().await?;
         self.chain.close().await;
         settler.close().await;
-        Ok(Summary {
+        Ok(Conducted::Ended(Box::new(Summary {
             end,
             run: self.run.to_string(),
-            records: self.records,
+            records: self.process.records,
             dead_letters: settler.letters(),
             ledger: settler.ledger,
             epochs: self.epochs_done,
-            elapsed: self.started.elapsed(),
-            resumed: self.resumed,
-        })
+            elapsed: self.process.started.elapsed(),
+            resumed: self.process.resumed == Some(true),
+        })))
     }
 
     fn start_settling(&mut self) {
-        if !self.settler.is_free() {
+        let Hand::Free(settler) = &mut self.settler else {
             return;
+        };
+        if std::mem::take(&mut self.release) {
+            settler.release();
         }
         let Some(entry) = self.lane.pop_front() else {
             return;
         };
+        let halt = self.halt.clone();
         self.settler.send(move |mut settler| async move {
-            let result = settle(&mut settler, entry).await;
+            let result = settle(&mut settler, entry, &halt).await;
             (settler, result)
         });
     }
 
     fn start_reading(&mut self) {
-        if self.closed || !self.intake.is_free() {
+        if self.closed || self.is_breached() || !self.intake.is_free() {
             return;
         }
         if let Hand::Free(intake) = &mut self.intake
@@ -314,24 +389,36 @@ impl Conductor {
         {
             intake.acknowledge(position);
         }
+        if self.ending.is_none()
+            && let Some(replay) = self.asked.pop_front()
+        {
+            self.give_again(replay);
+        }
         match &self.ending {
             Some(End::Finished) => {
-                self.push_finish();
-                self.push_barrier(true);
-                self.closed = true;
+                if self.may_finish() {
+                    self.push_finish();
+                    self.push_barrier(true, None);
+                    self.closed = true;
+                }
             }
             Some(_) => {
                 if self.dirty {
-                    self.push_barrier(false);
+                    self.push_barrier(false, None);
                 }
                 self.closed = true;
             }
             None if self.barrier_is_due() => {
-                self.push_barrier(false);
+                self.push_barrier(false, None);
                 self.start_reading();
             }
+            None if self.is_paused() => {
+                if self.dirty && self.lane.is_empty() {
+                    self.push_barrier(false, None);
+                }
+            }
             None if self.idle_until.is_none() && self.has_room() => {
-                let budget = self.settings.batch;
+                let budget = self.process.settings.batch;
                 self.intake.send(move |intake| intake.read(budget));
             }
             None => {}
@@ -342,31 +429,35 @@ impl Conductor {
     fn has_room(&self) -> bool {
         let batches = self.lane.len() + usize::from(!self.settler.is_free());
         batches == 0
-            || (batches < self.settings.in_flight_batches
-                && self.in_flight.load(Ordering::Relaxed) < self.settings.in_flight_bytes)
+            || (batches < self.process.settings.in_flight_batches
+                && self.in_flight.load(Ordering::Relaxed) < self.process.settings.in_flight_bytes)
     }
 
     fn barrier_is_due(&self) -> bool {
         self.dirty
-            && (self.records_in_epoch >= self.settings.checkpoint_records
-                || self.epoch_started.elapsed() >= self.settings.checkpoint_every
+            && (self.records_in_epoch >= self.process.settings.checkpoint_records
+                || self.epoch_started.elapsed() >= self.process.settings.checkpoint_every
                 || (self.waiting_bytes >= WAITING_BYTES && !self.barrier_under_way))
     }
 
-    fn push_barrier(&mut self, finished: bool) {
+    /// Sends a barrier behind everything read so far. The source is here.
+    pub(super) fn push_barrier(&mut self, finished: bool, switch: Option<Arc<Switch>>) {
         let Hand::Free(intake) = &self.intake else {
             return;
         };
-        let source = Box::new((self.source.0.clone(), intake.state()));
-        let (chain, entry) = (Arc::clone(&self.chain), self.entries);
-        let passing =
-            AbortOnDropHandle::new(tokio::spawn(async move { chain.barrier(entry).await }));
-        self.lane.push_back(Entry::Barrier {
+        let source = (self.source.0.clone(), intake.state());
+        let (chain, entry, carried) = (Arc::clone(&self.chain), self.entries, switch.clone());
+        let passing = AbortOnDropHandle::new(tokio::spawn(async move {
+            chain.barrier(entry, carried.as_deref()).await
+        }));
+        self.lane.push_back(Entry::Barrier(Box::new(Arriving {
             epoch: self.epoch,
             source,
             finished,
+            records: self.process.records,
+            switch,
             passing,
-        });
+        })));
         self.entries += 1;
         self.epoch += 1;
         self.records_in_epoch = 0;
@@ -387,9 +478,8 @@ impl Conductor {
         self.lane.push_back(Entry::Batch { epoch, passing });
     }
 
-    fn on_read(&mut self, read: (Read, Vec<TableWrite>)) {
-        let (read, writes) = read;
-        self.overlay.add(self.epoch, &writes);
+    fn on_read(&mut self, read: Read, writes: &[TableWrite]) {
+        self.process.overlay.add(self.epoch, writes);
         self.waiting = matches!(read, Read::Idle(_));
         let (records, unreadable) = match read {
             Read::Page {
@@ -410,11 +500,11 @@ impl Conductor {
             }
         };
         if !records.is_empty() || !unreadable.is_empty() || !writes.is_empty() {
-            self.push_batch(records, &unreadable, writes);
+            self.push_read(records, &unreadable, writes.to_vec());
         }
     }
 
-    fn push_batch(&mut self, records: Batch, unreadable: &[Unreadable], writes: Vec<TableWrite>) {
+    fn push_read(&mut self, records: Batch, unreadable: &[Unreadable], writes: Vec<TableWrite>) {
         let mut ledger = Ledger::default();
         let read = (records.len() + unreadable.len()) as u64;
         if read > 0 {
@@ -427,20 +517,25 @@ impl Conductor {
             .map(|u| self.source.1.unreadable(records.stream(), u))
             .collect();
         let own = Outcome {
-            batches: Vec::new(),
             ledger,
             dead,
             writes,
+            ..Outcome::default()
         };
         self.records_in_epoch += read;
-        self.records += read;
+        self.process.records += read;
+        self.push_batch(records, own, 0);
+    }
+
+    /// Sends a batch through the transformers from position `first` on; `own` is what is known of it already.
+    fn push_batch(&mut self, records: Batch, own: Outcome, first: usize) {
         self.dirty = true;
         let weight = records.weight();
         self.in_flight.fetch_add(weight, Ordering::Relaxed);
         let (chain, entry, epoch) = (Arc::clone(&self.chain), self.entries, self.epoch);
         let in_flight = Arc::clone(&self.in_flight);
         let passing = AbortOnDropHandle::new(tokio::spawn(async move {
-            let outcome = chain.pass(entry, epoch, records).await?.behind(own);
+            let outcome = chain.pass(entry, epoch, records, first).await?.behind(own);
             in_flight.fetch_add(outcome.weight(), Ordering::Relaxed);
             in_flight.fetch_sub(weight, Ordering::Relaxed);
             Ok(outcome)
@@ -449,8 +544,42 @@ impl Conductor {
         self.lane.push_back(Entry::Batch { epoch, passing });
     }
 
+    /// Sends dead letters through the flow from the stage that could not process them, and a barrier behind them.
+    fn give_again(&mut self, replay: Replay) {
+        let limit = self.process.settings.batch.records as usize;
+        let mut records = 0;
+        for again in replay::batches(&replay.letters, limit) {
+            let sinks = &self.process.pipeline.sinks;
+            let only = sinks.iter().find(|s| *s.name == *again.stage);
+            let only = only.map(|sink| Arc::clone(&sink.name));
+            let first = match (&only, self.chain.position(&again.stage)) {
+                (Some(_), _) => self.chain.len(),
+                (None, Some(at)) => at,
+                // Input that the source could not read, and that a person has mended.
+                (None, None) => 0,
+            };
+            let mut ledger = Ledger::default();
+            ledger.stream(again.batch.stream()).replayed = again.batch.len() as u64;
+            records += again.batch.len() as u64;
+            let own = Outcome {
+                ledger,
+                replayed: again.ids,
+                only,
+                ..Outcome::default()
+            };
+            self.push_batch(again.batch, own, first);
+        }
+        self.replays.push(UnderWay {
+            epoch: self.epoch,
+            records,
+            letters: self.durable.1,
+            answer: replay.answer,
+        });
+        self.push_barrier(false, None);
+    }
+
     fn on_settled(&mut self, settled: Settled) {
-        match settled {
+        let exceeded = match settled {
             Settled::Batch {
                 weight,
                 waiting_bytes,
@@ -458,44 +587,73 @@ impl Conductor {
             } => {
                 self.in_flight.fetch_sub(weight, Ordering::Relaxed);
                 self.waiting_bytes = waiting_bytes;
-                if let Some(reason) = exceeded {
-                    self.stop(End::TooManyDeadLetters(reason));
-                }
+                exceeded
+            }
+            Settled::Held {
+                waiting_bytes,
+                exceeded,
+            } => {
+                self.waiting_bytes = waiting_bytes;
+                self.barrier_under_way = self.has_barrier();
+                self.on_held(waiting_bytes >= WAITING_BYTES);
+                exceeded
             }
             Settled::Barrier {
                 position,
                 epoch,
+                records,
+                letters,
                 exceeded,
+                switch,
             } => {
                 self.waiting_bytes = 0;
                 self.epochs_done = epoch;
-                self.barrier_under_way =
-                    self.lane.iter().any(|e| matches!(e, Entry::Barrier { .. }));
+                self.durable = (records, letters);
+                self.process.letters = letters;
+                self.barrier_under_way = self.has_barrier();
                 self.acknowledge = Some(position);
-                if let Some(reason) = exceeded {
-                    self.stop(End::TooManyDeadLetters(reason));
+                for replay in self.replays.extract_if(.., |r| r.epoch <= epoch) {
+                    replay.done(letters);
                 }
+                self.on_committed(switch);
+                exceeded
             }
+        };
+        if let Some(reason) = exceeded {
+            self.stop(End::TooManyDeadLetters(reason));
         }
+        self.judge(false);
     }
 
-    /// Ends reading; what was read is still settled and checkpointed.
-    fn stop(&mut self, end: End) {
+    fn has_barrier(&self) -> bool {
+        self.lane.iter().any(|e| matches!(e, Entry::Barrier(_)))
+    }
+
+    /// Ends reading; what was read is still settled and checkpointed. A version on probation is not trusted with that.
+    pub(super) fn stop(&mut self, end: End) {
+        if self.undo_swap(&end) {
+            return;
+        }
         if self.ending.is_none() || matches!(end, End::TooManyDeadLetters(_)) {
             self.ending = Some(end);
         }
         self.drain_until
-            .get_or_insert(tokio::time::Instant::now() + self.settings.drain);
+            .get_or_insert(tokio::time::Instant::now() + self.process.settings.drain);
+    }
+
+    fn on_stop(&mut self) {
+        self.stop(End::Stopped);
     }
 
     fn next_timer(&self) -> Option<tokio::time::Instant> {
         let checkpoint = (self.dirty && !self.closed)
             .then(|| {
-                tokio::time::Instant::from_std(self.epoch_started + self.settings.checkpoint_every)
+                tokio::time::Instant::from_std(self.epoch_started + self.process.settings.checkpoint_every)
             })
             .filter(|_| self.intake.is_free());
         let idle = self.idle_until.filter(|_| !self.closed);
-        [checkpoint, idle, self.drain_until]
+        let swap = self.swap.as_ref().and_then(Swapping::timer);
+        [checkpoint, idle, self.drain_until, swap]
             .into_iter()
             .flatten()
             .min()
@@ -504,11 +662,12 @@ impl Conductor {
     fn on_timer(&mut self) -> Result<(), RunError> {
         let now = tokio::time::Instant::now();
         if self.drain_until.is_some_and(|until| now >= until) {
-            return Err(RunError::DrainDeadline(self.settings.drain));
+            return Err(RunError::DrainDeadline(self.process.settings.drain));
         }
         if self.idle_until.is_some_and(|until| now >= until) {
             self.idle_until = None;
         }
+        self.end_probation_if_over(now);
         Ok(())
     }
 
@@ -521,10 +680,11 @@ impl Conductor {
             return;
         }
         self.told = Some(Instant::now());
-        let phase = match (over, &self.ending, self.waiting) {
-            (true, ..) => Phase::Done,
-            (_, Some(_), _) => Phase::Draining,
-            (_, None, true) => Phase::Waiting,
+        let phase = match (over, &self.ending) {
+            (true, _) => Phase::Done,
+            (_, Some(_)) => Phase::Draining,
+            _ if self.is_paused() && self.lane.is_empty() && !self.dirty => Phase::Paused,
+            _ if self.waiting => Phase::Waiting,
             _ => Phase::Running,
         };
         let load = |value: &std::sync::atomic::AtomicU64| value.load(Ordering::Relaxed);
@@ -540,42 +700,14 @@ impl Conductor {
                 batches: load(&meter.batches),
                 bytes: load(&meter.bytes),
             });
-        self.control.progress.send_replace(Progress {
+        self.process.control.progress.send_replace(Progress {
             phase,
             stages: stages.collect(),
             epoch: self.epochs_done,
             in_flight_batches: self.lane.len(),
             in_flight_bytes: self.in_flight.load(Ordering::Relaxed),
-            seconds: self.started.elapsed().as_secs_f64(),
+            seconds: self.process.started.elapsed().as_secs_f64(),
         });
-    }
-}
-
-async fn settle(settler: &mut Settler, entry: Entry) -> Result<Settled, RunError> {
-    let joined = |e: tokio::task::JoinError| RunError::Task(e.to_string());
-    match entry {
-        Entry::Batch { epoch, passing } => {
-            settler.settle(epoch, passing.await.map_err(joined)??).await
-        }
-        Entry::Barrier {
-            epoch,
-            source,
-            finished,
-            passing,
-        } => {
-            let mut states = passing.await.map_err(joined)??;
-            let (name, state) = *source;
-            let position = state.snapshot.clone();
-            states.insert(name, state);
-            settler
-                .barrier(Barrier {
-                    epoch,
-                    states,
-                    position,
-                    finished,
-                })
-                .await
-        }
     }
 }
 

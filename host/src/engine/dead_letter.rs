@@ -8,6 +8,7 @@ use std::{
 use super::{
     batch::{Batch, Form, Op, Record},
     fault::Fault,
+    run::StageFailure,
     stage::{Identity, Unreadable},
 };
 use crate::storage::DeadLetter;
@@ -61,6 +62,11 @@ pub struct Undertaker {
 }
 
 impl Undertaker {
+    /// Names the stage of a fault with which it cannot go on.
+    pub fn failure(&self, fault: Fault) -> StageFailure {
+        StageFailure::new(&self.stage, &self.identity, fault)
+    }
+
     /// A record that the stage could not process.
     pub fn record(&self, batch: &Batch, record: Record<'_>, fault: &Fault) -> DeadLetter {
         let mut letter = self.letter(batch.stream(), batch.form(), fault);

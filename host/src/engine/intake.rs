@@ -1,6 +1,6 @@
 //! The source's side of a run: one read after the other, and the position behind each.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use super::{
     chain::Meter,
@@ -10,10 +10,12 @@ use super::{
     retry::RetryPolicy,
     run::StageFailure,
     stage::{Budget, Opener, Read, Snapshot, Source, TableWrite},
+    swap::{Candidate, Switch, open_in_time},
 };
 use crate::storage::StageState;
 
 /// The source of a run as it was planned.
+#[derive(Clone)]
 pub struct SourceStage {
     /// The stage's name.
     pub name: Arc<str>,
@@ -21,6 +23,15 @@ pub struct SourceStage {
     pub opener: Arc<dyn Opener<dyn Source>>,
     /// When an instance is replaced.
     pub recycle: Recycle,
+}
+
+/// What the source's hand brings back.
+#[derive(Debug)]
+pub enum Brought {
+    /// What was read.
+    Records(Read, Vec<TableWrite>),
+    /// It has tried to switch; the switch says what came of it.
+    Switched,
 }
 
 /// The source of a run.
@@ -74,15 +85,34 @@ impl Intake {
     }
 
     /// Reads once. Takes itself and gives itself back, so that it can run as a task of its own.
-    pub async fn read(
-        mut self,
-        budget: Budget,
-    ) -> (Self, Result<(Read, Vec<TableWrite>), StageFailure>) {
-        let result = self
-            .try_read(budget)
-            .await
-            .map_err(|fault| self.failure(fault));
+    pub async fn read(mut self, budget: Budget) -> (Self, Result<Brought, StageFailure>) {
+        let result = match self.try_read(budget).await {
+            Ok((read, writes)) => Ok(Brought::Records(read, writes)),
+            Err(fault) => Err(self.failure(fault)),
+        };
         (self, result)
+    }
+
+    /// Opens the new version behind the last record read, and only then ends the old one. The new one may refuse.
+    pub async fn switch(
+        mut self,
+        switch: Arc<Switch>,
+    ) -> (Self, Result<Brought, StageFailure>) {
+        if let Candidate::Source(opener) = &switch.candidate {
+            let started = Instant::now();
+            match open_in_time(opener, self.position.as_deref(), switch.open_time).await {
+                Ok(fresh) => {
+                    self.stage.opener = Arc::clone(opener);
+                    self.undertaker.identity = opener.identity().clone();
+                    if let Some(mut old) = self.source.replace(fresh) {
+                        old.close().await;
+                    }
+                    switch.report(Ok(started.elapsed()));
+                }
+                Err(fault) => switch.report(Err(fault)),
+            }
+        }
+        (self, Ok(Brought::Switched))
     }
 
     async fn try_read(&mut self, budget: Budget) -> Result<(Read, Vec<TableWrite>), Fault> {

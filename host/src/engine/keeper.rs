@@ -198,6 +198,20 @@ impl<S: ?Sized + Kept> Keeper<S> {
         Ok(())
     }
 
+    /// Puts another version in place, which was opened from `snapshot`, and gives the old instance back to be ended.
+    pub fn replace(
+        &mut self,
+        opener: Arc<dyn Opener<S>>,
+        instance: Box<S>,
+        snapshot: Snapshot,
+    ) -> Option<Box<S>> {
+        self.opener = opener;
+        self.snapshot = Some(snapshot);
+        self.since.clear();
+        self.since_weight = 0;
+        self.instance.replace(instance)
+    }
+
     /// The state for the checkpoint, with what is behind it.
     pub fn state(&self, snapshot: Snapshot) -> StageState {
         state(self.opener.identity(), snapshot)

@@ -84,12 +84,7 @@ impl Ledger {
     /// Adds another ledger's counts.
     pub fn merge(&mut self, other: &Self) {
         for (stream, counts) in &other.streams {
-            let into = self.stream(stream);
-            into.read += counts.read;
-            into.written += counts.written;
-            into.filtered += counts.filtered;
-            into.dead += counts.dead;
-            into.expanded += counts.expanded;
+            *self.stream(stream) += *counts;
         }
         for (stage, reasons) in &other.filtered {
             for (reason, count) in reasons {
@@ -102,11 +97,7 @@ impl Ledger {
     pub fn total(&self) -> StreamCounts {
         let mut total = StreamCounts::default();
         for counts in self.streams.values() {
-            total.read += counts.read;
-            total.written += counts.written;
-            total.filtered += counts.filtered;
-            total.dead += counts.dead;
-            total.expanded += counts.expanded;
+            total += *counts;
         }
         total
     }
@@ -115,7 +106,7 @@ impl Ledger {
     pub fn balances(&self) -> bool {
         // Invariant 4.
         let total = self.total();
-        total.read + total.expanded == total.written + total.filtered + total.dead
+        total.read + total.expanded + total.replayed == total.written + total.filtered + total.dead
     }
 }
 

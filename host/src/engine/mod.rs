@@ -18,12 +18,20 @@ pub mod delivery;
 pub mod fault;
 pub mod intake;
 pub mod keeper;
+pub mod lane;
 pub mod ledger;
 pub mod overlay;
+pub mod pool;
+pub mod replay;
 pub mod retry;
 pub mod run;
 pub mod settle;
+pub mod shadow;
+pub mod sink_lane;
 pub mod stage;
+pub mod swap;
+pub mod swapping;
+pub mod trial;
 
 #[cfg(test)]
 mod tests;

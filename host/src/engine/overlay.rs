@@ -48,6 +48,14 @@ impl Overlay {
         let mut pending = self.pending.write().unwrap_or_else(PoisonError::into_inner);
         pending.retain(|_, entry| entry.epoch > epoch);
     }
+
+    /// Forgets everything that is not durable: the run is wound back.
+    pub fn clear(&self) {
+        self.pending
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+    }
 }
 
 impl Tables for Overlay {

@@ -3,24 +3,27 @@
 use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     chain::TransformerStage,
-    conductor::Conductor,
+    conductor::{Conducted, Conductor, Process},
     dead_letter::Threshold,
     fault::Fault,
     intake::SourceStage,
     ledger::Ledger,
     overlay::Overlay,
+    replay::Replay,
     retry::RetryPolicy,
-    settle::SinkStage,
+    sink_lane::SinkStage,
     stage::{Budget, Identity},
+    swap::{Candidate, SwapRequest},
 };
 use crate::storage::{Checkpoint, Journal, StorageError, StreamCounts};
 
 /// The stages of a run, each with what opens it.
+#[derive(Clone)]
 pub struct Pipeline {
     /// The flow's name.
     pub flow: Arc<str>,
@@ -53,12 +56,67 @@ pub struct Settings {
     pub drain: Duration,
 }
 
+impl Pipeline {
+    /// Puts another version in the place of a stage.
+    pub(super) fn replace(&mut self, stage: &str, candidate: &Candidate) {
+        match candidate {
+            Candidate::Source(opener) => self.source.opener = Arc::clone(opener),
+            Candidate::Transformer(opener) => {
+                for t in self.transformers.iter_mut().filter(|t| *t.name == *stage) {
+                    t.opener = Arc::clone(opener);
+                }
+            }
+            Candidate::Sink(opener) => {
+                for s in self.sinks.iter_mut().filter(|s| *s.name == *stage) {
+                    s.opener = Arc::clone(opener);
+                }
+            }
+        }
+    }
+
+    /// What is in the place of a stage now; `None` when there is no such stage.
+    pub fn current(&self, stage: &str) -> Option<Candidate> {
+        if *self.source.name == *stage {
+            return Some(Candidate::Source(Arc::clone(&self.source.opener)));
+        }
+        let transformer = self.transformers.iter().find(|t| *t.name == *stage);
+        let sink = self.sinks.iter().find(|s| *s.name == *stage);
+        transformer
+            .map(|t| Candidate::Transformer(Arc::clone(&t.opener)))
+            .or_else(|| sink.map(|s| Candidate::Sink(Arc::clone(&s.opener))))
+    }
+}
+
+/// What a run can be asked while it runs.
+pub enum Command {
+    /// Put another version in the place of a stage.
+    Swap(Box<SwapRequest>),
+    /// Give dead letters again.
+    Replay(Replay),
+}
+
 /// What a run is given from outside.
 pub struct Control {
     /// Cancelled: stop reading, drain, checkpoint, end.
     pub stop: CancellationToken,
+    /// `true`: read nothing, settle and checkpoint what was read, and wait.
+    pub pause: watch::Receiver<bool>,
+    /// What it is asked.
+    pub commands: mpsc::Receiver<Command>,
     /// Told how the run goes.
     pub progress: watch::Sender<Progress>,
+}
+
+impl Control {
+    /// For a run that can only be stopped and watched.
+    pub fn new(stop: CancellationToken, progress: watch::Sender<Progress>) -> Self {
+        Self {
+            stop,
+            pause: watch::channel(false).1,
+            commands: mpsc::channel(1).1,
+            progress,
+        }
+    }
 }
 
 /// How a run goes.
@@ -89,6 +147,8 @@ pub enum Phase {
     Running,
     /// Nothing to read now.
     Waiting,
+    /// Asked to pause: everything read is settled and checkpointed.
+    Paused,
     /// Reading has ended; what was read is on its way.
     Draining,
     /// Over.
@@ -209,7 +269,7 @@ pub enum RunError {
     Task(String),
 }
 
-/// Runs a pipeline to its end, from a checkpoint when there is one.
+/// Runs a pipeline to its end, from a checkpoint when there is one. Swaps change the pipeline while it runs.
 ///
 /// Dropping the future aborts the run where it is; the last checkpoint stands.
 pub async fn run(
@@ -220,8 +280,17 @@ pub async fn run(
     checkpoint: Option<Checkpoint>,
     control: Control,
 ) -> Result<Summary, RunError> {
-    Conductor::open(pipeline, settings, journal, overlay, checkpoint, control)
-        .await?
-        .conduct()
-        .await
+    let mut checkpoint = checkpoint;
+    let mut process = Process::new(pipeline, settings, journal, overlay, control);
+    loop {
+        let conductor = Conductor::open(process, checkpoint).await?;
+        match conductor.conduct().await? {
+            Conducted::Ended(summary) => return Ok(*summary),
+            Conducted::WoundBack(back) => {
+                process = *back;
+                let flow = Arc::clone(&process.pipeline.flow);
+                checkpoint = process.journal.checkpoint(&flow)?;
+            }
+        }
+    }
 }

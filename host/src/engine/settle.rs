@@ -1,52 +1,25 @@
 //! The sinks' side of a run: entries of the lane in order, counts, and the checkpoint.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
-use async_trait::async_trait;
 use futures_util::future::join_all;
 
 use super::{
-    batch::{Batch, Op, Record},
-    bisect::{Piece, Place, Worker, work_off},
+    batch::Batch,
     chain::{Meter, Outcome},
     dead_letter::{Threshold, Undertaker, now_ms},
-    fault::{Fault, FaultKind},
-    keeper::{self, Keeper, Recycle},
-    ledger::{Ledger, rejected_flags},
+    ledger::Ledger,
     overlay::Overlay,
     retry::RetryPolicy,
     run::{RunError, StageFailure},
-    stage::{Opener, Rejection, Sink, Snapshot, TableWrite, Written},
+    sink_lane::{SinkLane, SinkStage},
+    stage::{Snapshot, TableWrite},
+    swap::Switch,
 };
 use crate::storage::{
-    Checkpoint, Commit, DeadLetter, Journal, StageState, TableChange, checkpoint::FORMAT,
+    Checkpoint, Commit, DeadLetter, Journal, StageState, StreamCounts, TableChange,
+    checkpoint::FORMAT,
 };
-
-/// One sink of a run as it was planned.
-pub struct SinkStage {
-    /// The stage's name.
-    pub name: Arc<str>,
-    /// Makes its instances.
-    pub opener: Arc<dyn Opener<dyn Sink>>,
-    /// The streams it takes; `None` means all.
-    pub streams: Option<BTreeSet<String>>,
-    /// The table that keeps the receipts of the target, key to payload.
-    pub receipts: Option<Arc<str>>,
-    /// When an instance is replaced.
-    pub recycle: Recycle,
-}
-
-struct SinkLane {
-    name: Arc<str>,
-    streams: Option<BTreeSet<String>>,
-    receipts: Option<Arc<str>>,
-    keeper: Keeper<dyn Sink>,
-    undertaker: Undertaker,
-    meter: Arc<Meter>,
-}
 
 /// A barrier that has passed the chain.
 pub struct Barrier {
@@ -58,6 +31,10 @@ pub struct Barrier {
     pub position: Snapshot,
     /// Whether the input has ended.
     pub finished: bool,
+    /// Records that this process had read by then.
+    pub records: u64,
+    /// The switch that it carries.
+    pub switch: Option<Arc<Switch>>,
 }
 
 /// The sinks of a run, with everything that is not durable yet.
@@ -70,7 +47,7 @@ pub struct Settler {
     policy: RetryPolicy,
     threshold: Threshold,
     /// Dead letters and records read by earlier processes of the run.
-    before: (u64, u64),
+    pub before: (u64, u64),
     /// Counts of the run so far.
     pub ledger: Ledger,
     letters: u64,
@@ -78,13 +55,17 @@ pub struct Settler {
     dead_weight: usize,
     writes: Vec<TableWrite>,
     writes_weight: usize,
+    /// Ids of dead letters that were given again: they go with the next checkpoint.
+    replayed: Vec<u64>,
+    /// A new version is on probation: barriers do not commit.
+    holding: bool,
     nowhere: Arc<str>,
 }
 
 /// What the sinks' side of a run is made of.
-pub struct SettlerPlan {
+pub struct SettlerPlan<'a> {
     /// The sinks.
-    pub sinks: Vec<SinkStage>,
+    pub sinks: &'a [SinkStage],
     /// Where checkpoints go.
     pub journal: Arc<dyn Journal>,
     /// Tables with what is not durable yet.
@@ -95,6 +76,10 @@ pub struct SettlerPlan {
     pub threshold: Threshold,
     /// Counts that the run goes on from.
     pub ledger: Ledger,
+    /// Dead letters and records of the run that do not count for the threshold; `None`: those of the ledger.
+    pub before: Option<(u64, u64)>,
+    /// Dead letters made by this process before.
+    pub letters: u64,
     /// Whether the sinks have confirmed the commit of the checkpoint that the run goes on from.
     pub settled: bool,
 }
@@ -111,12 +96,25 @@ pub enum Settled {
         /// Why the run must stop, if it must.
         exceeded: Option<String>,
     },
+    /// A barrier during a probation: nothing was committed.
+    Held {
+        /// Bytes that wait for the next checkpoint.
+        waiting_bytes: usize,
+        /// Why the run must stop, if it must.
+        exceeded: Option<String>,
+    },
     /// Everything up to it is durable and visible.
     Barrier {
         /// To acknowledge to the source.
         position: Snapshot,
         /// Its epoch.
         epoch: u64,
+        /// Records that this process had read by then.
+        records: u64,
+        /// Dead letters that this process had made by then.
+        letters: u64,
+        /// The switch that it carried.
+        switch: Option<Arc<Switch>>,
         /// Why the run must stop, if it must.
         exceeded: Option<String>,
     },
@@ -125,39 +123,15 @@ pub enum Settled {
 impl Settler {
     /// Opens all sinks, each from its snapshot when there is one, and finishes what a crash left uncommitted.
     pub async fn open(
-        plan: SettlerPlan,
+        plan: SettlerPlan<'_>,
         snapshots: &BTreeMap<String, StageState>,
         undertaker: &Undertaker,
     ) -> Result<Self, StageFailure> {
         let mut sinks = Vec::with_capacity(plan.sinks.len());
         for stage in plan.sinks {
-            let identity = stage.opener.identity().clone();
-            let failure = |fault| StageFailure::new(&stage.name, &identity, fault);
-            let snapshot = snapshots
-                .get(&*stage.name)
-                .map(|state| state.snapshot.clone());
-            let mut instance = keeper::open(&stage.opener, snapshot.as_deref(), &plan.policy)
-                .await
-                .map_err(failure)?;
-            if let Some(snapshot) = snapshot.as_deref().filter(|_| !plan.settled) {
-                // The checkpoint is durable, but nobody knows whether this commit was made: it is idempotent.
-                commit(instance.as_mut(), snapshot, &plan.policy)
-                    .await
-                    .map_err(failure)?;
-            }
-            let undertaker = Undertaker {
-                stage: Arc::clone(&stage.name),
-                identity: identity.clone(),
-                ..undertaker.clone()
-            };
-            sinks.push(SinkLane {
-                name: stage.name,
-                streams: stage.streams,
-                receipts: stage.receipts,
-                keeper: Keeper::new(stage.opener, instance, snapshot, stage.recycle),
-                undertaker,
-                meter: Arc::default(),
-            });
+            sinks.push(
+                SinkLane::open(stage, snapshots, plan.settled, undertaker, &plan.policy).await?,
+            );
         }
         let total = plan.ledger.total();
         Ok(Self {
@@ -168,13 +142,15 @@ impl Settler {
             overlay: plan.overlay,
             policy: plan.policy,
             threshold: plan.threshold,
-            before: (total.dead, total.read),
+            before: plan.before.unwrap_or((total.dead, total.read)),
             ledger: plan.ledger,
-            letters: 0,
+            letters: plan.letters,
             dead: Vec::new(),
             dead_weight: 0,
             writes: Vec::new(),
             writes_weight: 0,
+            replayed: Vec::new(),
+            holding: false,
             nowhere: "sinks".into(),
         })
     }
@@ -195,14 +171,14 @@ impl Settler {
     pub fn meters(&self) -> impl Iterator<Item = (&Arc<str>, &str, &Arc<Meter>)> {
         self.sinks
             .iter()
-            .map(|s| (&s.name, s.undertaker.identity.plugin.as_str(), &s.meter))
+            .map(|s| (&s.name, s.plugin(), &s.meter))
     }
 
     fn waiting_bytes(&self) -> usize {
         let logs: usize = self
             .sinks
             .iter()
-            .map(|s| s.keeper.since_weight())
+            .map(SinkLane::since_weight)
             .max()
             .unwrap_or(0);
         self.dead_weight + self.writes_weight + logs
@@ -214,8 +190,9 @@ impl Settler {
         self.ledger.merge(&outcome.ledger);
         self.bury(outcome.dead);
         self.keep_writes(outcome.writes);
+        self.replayed.extend(outcome.replayed);
         for batch in outcome.batches {
-            self.write(epoch, &batch).await?;
+            self.write(epoch, &batch, outcome.only.as_ref()).await?;
         }
         Ok(Settled::Batch {
             weight,
@@ -241,16 +218,20 @@ impl Settler {
         self.writes.extend(writes);
     }
 
-    /// Gives a batch to every sink that takes its stream. A record is settled when all of them have settled it.
-    async fn write(&mut self, epoch: u64, batch: &Arc<Batch>) -> Result<(), RunError> {
+    /// Gives a batch to every sink that takes its stream, or to one of them (a replay: the others have it). A record is settled when all of them have settled it.
+    async fn write(
+        &mut self,
+        epoch: u64,
+        batch: &Arc<Batch>,
+        only: Option<&Arc<str>>,
+    ) -> Result<(), RunError> {
         if batch.is_empty() {
             return Ok(());
         }
         let policy = self.policy;
+        let only = only.map(|name| &**name);
         let takers = self.sinks.iter_mut().filter(|s| {
-            s.streams
-                .as_ref()
-                .is_none_or(|t| t.contains(&**batch.stream()))
+            only.is_none_or(|only| *s.name == *only) && s.takes(batch.stream())
         });
         let results = join_all(takers.map(|sink| sink.write(batch, &policy))).await;
         if results.is_empty() {
@@ -294,36 +275,18 @@ impl Settler {
             if finished {
                 sink.finish(&self.policy).await?;
             }
-            let snapshot = sink
-                .keeper
-                .snapshot(&self.policy)
-                .await
-                .map_err(|fault| sink.failure(fault))?;
-            states.insert(sink.name.to_string(), sink.keeper.state(snapshot.clone()));
-            snapshots.push(snapshot);
+            let state = sink.snapshot(&self.policy).await?;
+            snapshots.push(state.snapshot.clone());
+            states.insert(sink.name.to_string(), state);
         }
-        let mut checkpoint = Checkpoint {
-            format: FORMAT,
-            flow: self.flow.to_string(),
-            run: self.run.to_string(),
-            epoch: barrier.epoch,
-            at_ms: now_ms(),
-            finished,
-            settled: false,
-            stages: states,
-            counts: self
-                .ledger
-                .streams
-                .iter()
-                .map(|(name, counts)| (name.to_string(), *counts))
-                .collect(),
-            filtered: self
-                .ledger
-                .filtered
-                .iter()
-                .map(|(name, r)| (name.to_string(), r.clone()))
-                .collect(),
-        };
+        if self.holding {
+            // Batches that were kept to be given again are not needed any more; everything else waits.
+            return Ok(Settled::Held {
+                waiting_bytes: self.waiting_bytes(),
+                exceeded,
+            });
+        }
+        let mut checkpoint = self.checkpoint(barrier.epoch, finished, states);
         // Invariant 2: one write for all that the epoch produced.
         self.journal
             .commit(Commit {
@@ -333,21 +296,21 @@ impl Settler {
                     .into_iter()
                     .map(change)
                     .collect(),
+                removed_dead_letters: std::mem::take(&mut self.replayed),
             })
             .await?;
         (self.dead_weight, self.writes_weight) = (0, 0);
         self.overlay.durable(barrier.epoch);
-        for (sink, snapshot) in self.sinks.iter_mut().zip(&snapshots) {
-            let failure = |fault| StageFailure::new(&sink.name, &sink.undertaker.identity, fault);
-            let instance = sink.keeper.instance().await.map_err(failure)?;
-            commit(instance, snapshot, &self.policy)
-                .await
-                .map_err(failure)?;
-            sink.keeper
-                .recycle_if_due(&self.policy)
-                .await
-                .map_err(failure)?;
+        for (sink, snapshot) in self.sinks.iter_mut().zip(snapshots) {
+            sink.commit(&snapshot, &self.policy).await?;
+            if let Some(switch) = barrier.switch.as_ref().filter(|s| s.stage == sink.name) {
+                sink.switch(switch, snapshot).await;
+            }
         }
+        self.holding = barrier
+            .switch
+            .as_ref()
+            .is_some_and(|switch| switch.hold && !switch.is_refused());
         if finished {
             checkpoint.settled = true;
             self.journal
@@ -361,14 +324,44 @@ impl Settler {
         Ok(Settled::Barrier {
             position: barrier.position,
             epoch: barrier.epoch,
+            records: barrier.records,
+            letters: self.letters,
             exceeded,
+            switch: barrier.switch,
         })
+    }
+
+    fn checkpoint(
+        &self,
+        epoch: u64,
+        finished: bool,
+        stages: BTreeMap<String, StageState>,
+    ) -> Checkpoint {
+        let named = |(name, counts): (&Arc<str>, &StreamCounts)| (name.to_string(), *counts);
+        let reasons = |(name, r): (&Arc<str>, &BTreeMap<String, u64>)| (name.to_string(), r.clone());
+        Checkpoint {
+            format: FORMAT,
+            flow: self.flow.to_string(),
+            run: self.run.to_string(),
+            epoch,
+            at_ms: now_ms(),
+            finished,
+            settled: false,
+            stages,
+            counts: self.ledger.streams.iter().map(named).collect(),
+            filtered: self.ledger.filtered.iter().map(reasons).collect(),
+        }
+    }
+
+    /// Commits again from the next barrier on.
+    pub fn release(&mut self) {
+        self.holding = false;
     }
 
     /// Ends all sinks.
     pub async fn close(&mut self) {
         for sink in &mut self.sinks {
-            sink.keeper.close().await;
+            sink.close().await;
         }
     }
 }
@@ -381,187 +374,3 @@ fn change(write: TableWrite) -> TableChange {
     }
 }
 
-async fn commit(sink: &mut dyn Sink, snapshot: &[u8], policy: &RetryPolicy) -> Result<(), Fault> {
-    let mut attempt = 1;
-    loop {
-        match sink.commit(snapshot).await {
-            Err(fault) if fault.kind == FaultKind::Transient => {
-                attempt += 1;
-                match policy.wait(attempt, &fault) {
-                    Some(wait) => tokio::time::sleep(wait).await,
-                    None => return Err(fault),
-                }
-            }
-            done => return done,
-        }
-    }
-}
-
-/// What one sink did with one batch.
-struct LaneResult {
-    /// Per record of the batch: it is a dead letter of this sink.
-    refused: Vec<bool>,
-    dead: Vec<DeadLetter>,
-    writes: Vec<TableWrite>,
-}
-
-impl SinkLane {
-    async fn write(
-        &mut self,
-        batch: &Arc<Batch>,
-        policy: &RetryPolicy,
-    ) -> Result<LaneResult, StageFailure> {
-        let mut worker = SinkWorker {
-            keeper: &mut self.keeper,
-            receipts: self.receipts.as_ref(),
-        };
-        let pieces = work_off(&mut worker, Arc::clone(batch), policy)
-            .await
-            .map_err(|fault| self.failure(fault))?;
-        let mut result = LaneResult {
-            refused: vec![false; batch.len()],
-            dead: Vec::new(),
-            writes: Vec::new(),
-        };
-        for piece in pieces {
-            match piece {
-                Piece::Done {
-                    part,
-                    place,
-                    answer,
-                    retried,
-                } => {
-                    let settled_later = |r: &&Rejection| !retried.contains(&r.index);
-                    let mut dead = 0;
-                    for rejection in answer.rejected.iter().filter(settled_later) {
-                        self.refuse(
-                            &part,
-                            rejection.index,
-                            &place,
-                            &rejection.fault,
-                            &mut result,
-                        );
-                        dead += 1;
-                    }
-                    self.meter
-                        .count(&part, part.len() - answer.rejected.len(), dead);
-                    result.writes.extend(answer.writes);
-                }
-                Piece::Dead { part, place, fault } => {
-                    self.refuse(&part, 0, &place, &fault, &mut result);
-                    self.meter.count(&part, 0, 1);
-                }
-            }
-        }
-        self.keeper
-            .recycle_if_due(policy)
-            .await
-            .map_err(|fault| self.failure(fault))?;
-        Ok(result)
-    }
-
-    fn refuse(
-        &self,
-        part: &Batch,
-        index: u32,
-        place: &Place,
-        fault: &Fault,
-        result: &mut LaneResult,
-    ) {
-        if let Some(flag) = result.refused.get_mut(place.of(index) as usize) {
-            *flag = true;
-        }
-        result.dead.extend(
-            part.record(index as usize)
-                .map(|record| self.undertaker.record(part, record, fault)),
-        );
-    }
-
-    async fn finish(&mut self, policy: &RetryPolicy) -> Result<(), StageFailure> {
-        let mut attempt = 1;
-        loop {
-            let result = match self.keeper.instance().await {
-                Ok(instance) => instance.finish().await,
-                Err(fault) => Err(fault),
-            };
-            let Err(fault) = result else { return Ok(()) };
-            self.keeper.failed(&fault);
-            attempt += 1;
-            match policy
-                .wait(attempt, &fault)
-                .filter(|_| fault.kind == FaultKind::Transient)
-            {
-                Some(wait) => tokio::time::sleep(wait).await,
-                None => return Err(self.failure(fault)),
-            }
-        }
-    }
-
-    fn failure(&self, fault: Fault) -> StageFailure {
-        StageFailure::new(&self.name, &self.undertaker.identity, fault)
-    }
-}
-
-struct SinkAnswer {
-    rejected: Vec<Rejection>,
-    writes: Vec<TableWrite>,
-}
-
-struct SinkWorker<'a> {
-    keeper: &'a mut Keeper<dyn Sink>,
-    receipts: Option<&'a Arc<str>>,
-}
-
-/// What the target answered, as writes to the table that the flow names for it: key to payload.
-fn receipts(table: Option<&Arc<str>>, written: &Written) -> Vec<TableWrite> {
-    let (Some(table), Some(receipts)) = (table, &written.receipts) else {
-        return Vec::new();
-    };
-    let entry = |record: Record<'_>| {
-        let key = String::from_utf8_lossy(record.key).into_owned();
-        let value = (record.op() == Op::Upsert).then(|| record.payload.to_vec());
-        TableWrite {
-            table: Arc::clone(table),
-            key,
-            value,
-        }
-    };
-    receipts.records().map(entry).collect()
-}
-
-#[async_trait]
-impl Worker for SinkWorker<'_> {
-    type Answer = SinkAnswer;
-
-    async fn call(&mut self, batch: &Arc<Batch>) -> Result<Self::Answer, Fault> {
-        let instance = self.keeper.instance().await?;
-        let result = match instance.write(batch).await {
-            Ok(written) => rejected_flags(batch.len(), written.rejected.iter().map(|r| r.index))
-                .map(|_| written),
-            Err(fault) => Err(fault),
-        };
-        match result {
-            Ok(written) => {
-                let mut writes = instance.take_table_writes();
-                writes.extend(receipts(self.receipts, &written));
-                self.keeper.took(batch);
-                Ok(SinkAnswer {
-                    rejected: written.rejected,
-                    writes,
-                })
-            }
-            Err(fault) => {
-                self.keeper.failed(&fault);
-                Err(fault)
-            }
-        }
-    }
-
-    fn rejected(answer: &Self::Answer) -> &[Rejection] {
-        &answer.rejected
-    }
-
-    fn repeatable(&self) -> bool {
-        false
-    }
-}

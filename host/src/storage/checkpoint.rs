@@ -51,7 +51,7 @@ pub struct StageState {
     pub snapshot: Vec<u8>,
 }
 
-/// What happened to the records of one stream. Over all streams: read + expanded = written + filtered + dead.
+/// What happened to the records of one stream. Over all streams: read + expanded + replayed = written + filtered + dead.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamCounts {
     /// Read by the source, unreadable input included.
@@ -64,6 +64,20 @@ pub struct StreamCounts {
     pub dead: u64,
     /// Made by a transformer in addition to its input.
     pub expanded: u64,
+    /// Dead letters that were given again.
+    #[serde(default)]
+    pub replayed: u64,
+}
+
+impl std::ops::AddAssign for StreamCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.read += other.read;
+        self.written += other.written;
+        self.filtered += other.filtered;
+        self.dead += other.dead;
+        self.expanded += other.expanded;
+        self.replayed += other.replayed;
+    }
 }
 
 /// Reads a stored checkpoint of a flow.

@@ -56,6 +56,8 @@ pub struct Commit {
     pub dead_letters: Vec<DeadLetter>,
     /// Table writes in the order in which they were made.
     pub table_changes: Vec<TableChange>,
+    /// Ids of dead letters that were given again and are settled anew: they go.
+    pub removed_dead_letters: Vec<u64>,
 }
 
 /// The part of the store that a run needs.

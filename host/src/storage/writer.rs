@@ -341,6 +341,7 @@ impl Stage<'_, '_> {
         if let Some(checkpoint) = commit.checkpoint {
             self.put_checkpoint(&checkpoint)?;
         }
+        self.remove_dead_letters(&commit.removed_dead_letters)?;
         if !commit.dead_letters.is_empty() {
             let mut id = number(
                 self.stored(key::LAST_DEAD_LETTER)?.as_deref(),

@@ -25,7 +25,7 @@ use crate::{
         overlay::Overlay,
         retry::RetryPolicy,
         run::{Control, Pipeline, Progress, RunError, Settings, Summary, run},
-        settle::SinkStage,
+        sink_lane::SinkStage,
         stage::*,
     },
     storage::{Checkpoint, Commit, DeadLetter, Journal, StorageError},
@@ -176,6 +176,12 @@ impl Default for World {
 
 impl World {
     pub(super) async fn run(&self) -> Result<Summary, RunError> {
+        self.run_with(Control::new(self.stop.clone(), self.progress.clone()))
+            .await
+    }
+
+    /// Runs it with something that asks for swaps, pauses and replays.
+    pub(super) async fn run_with(&self, control: Control) -> Result<Summary, RunError> {
         let pipeline = Pipeline {
             flow: "test".into(),
             source: SourceStage {
@@ -204,10 +210,6 @@ impl World {
         let journal: Arc<dyn Journal> = Arc::clone(&self.journal) as _;
         let overlay = Arc::new(Overlay::new(Arc::clone(&journal)));
         let checkpoint = journal.checkpoint("test")?;
-        let control = Control {
-            stop: self.stop.clone(),
-            progress: self.progress.clone(),
-        };
         run(
             pipeline,
             self.settings.clone(),
@@ -220,13 +222,26 @@ impl World {
     }
 
     fn opener(&self, stage: &'static str) -> Arc<MemoryOpener> {
+        self.version(stage, "1", Arc::clone(&self.trouble))
+    }
+
+    /// A version of a stage, with troubles of its own.
+    pub(super) fn version(
+        &self,
+        stage: &'static str,
+        version: &str,
+        trouble: Trouble,
+    ) -> Arc<MemoryOpener> {
         Arc::new(MemoryOpener {
             stage,
-            identity: identity(stage),
+            identity: Identity {
+                version: version.into(),
+                ..identity(stage)
+            },
             records: self.records,
             unreadable_every: self.unreadable_every,
             endless: self.endless,
-            trouble: Arc::clone(&self.trouble),
+            trouble,
             stateful: self.stateful,
             map: Arc::clone(&self.map),
             output: Arc::clone(&self.output),
@@ -578,6 +593,7 @@ impl Sink for Target {
 pub(super) struct MemoryJournal {
     pub(super) checkpoint: Mutex<Option<Checkpoint>>,
     pub(super) dead: Mutex<Vec<DeadLetter>>,
+    pub(super) removed: Mutex<Vec<u64>>,
     pub(super) tables: Mutex<BTreeMap<(String, String), Vec<u8>>>,
     pub(super) fail_after: Mutex<Option<u64>>,
 }
@@ -599,6 +615,10 @@ impl Journal for MemoryJournal {
             *self.checkpoint.lock().unwrap() = Some(checkpoint);
         }
         self.dead.lock().unwrap().extend(commit.dead_letters);
+        self.removed
+            .lock()
+            .unwrap()
+            .extend(commit.removed_dead_letters);
         let mut tables = self.tables.lock().unwrap();
         for change in commit.table_changes {
             let key = (change.table, change.key);
