@@ -17,7 +17,7 @@ const LAYERS: [(&str, &[&str]); 8] = [
     ("catalogue", &[]),
     ("connection", &["flow"]),
     ("engine", &["flow", "storage"]),
-    ("plugin", &["engine", "catalogue"]),
+    ("plugin", &["engine", "catalogue", "flow"]),
     (
         "app",
         &[

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use super::{AppError, Project, Resolved, http::ConnectionHttp, run::grants};
+use super::{
+    AppError, Project, Resolved,
+    run::{grants, limits, network},
+};
 use crate::{
-    catalogue::{self, Kind},
+    catalogue::{self, Kind, Manifest},
     engine::{fault::FaultKind, run::RunError},
     flow::{Finding, PluginRef, StageKind, StagePlan, finding},
-    plugin::{Limits, NoTables, StageContext},
+    plugin::{Hints, NoTables, StageContext, missing},
 };
 
 impl Project {
@@ -41,8 +44,7 @@ impl Project {
                 }
             };
             // A source or sink is only asked when it may reach out; a transformer's check is about its config.
-            let offline =
-                stage.kind == StageKind::Transformer && stage.grants.connections.is_empty();
+            let offline = stage.kind == StageKind::Transformer && reaches_nothing(stage);
             let (true, Some(connections)) = (sound && (connect || offline), &connections) else {
                 continue;
             };
@@ -51,12 +53,9 @@ impl Project {
                 stage: stage.name.as_str().into(),
                 config: stage.config.clone(),
                 grants: grants(stage),
-                limits: Limits {
-                    memory: stage.limits.memory,
-                    ..Limits::default()
-                },
+                limits: limits(stage),
                 tables: Arc::new(NoTables),
-                http: Arc::new(ConnectionHttp(Arc::clone(connections))),
+                http: network(stage, connections),
                 project_dir: self.folder.clone(),
             };
             if let Err(fault) = plugin.check(kind(stage.kind), &context).await {
@@ -139,6 +138,12 @@ pub(super) fn kind(kind: StageKind) -> Kind {
     }
 }
 
+/// Whether the stage has no way to ask anything outside of this machine.
+fn reaches_nothing(stage: &StagePlan) -> bool {
+    let granted = &stage.grants;
+    granted.connections.is_empty() && granted.http.is_empty() && granted.tcp.is_empty()
+}
+
 fn judge(resolved: &Resolved<'_>, findings: &mut Vec<Finding>) {
     let Resolved {
         stage, inspection, ..
@@ -183,60 +188,115 @@ fn judge(resolved: &Resolved<'_>, findings: &mut Vec<Finding>) {
     if let Some(spec) = manifest.kind(kind) {
         findings.extend(stage.config_findings(&spec.config));
     }
-    permissions(stage, &manifest.permissions, findings);
+    permissions(stage, manifest, findings);
 }
 
 /// What a plugin asks for against what the stage is granted.
-fn permissions(
-    stage: &StagePlan,
-    asked: &catalogue::manifest::Permissions,
-    findings: &mut Vec<Finding>,
-) {
-    let granted = &stage.grants;
+fn permissions(stage: &StagePlan, manifest: &Manifest, findings: &mut Vec<Finding>) {
+    let as_kind = kind(stage.kind);
+    for need in missing(
+        manifest,
+        as_kind,
+        &grants(stage),
+        &limits(stage),
+        &hints(stage),
+    ) {
+        // What some configs do without is asked for when it is used, by a denial that says what to add.
+        if need.optional {
+            continue;
+        }
+        let message = format!(
+            "plugin `{}` asks to {need}; stage `{}` does not allow it",
+            stage.plugin, stage.name
+        );
+        let advice = format!("add to the stage:\n{}:\n  {}", need.section, need.line);
+        let place = stage.locate_field("plugin");
+        let found = Finding::error("grant.missing", message);
+        findings.push(found.at(place).advice(advice));
+    }
+    unused(stage, manifest, findings);
+}
+
+/// Grants that the plugin does not ask for.
+fn unused(stage: &StagePlan, manifest: &Manifest, findings: &mut Vec<Finding>) {
+    let (granted, asked) = (&stage.grants, &manifest.permissions);
     let files = !granted.files.read.is_empty() || !granted.files.write.is_empty();
-    let lines = [
-        (
-            "files",
-            !asked.files.is_empty(),
-            files,
-            "files: { read: [FOLDER] }",
-        ),
+    let lists = [
+        ("files", files, asked.files.is_empty()),
         (
             "connections",
-            !asked.connections.is_empty(),
             !granted.connections.is_empty(),
-            "connections: [NAME]",
+            asked.connections.is_empty(),
         ),
         (
             "tables",
-            !asked.tables.is_empty(),
             !granted.tables.is_empty(),
-            "tables: [NAME]",
+            asked.tables.is_empty(),
+        ),
+        ("http", !granted.http.is_empty(), asked.http.is_empty()),
+        ("tcp", !granted.tcp.is_empty(), asked.tcp.is_empty()),
+        (
+            "precise-clock",
+            granted.precise_clock,
+            asked.precise_clock.is_empty(),
         ),
     ];
-    for (what, asks, has, line) in lines {
-        // A table is only needed by some configs, so its absence shows when the plugin asks for it.
-        if asks && !has && what != "tables" {
-            let message = format!(
-                "plugin `{}` asks for {what}, and stage `{}` grants none",
-                stage.plugin, stage.name
-            );
-            let found = Finding::warning("grant.missing", message).at(stage.locate_field("plugin"));
-            findings.push(found.advice(format!(
-                "add `grants: {{ {line} }}` to the stage if it needs them"
-            )));
+    for (what, _, _) in lists
+        .into_iter()
+        .filter(|(_, has, unasked)| *has && *unasked)
+    {
+        let message = format!(
+            "stage `{}` grants {what}, and plugin `{}` asks for none",
+            stage.name, stage.plugin
+        );
+        let place = stage.locate_field(&format!("grants/{what}"));
+        findings.push(
+            Finding::warning("grant.unused", message)
+                .at(place)
+                .advice("grant only what is needed"),
+        );
+    }
+}
+
+/// The names that the stage's config has for what it would be granted, so that the lines to add can be pasted: most
+/// plugins call them like this.
+fn hints(stage: &StagePlan) -> Hints {
+    let text = |field: &str| {
+        let value = stage.config.get(field)?;
+        let first = value.as_array().map_or(Some(value), |list| list.first())?;
+        first.as_str().filter(|text| !text.is_empty())
+    };
+    let folder_of = |path: &str| {
+        let fixed: Vec<&str> = path
+            .split('/')
+            .take_while(|part| !part.contains(['*', '?', '[', '{']))
+            .collect();
+        let file_at_end = fixed.len() == path.split('/').count();
+        let folder = if file_at_end {
+            &fixed[..fixed.len() - 1]
+        } else {
+            &fixed[..]
+        };
+        match folder.join("/") {
+            folder if folder.is_empty() && path.starts_with('/') => "/".to_owned(),
+            folder if folder.is_empty() => ".".to_owned(),
+            folder => folder,
         }
-        if has && !asks {
-            let message = format!(
-                "stage `{}` grants {what}, and plugin `{}` asks for none",
-                stage.name, stage.plugin
-            );
-            let place = stage.locate_field(&format!("grants/{what}"));
-            findings.push(
-                Finding::warning("grant.unused", message)
-                    .at(place)
-                    .advice("grant only what is needed"),
-            );
-        }
+    };
+    let default = Hints::default();
+    let own = ["directory", "folder"]
+        .into_iter()
+        .find_map(text)
+        .map(str::to_owned);
+    Hints {
+        read: own
+            .clone()
+            .or_else(|| text("files").map(folder_of))
+            .unwrap_or(default.read),
+        write: own
+            .or_else(|| text("file").map(folder_of))
+            .unwrap_or(default.write),
+        connection: text("connection").map_or(default.connection, str::to_owned),
+        table: text("table").map_or(default.table, str::to_owned),
     }
 }

@@ -1,19 +1,34 @@
-//! The plugins' `http-client` over the host's connections.
+//! The network of one stage: the connections of its flow, and the URLs that it was granted itself.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use crate::{
-    connection::{Connections, Request, SendError},
-    plugin::{HttpError, HttpRequest, HttpResponse, HttpSend},
+    connection::{
+        Connections, Direct, Request, Response, SendError, StreamRequest, StreamResponse,
+    },
+    plugin::{
+        HttpError, HttpRequest, HttpResponse, HttpSend, HttpStreamRequest, HttpStreamResponse,
+    },
 };
 
-/// Sends what stages ask for through the connections of their flow.
-pub(super) struct ConnectionHttp(pub(super) Arc<Connections>);
+/// Sends what a stage asks for.
+pub(super) struct StageHttp {
+    pub(super) connections: Arc<Connections>,
+    /// `None`: no URL is granted.
+    pub(super) direct: Option<Direct>,
+}
+
+impl StageHttp {
+    fn direct(&self) -> Result<&Direct, HttpError> {
+        let denied = || HttpError::Denied("no URL is granted to this stage".to_owned());
+        self.direct.as_ref().ok_or_else(denied)
+    }
+}
 
 #[async_trait]
-impl HttpSend for ConnectionHttp {
+impl HttpSend for StageHttp {
     async fn send(
         &self,
         connection: &str,
@@ -26,22 +41,61 @@ impl HttpSend for ConnectionHttp {
             body: request.body.into(),
             timeout: request.timeout,
         };
-        match self.0.send(connection, request).await {
-            Ok(response) => Ok(HttpResponse {
-                status: response.status,
-                headers: response.headers,
-                body: response.body.into(),
-            }),
-            Err(SendError::Denied(text)) => Err(HttpError::Denied(text)),
-            Err(SendError::Invalid(text)) => Err(HttpError::Invalid(text)),
-            Err(SendError::Unauthenticated(text)) => Err(HttpError::Unauthenticated(text)),
-            Err(SendError::Unreachable(text)) => Err(HttpError::Unreachable(text)),
-            Err(SendError::TooLarge(text)) => Err(HttpError::TooLarge(text)),
-        }
+        let outcome = match connection {
+            "" => self.direct()?.send(request).await,
+            name => self.connections.send(name, request).await,
+        };
+        let Response {
+            status,
+            headers,
+            body,
+        } = outcome.map_err(told)?;
+        Ok(HttpResponse {
+            status,
+            headers,
+            body: body.into(),
+        })
+    }
+
+    async fn stream(&self, request: HttpStreamRequest) -> Result<HttpStreamResponse, HttpError> {
+        let HttpStreamRequest {
+            method,
+            url,
+            headers,
+            body,
+            timeout,
+        } = request;
+        let request = StreamRequest {
+            method,
+            url,
+            headers,
+            body,
+            timeout,
+        };
+        let StreamResponse {
+            status,
+            headers,
+            body,
+        } = self.direct()?.stream(request).await.map_err(told)?;
+        Ok(HttpStreamResponse {
+            status,
+            headers,
+            body,
+        })
     }
 
     fn concurrency(&self, _connection: &str) -> usize {
         // The connection itself bounds how many are under way; more than its places would only wait there.
         64
+    }
+}
+
+fn told(error: SendError) -> HttpError {
+    match error {
+        SendError::Denied(text) => HttpError::Denied(text),
+        SendError::Invalid(text) => HttpError::Invalid(text),
+        SendError::Unauthenticated(text) => HttpError::Unauthenticated(text),
+        SendError::Unreachable(text) => HttpError::Unreachable(text),
+        SendError::TooLarge(text) => HttpError::TooLarge(text),
     }
 }

@@ -6,9 +6,10 @@ use serde::Serialize;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{AppError, Project, Resolved, http::ConnectionHttp};
+use super::{AppError, Project, Resolved, http::StageHttp};
 use crate::{
     catalogue,
+    connection::{Connections, Direct},
     engine::{
         chain::TransformerStage,
         dead_letter::Threshold,
@@ -21,7 +22,7 @@ use crate::{
         sink_lane::SinkStage,
         stage::Budget,
     },
-    flow::{StageKind, StagePlan, finding::has_errors},
+    flow::{Egress, StageKind, StagePlan, finding::has_errors},
     plugin::{Grants, Limits, Plugin, Runtime, StageContext},
     storage::{Journal, Store, StreamCounts},
 };
@@ -86,7 +87,7 @@ pub struct RunSummary {
 /// What every stage of a run shares.
 struct Wiring {
     overlay: Arc<Overlay>,
-    http: Arc<ConnectionHttp>,
+    connections: Arc<Connections>,
 }
 
 impl Project {
@@ -113,7 +114,7 @@ impl Project {
         let overlay = Arc::new(Overlay::new(Arc::clone(&journal)));
         let wiring = Wiring {
             overlay: Arc::clone(&overlay),
-            http: Arc::new(ConnectionHttp(connections)),
+            connections,
         };
         let runtime = Self::runtime()?;
         let pipeline = self.pipeline(&runtime, &resolved, &wiring).await?;
@@ -188,13 +189,9 @@ impl Project {
             stage: stage.name.as_str().into(),
             config: stage.config.clone(),
             grants: grants(stage),
-            limits: Limits {
-                memory: stage.limits.memory,
-                call: stage.limits.call_time,
-                ..Limits::default()
-            },
+            limits: limits(stage),
             tables: Arc::clone(&wiring.overlay) as _,
-            http: Arc::clone(&wiring.http) as _,
+            http: network(stage, &wiring.connections),
             project_dir: self.folder.clone(),
         }
     }
@@ -268,8 +265,45 @@ pub(super) fn grants(stage: &StagePlan) -> Grants {
         write: stage.grants.files.write.clone(),
         connections: stage.grants.connections.clone(),
         tables: stage.grants.tables.clone(),
-        http: Vec::new(),
+        quota: stage.grants.files.quota.map(|size| size.0),
+        // The plan has checked that they can be read.
+        egress: Egress::parse(
+            &stage.grants.http,
+            &stage.grants.tcp,
+            stage.grants.allow_private,
+        )
+        .unwrap_or_default(),
+        precise_clock: stage.grants.precise_clock,
     }
+}
+
+/// What a stage may use, from its place in the plan.
+pub(super) fn limits(stage: &StagePlan) -> Limits {
+    let of = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    let plan = &stage.limits;
+    Limits {
+        memory: plan.memory,
+        call: plan.call_time,
+        host_wait: plan.wait_time,
+        output: of(plan.output),
+        snapshot: of(plan.snapshot),
+        table_elements: plan.table_elements,
+        modules: plan.modules,
+        open_requests: plan.open_requests,
+        log_lines: plan.log_lines,
+        log_bytes: of(plan.log_bytes),
+        ..Limits::default()
+    }
+}
+
+/// The network of one stage: its flow's connections, and the URLs that it was granted itself.
+pub(super) fn network(stage: &StagePlan, connections: &Arc<Connections>) -> Arc<StageHttp> {
+    let egress = grants(stage).egress;
+    let direct = (!egress.http.is_empty()).then(|| Direct::new(egress, stage.limits.open_requests));
+    Arc::new(StageHttp {
+        connections: Arc::clone(connections),
+        direct,
+    })
 }
 
 /// The delivery label, from what the plugins declare. A plugin that declares nothing promises nothing.

@@ -145,6 +145,7 @@ fn any_object() -> Value {
 
 /// What a plugin asks for. Nothing is given that the operator has not granted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Permissions {
     /// Folders.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -155,12 +156,71 @@ pub struct Permissions {
     /// Keyed maps.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tables: Vec<Wish>,
+    /// URLs without a connection.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub http: Vec<HttpWish>,
+    /// Raw TCP connections.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tcp: Vec<TcpWish>,
+    /// Clocks in nanoseconds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub precise_clock: Vec<Wish>,
+    /// More than the usual limits.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<LimitWish>,
 }
 
 impl Permissions {
     /// Whether it asks for nothing.
     pub fn is_empty(&self) -> bool {
-        self.files.is_empty() && self.connections.is_empty() && self.tables.is_empty()
+        *self == Self::default()
+    }
+
+    /// Every wish in words that follow "asks to": `read files`, `send requests to https://api.example.com/`.
+    pub fn in_words(&self) -> Vec<(String, &Wish)> {
+        let mut list: Vec<(String, &Wish)> = Vec::new();
+        for files in &self.files {
+            let verb = match files.access {
+                Access::Read => "read files",
+                Access::Write => "write files",
+            };
+            list.push((verb.to_owned(), &files.wish));
+        }
+        let same = |words: &'static str| move |wish| (words.to_owned(), wish);
+        list.extend(self.connections.iter().map(same("use a connection")));
+        list.extend(self.tables.iter().map(same("use a table")));
+        list.extend(self.http.iter().map(|http| {
+            let whom = named(&http.url, "URLs that its config names");
+            (format!("send requests to {whom}"), &http.wish)
+        }));
+        list.extend(self.tcp.iter().map(|tcp| {
+            let whom = named(&tcp.address, "hosts that its config names");
+            (format!("connect to {whom}"), &tcp.wish)
+        }));
+        list.extend(
+            self.precise_clock
+                .iter()
+                .map(same("measure time in nanoseconds")),
+        );
+        for limit in &self.limits {
+            let memory = limit
+                .memory
+                .map(|bytes| format!("{} MiB of memory", bytes.div_ceil(1 << 20)));
+            let time = limit
+                .call_ms
+                .map(|millis| format!("{millis} ms for a call"));
+            let parts: Vec<String> = memory.into_iter().chain(time).collect();
+            list.push((format!("take {}", parts.join(" and ")), &limit.wish));
+        }
+        list
+    }
+}
+
+fn named<'a>(written: &'a str, otherwise: &'a str) -> &'a str {
+    if written.is_empty() {
+        otherwise
+    } else {
+        written
     }
 }
 
@@ -179,17 +239,75 @@ pub enum Access {
 pub struct FileWish {
     /// How they are used.
     pub access: Access,
-    /// Why, for the operator.
-    #[serde(default)]
-    pub reason: String,
+    /// The rest of the wish.
+    #[serde(flatten)]
+    pub wish: Wish,
 }
 
-/// A wish for something named by the operator.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A wish for something named by the operator: what all wishes have.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wish {
     /// Why, for the operator.
     #[serde(default)]
     pub reason: String,
+    /// It works without, or some configs do.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub optional: bool,
+    /// The kinds that need it. All of the plugin's when it is empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kinds: Vec<Kind>,
+}
+
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "what serde calls it with"
+)]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+impl Wish {
+    /// Whether it is for this kind.
+    pub fn is_for(&self, kind: Kind) -> bool {
+        self.kinds.is_empty() || self.kinds.contains(&kind)
+    }
+}
+
+/// A wish for URLs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HttpWish {
+    /// What a grant must cover: `GET https://api.example.com/v1`. Empty: what its config names.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub url: String,
+    /// The rest of the wish.
+    #[serde(flatten)]
+    pub wish: Wish,
+}
+
+/// A wish for raw connections.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TcpWish {
+    /// What a grant must cover: `db.example.com:5432`. Empty: what its config names.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub address: String,
+    /// The rest of the wish.
+    #[serde(flatten)]
+    pub wish: Wish,
+}
+
+/// A wish for more than the usual limits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct LimitWish {
+    /// Bytes of memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
+    /// Milliseconds for one call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call_ms: Option<u64>,
+    /// The rest of the wish.
+    #[serde(flatten)]
+    pub wish: Wish,
 }
 
 /// Why a manifest cannot be used.

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     app,
-    catalogue::{ImportGroup, Inspection, Kind, Manifest, manifest::Access},
+    catalogue::{ImportGroup, Inspection, Kind, Manifest},
 };
 
 /// A description is cut to this in the table of fields; the JSON Schema has it whole.
@@ -216,26 +216,29 @@ fn permissions(manifest: &Manifest, paint: Paint, out: &mut String) {
     if wishes.is_empty() {
         out.push_str("  nothing\n");
     }
-    let mut line = |what: &str, reason: &str| {
-        let reason = if reason.is_empty() {
-            "no reason given"
-        } else {
-            reason
+    let asked = wishes.in_words();
+    let width = asked
+        .iter()
+        .map(|(what, _)| what.chars().count())
+        .max()
+        .unwrap_or(0);
+    for (what, wish) in asked {
+        let mut notes = Vec::new();
+        if !wish.kinds.is_empty() {
+            let kinds: Vec<&str> = wish.kinds.iter().map(|kind| kind.as_str()).collect();
+            notes.push(format!("as {}", kinds.join(" and ")));
+        }
+        if wish.optional {
+            notes.push("optional".to_owned());
+        }
+        let mut reason = match wish.reason.as_str() {
+            "" => "no reason given".to_owned(),
+            reason => reason.to_owned(),
         };
-        let _ = writeln!(out, "  {what:15}  {}", paint.with(FAINT, reason));
-    };
-    for wish in &wishes.files {
-        let what = match wish.access {
-            Access::Read => "files, to read",
-            Access::Write => "files, to write",
-        };
-        line(what, &wish.reason);
-    }
-    for wish in &wishes.connections {
-        line("a connection", &wish.reason);
-    }
-    for wish in &wishes.tables {
-        line("a table", &wish.reason);
+        if !notes.is_empty() {
+            reason = format!("({}) {reason}", notes.join(", "));
+        }
+        let _ = writeln!(out, "  to {what:width$}  {}", paint.with(FAINT, reason));
     }
 }
 

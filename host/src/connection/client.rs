@@ -13,7 +13,9 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use reqwest::{
     Method, Url,
-    header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, LOCATION},
+    header::{
+        AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, LOCATION,
+    },
 };
 
 use super::{
@@ -23,7 +25,6 @@ use super::{
     limit::Limiter,
     retry::Failure,
     spec::ConnectionSpec,
-    target::Base,
 };
 
 /// A redirect after this many is refused.
@@ -112,9 +113,7 @@ impl Http {
             .referer(false)
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(spec.limits.timeout.0.min(MAX_CONNECT))
-            .dns_resolver(Arc::new(CheckedResolver {
-                allow_private: spec.allow_private,
-            }));
+            .dns_resolver(Arc::new(CheckedResolver::new(spec.allow_private)));
         // Without TLS the system's certificates need not be there.
         let builder = if uses_tls {
             builder.tls_certs_merge(certificates)
@@ -128,10 +127,11 @@ impl Http {
         })
     }
 
-    /// Sends a call and follows redirects that stay below the base.
+    /// Sends a call and follows redirects to what `admit` lets through. Credentials that the plugin wrote itself stay
+    /// with the origin that they were written for.
     pub(super) async fn follow(
         &self,
-        base: &Base,
+        admit: impl Fn(&Method, Url) -> Result<Url, String>,
         call: &Call,
         credential: &Credential,
     ) -> Result<Response, Failure> {
@@ -141,23 +141,36 @@ impl Http {
             let Some(location) = redirect(&response) else {
                 return Ok(response);
             };
-            let target = match call.url.join(location) {
-                Ok(url) => base.admit(url).map_err(|error| error.to_string()),
-                Err(_) => Err("to something that is no URL".to_owned()),
-            };
-            let target = target
-                .map_err(|why| Failure::Denied(format!("{} redirects: {why}", shown(&call.url))))?;
+            let from = call.url.clone();
             if turns_to_get(response.status, &call.method) {
                 call.method = Method::GET;
                 call.body = Bytes::new();
                 call.headers.remove(CONTENT_TYPE);
             }
-            call.url = target;
+            let target = match from.join(location) {
+                Ok(url) => admit(&call.method, url),
+                Err(_) => Err("to something that is no URL".to_owned()),
+            };
+            call.url = target
+                .map_err(|why| Failure::Denied(format!("{} redirects: {why}", shown(&from))))?;
+            if call.url.origin() != from.origin() {
+                for name in [AUTHORIZATION, COOKIE] {
+                    call.headers.remove(name);
+                }
+            }
         }
         Err(Failure::Denied(format!(
             "{} redirects more than {MAX_REDIRECTS} times",
             shown(&call.url)
         )))
+    }
+
+    /// Sends a request as it is, and leaves the body of the response to the caller.
+    pub(super) async fn execute(
+        &self,
+        request: reqwest::Request,
+    ) -> Result<reqwest::Response, reqwest::Error> {
+        self.client.execute(request).await
     }
 
     /// Sends a call once.
@@ -257,7 +270,7 @@ pub(super) fn shown(url: &Url) -> String {
     format!("{}{}", url.origin().ascii_serialization(), url.path())
 }
 
-fn failure(error: &reqwest::Error, url: &Url) -> Failure {
+pub(super) fn failure(error: &reqwest::Error, url: &Url) -> Failure {
     let mut cause: &(dyn Error + 'static) = error;
     let mut trusted = true;
     loop {

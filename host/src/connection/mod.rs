@@ -21,6 +21,7 @@
 mod address;
 mod auth;
 mod client;
+mod direct;
 mod limit;
 mod load;
 mod remote;
@@ -37,7 +38,11 @@ use std::{collections::BTreeMap, time::Duration};
 use bytes::Bytes;
 
 pub use self::{
-    client::Counters, load::ConnectionError, remote::Connection, secret::Secret,
+    client::Counters,
+    direct::{BodyStream, Direct, StreamRequest, StreamResponse},
+    load::ConnectionError,
+    remote::Connection,
+    secret::Secret,
     spec::ConnectionSpec,
 };
 

@@ -3,19 +3,20 @@
 use std::{fmt, net::IpAddr, time::Duration};
 
 use reqwest::{
-    Url,
+    Method, Url,
     header::{HeaderMap, HeaderName},
 };
 
 use super::{
     Request, Response, SendError,
-    address::{AddressDenied, is_allowed},
+    address::AddressDenied,
     auth::{Auth, Credential, Problem, sensitive},
     client::{Call, Counters, Http, count, owned_headers, shown},
     retry::{self, Failure, Policy},
     spec::ConnectionSpec,
     target::{self, Base},
 };
+use crate::flow::egress::name_may_lead_to;
 
 /// One remote system.
 pub struct Connection {
@@ -186,7 +187,8 @@ impl Connection {
 
     async fn tries(&self, call: &Call, credential: &Credential) -> Result<Response, SendError> {
         let idempotent = retry::is_idempotent(call.method.as_str());
-        let follow = || self.http.follow(&self.base, call, credential);
+        let admit = |_: &Method, url| self.base.admit(url).map_err(|error| error.to_string());
+        let follow = || self.http.follow(admit, call, credential);
         let outcome = retry::run(self.policy, idempotent, follow, |retry| {
             count(&self.http.tally.retries, 1);
             if let Some(wait) = retry.asked {
@@ -245,7 +247,7 @@ fn check_literal(url: &Url, allow_private: bool) -> Option<String> {
         host: url.host_str()?.to_owned(),
         address,
     };
-    (!is_allowed(address, allow_private)).then(|| format!("cannot be used: {denied}"))
+    (!name_may_lead_to(address, allow_private)).then(|| format!("cannot be used: {denied}"))
 }
 
 fn fixed_headers(spec: &ConnectionSpec) -> Result<HeaderMap, Problem> {

@@ -6,13 +6,12 @@ use reqwest::{
 };
 
 use super::SendError;
+use crate::flow::egress::is_plain;
 
 /// A URL longer than this is a mistake.
 const MAX_URL: usize = 16 * 1024;
 /// More headers than this are a mistake.
 const MAX_HEADERS: usize = 200;
-/// How often a path is decoded to find dots in it: servers behind servers decode more than once.
-const MAX_DECODING: usize = 4;
 
 /// Headers that frame the message or belong to the connection: a plugin that sets them could smuggle a second request.
 const RESERVED: [&str; 9] = [
@@ -68,16 +67,7 @@ impl Base {
     /// The URL that a plugin means: a path below the base, or an absolute URL there.
     pub(super) fn resolve(&self, text: &str) -> Result<Url, SendError> {
         let invalid = |what: &str| Err(SendError::Invalid(format!("the URL {what}")));
-        if text.len() > MAX_URL {
-            return invalid("is longer than 16 KiB");
-        }
-        // The parser would drop or turn these, so that what is checked is not what was written.
-        if text
-            .bytes()
-            .any(|byte| byte <= b' ' || byte == 0x7f || byte == b'\\')
-        {
-            return invalid("contains a space, a control character or a backslash; encode it");
-        }
+        check_text(text)?;
         let parsed = if is_absolute(text) {
             Url::parse(text)
         } else if text.starts_with("//") {
@@ -127,6 +117,41 @@ impl Base {
     }
 }
 
+/// A URL is not longer than it should be, and has nothing in it that a parser drops or turns: what is checked must be
+/// what was written.
+fn check_text(text: &str) -> Result<(), SendError> {
+    let invalid = |what: &str| Err(SendError::Invalid(format!("the URL {what}")));
+    if text.len() > MAX_URL {
+        return invalid("is longer than 16 KiB");
+    }
+    if text
+        .bytes()
+        .any(|byte| byte <= b' ' || byte == 0x7f || byte == b'\\')
+    {
+        return invalid("contains a space, a control character or a backslash; encode it");
+    }
+    Ok(())
+}
+
+/// A whole URL of a plugin, for requests without a connection.
+pub(super) fn absolute(text: &str) -> Result<Url, SendError> {
+    check_text(text)?;
+    let mut url = Url::parse(text)
+        .map_err(|error| SendError::Invalid(format!("the URL is malformed: {error}")))?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err(SendError::Invalid(
+            "the URL must start with https:// or http:// and name a host".into(),
+        ));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(SendError::Invalid(
+            "the URL contains a user name or password".into(),
+        ));
+    }
+    url.set_fragment(None);
+    Ok(url)
+}
+
 fn is_absolute(text: &str) -> bool {
     text.split_once("://").is_some_and(|(scheme, _)| {
         scheme.starts_with(|c: char| c.is_ascii_alphabetic())
@@ -134,46 +159,6 @@ fn is_absolute(text: &str) -> bool {
                 .bytes()
                 .all(|c| c.is_ascii_alphanumeric() || b"+-.".contains(&c))
     })
-}
-
-/// Whether a path has no dot segments, however often it is decoded.
-fn is_plain(path: &str) -> bool {
-    let mut bytes = path.as_bytes().to_vec();
-    for _ in 0..MAX_DECODING {
-        // Some servers take `..;x` for `..`.
-        let has_dots = bytes
-            .split(|byte| matches!(byte, b'/' | b'\\'))
-            .any(|part| matches!(part.split(|byte| *byte == b';').next(), Some(b"." | b"..")));
-        if has_dots {
-            return false;
-        }
-        let decoded = decode(&bytes);
-        if decoded == bytes {
-            return true;
-        }
-        bytes = decoded;
-    }
-    // Encoded more often than anything sane is.
-    false
-}
-
-fn decode(bytes: &[u8]) -> Vec<u8> {
-    let digit = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(&byte) = bytes.get(at) {
-        if byte == b'%'
-            && let (Some(high), Some(low)) = (digit(bytes.get(at + 1)), digit(bytes.get(at + 2)))
-            && let Ok(value) = u8::try_from(high * 16 + low)
-        {
-            decoded.push(value);
-            at += 3;
-        } else {
-            decoded.push(byte);
-            at += 1;
-        }
-    }
-    decoded
 }
 
 /// The method of a request.
@@ -193,6 +178,14 @@ pub(super) fn method(text: &str) -> Result<Method, SendError> {
 /// The headers of a request. `owned` are those that the connection sets itself.
 pub(super) fn headers(
     given: &[(String, String)],
+    owned: &[HeaderName],
+) -> Result<HeaderMap, SendError> {
+    raw_headers(given, owned)
+}
+
+/// The same for values that may be no text.
+pub(super) fn raw_headers(
+    given: &[(String, impl AsRef<[u8]>)],
     owned: &[HeaderName],
 ) -> Result<HeaderMap, SendError> {
     if given.len() > MAX_HEADERS {
@@ -219,7 +212,7 @@ pub(super) fn headers(
                 "the header {name} is set by the connection"
             )));
         }
-        let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) else {
+        let Ok(value) = HeaderValue::from_bytes(value.as_ref()) else {
             return Err(SendError::Invalid(format!(
                 "the value of the header {name} has control characters in it"
             )));
@@ -234,6 +227,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::flow::egress::decode;
 
     fn base(text: &str) -> Base {
         Base::parse(text).unwrap()

@@ -541,10 +541,9 @@ impl Stage {
                 }
                 Piece::Dead { part, fault, .. } => {
                     outcome.ledger.stream(part.stream()).dead += part.len() as u64;
-                    outcome.dead.extend(
-                        part.records()
-                            .map(|r| undertaker.record(&part, r, &fault)),
-                    );
+                    outcome
+                        .dead
+                        .extend(part.records().map(|r| undertaker.record(&part, r, &fault)));
                     self.meter.count(&part, 0, part.len());
                     self.offer(&part, &[], part.len(), per_record);
                 }
@@ -632,4 +631,3 @@ fn count_expanded(part: &Batch, batches: &[Batch], expanded: u64, ledger: &mut L
         left -= here;
     }
 }
-

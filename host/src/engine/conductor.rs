@@ -648,7 +648,9 @@ impl Conductor {
     fn next_timer(&self) -> Option<tokio::time::Instant> {
         let checkpoint = (self.dirty && !self.closed)
             .then(|| {
-                tokio::time::Instant::from_std(self.epoch_started + self.process.settings.checkpoint_every)
+                tokio::time::Instant::from_std(
+                    self.epoch_started + self.process.settings.checkpoint_every,
+                )
             })
             .filter(|_| self.intake.is_free());
         let idle = self.idle_until.filter(|_| !self.closed);

@@ -94,10 +94,7 @@ impl Intake {
     }
 
     /// Opens the new version behind the last record read, and only then ends the old one. The new one may refuse.
-    pub async fn switch(
-        mut self,
-        switch: Arc<Switch>,
-    ) -> (Self, Result<Brought, StageFailure>) {
+    pub async fn switch(mut self, switch: Arc<Switch>) -> (Self, Result<Brought, StageFailure>) {
         if let Candidate::Source(opener) = &switch.candidate {
             let started = Instant::now();
             match open_in_time(opener, self.position.as_deref(), switch.open_time).await {

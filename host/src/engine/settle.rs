@@ -169,9 +169,7 @@ impl Settler {
 
     /// The stages' names, plugins and counters, for progress.
     pub fn meters(&self) -> impl Iterator<Item = (&Arc<str>, &str, &Arc<Meter>)> {
-        self.sinks
-            .iter()
-            .map(|s| (&s.name, s.plugin(), &s.meter))
+        self.sinks.iter().map(|s| (&s.name, s.plugin(), &s.meter))
     }
 
     fn waiting_bytes(&self) -> usize {
@@ -230,9 +228,10 @@ impl Settler {
         }
         let policy = self.policy;
         let only = only.map(|name| &**name);
-        let takers = self.sinks.iter_mut().filter(|s| {
-            only.is_none_or(|only| *s.name == *only) && s.takes(batch.stream())
-        });
+        let takers = self
+            .sinks
+            .iter_mut()
+            .filter(|s| only.is_none_or(|only| *s.name == *only) && s.takes(batch.stream()));
         let results = join_all(takers.map(|sink| sink.write(batch, &policy))).await;
         if results.is_empty() {
             let reason = super::stage::Tally {
@@ -338,7 +337,8 @@ impl Settler {
         stages: BTreeMap<String, StageState>,
     ) -> Checkpoint {
         let named = |(name, counts): (&Arc<str>, &StreamCounts)| (name.to_string(), *counts);
-        let reasons = |(name, r): (&Arc<str>, &BTreeMap<String, u64>)| (name.to_string(), r.clone());
+        let reasons =
+            |(name, r): (&Arc<str>, &BTreeMap<String, u64>)| (name.to_string(), r.clone());
         Checkpoint {
             format: FORMAT,
             flow: self.flow.to_string(),
@@ -373,4 +373,3 @@ fn change(write: TableWrite) -> TableChange {
         value: write.value,
     }
 }
-

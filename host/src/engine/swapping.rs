@@ -291,8 +291,7 @@ impl Conductor {
         let records = self.process.records;
         match swap.handing_back.take() {
             Some(why) => {
-                let reason =
-                    format!("{why}; but the old version cannot take over again: {reason}");
+                let reason = format!("{why}; but the old version cannot take over again: {reason}");
                 swap.enter(SwapState::Done, records, Some(reason));
             }
             None => swap.enter(SwapState::Refused, records, Some(reason)),
@@ -618,10 +617,7 @@ fn first_step(incoming: &Candidate, request: &SwapRequest) -> Step {
     }
 }
 
-fn reading(
-    meters: &[(String, String, Arc<super::chain::Meter>)],
-    stage: &str,
-) -> Reading {
+fn reading(meters: &[(String, String, Arc<super::chain::Meter>)], stage: &str) -> Reading {
     let meter = meters.iter().find(|(name, ..)| name == stage);
     let [records, _, rejected, ..] = meter.map_or([0; 5], |(.., meter)| meter.reading());
     Reading { records, rejected }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{
+    egress::{GrantError, TcpGrant, UrlGrant},
     finding::Finding,
     place::{Places, child},
     plan::{is_path, limits, stage_name},
@@ -19,6 +20,8 @@ pub const MAX_BATCH: Size = Size(512 << 20);
 pub const MIN_MEMORY: Size = Size(1 << 20);
 /// The most a component can address.
 pub const MAX_MEMORY: Size = Size(4 << 30);
+/// Snapshots are written with every checkpoint.
+pub const MAX_SNAPSHOT: Size = Size(64 << 20);
 /// Each instance holds the batch that it gets and the one that it makes, at least.
 const BATCHES_IN_MEMORY: u64 = 4;
 
@@ -180,11 +183,20 @@ impl Checker<'_> {
                 &at("memory"),
             );
         }
-        if limits.call_time.is_zero() {
-            self.push(
-                Finding::error("flow.bad-limit", "`call-time` must not be 0"),
-                &at("call-time"),
-            );
+        let positive = [
+            ("call-time", !limits.call_time.is_zero()),
+            ("wait-time", !limits.wait_time.is_zero()),
+            ("output", limits.output > 0),
+            ("snapshot", limits.snapshot > 0),
+            ("log-bytes", limits.log_bytes > 0),
+        ];
+        for (field, _) in positive.into_iter().filter(|(_, good)| !good) {
+            let message = format!("`{field}` must not be 0");
+            self.push(Finding::error("flow.bad-limit", message), &at(field));
+        }
+        if limits.snapshot > MAX_SNAPSHOT.0 {
+            let message = format!("`snapshot` must be at most {MAX_SNAPSHOT}");
+            self.push(Finding::error("flow.bad-limit", message), &at("snapshot"));
         }
     }
 
@@ -194,6 +206,8 @@ impl Checker<'_> {
             ("files/write", &stage.grants.files.write),
             ("connections", &stage.grants.connections),
             ("tables", &stage.grants.tables),
+            ("http", &stage.grants.http),
+            ("tcp", &stage.grants.tcp),
         ];
         for (field, list) in lists {
             self.repeated(
@@ -201,6 +215,47 @@ impl Checker<'_> {
                 list,
                 "granted",
             );
+        }
+        self.network(stage);
+        let quota = format!("{}/grants/files/quota", stage.pointer);
+        if stage.grants.files.quota.is_some() && stage.grants.files.write.is_empty() {
+            let finding = Finding::warning("flow.no-effect", "`quota` has no effect")
+                .advice("it is for what is written, and no folder is granted under `write`");
+            self.push(finding, &quota);
+        }
+    }
+
+    /// URLs and hosts that can be read as grants.
+    fn network(&mut self, stage: &Stage<'_>) {
+        let GrantsSpec {
+            http,
+            tcp,
+            allow_private,
+            ..
+        } = stage.grants;
+        let wrong_urls = http.iter().map(|text| text.parse::<UrlGrant>().err());
+        let wrong_hosts = tcp.iter().map(|text| text.parse::<TcpGrant>().err());
+        let wrong: Vec<(String, GrantError)> = wrong_urls
+            .enumerate()
+            .map(|(at, wrong)| (format!("http/{at}"), wrong))
+            .chain(
+                wrong_hosts
+                    .enumerate()
+                    .map(|(at, wrong)| (format!("tcp/{at}"), wrong)),
+            )
+            .filter_map(|(field, wrong)| Some((field, wrong?)))
+            .collect();
+        for (field, wrong) in wrong {
+            let pointer = format!("{}/grants/{field}", stage.pointer);
+            self.push(
+                Finding::error("flow.bad-grant", wrong.to_string()),
+                &pointer,
+            );
+        }
+        if *allow_private && http.is_empty() && tcp.is_empty() {
+            let finding = Finding::warning("flow.no-effect", "`allow-private` has no effect here")
+                .advice("it is for names under `http` and `tcp`; a connection has its own");
+            self.push(finding, &format!("{}/grants/allow-private", stage.pointer));
         }
     }
 

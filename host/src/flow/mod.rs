@@ -17,6 +17,7 @@
 
 pub mod check;
 pub mod document;
+pub mod egress;
 pub mod finding;
 pub mod place;
 pub mod plan;
@@ -35,6 +36,7 @@ mod yaml;
 mod tests;
 
 pub use document::Document;
+pub use egress::{Egress, TcpGrant, UrlGrant};
 pub use finding::{Finding, Location, Severity};
 pub use plan::{Plan, Planned, PluginRef, StageKind, StagePlan};
 pub use variable::Variables;

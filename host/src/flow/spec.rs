@@ -123,6 +123,18 @@ pub struct GrantsSpec {
     /// Tables, by name.
     #[schemars(inner(length(min = 1)))]
     pub tables: Vec<String>,
+    /// URLs that it may ask without a connection: scheme, host (`*.example.com` for names below), port and beginning of
+    /// the path; methods in front when only those are allowed.
+    #[schemars(inner(length(min = 1)), extend("examples" = [["GET https://api.example.com/v1"]]))]
+    pub http: Vec<String>,
+    /// Hosts with ports for raw TCP connections.
+    #[schemars(inner(length(min = 1)), extend("examples" = [["db.example.com:5432"]]))]
+    pub tcp: Vec<String>,
+    /// Names under `http` and `tcp` may lead to private and loopback addresses. An address that is written out there is
+    /// allowed as it is.
+    pub allow_private: bool,
+    /// Clocks in nanoseconds instead of milliseconds.
+    pub precise_clock: bool,
 }
 
 /// Folders that a plugin may reach, under the names that are written here. Relative ones are in the project's folder.
@@ -135,6 +147,8 @@ pub struct FileGrantsSpec {
     /// Folders that it may read and write.
     #[schemars(inner(length(min = 1)))]
     pub write: Vec<String>,
+    /// Bytes that it may write in one run. No limit when it is left out.
+    pub quota: Option<Size>,
 }
 
 /// What one instance of a plugin may use.
@@ -145,6 +159,26 @@ pub struct LimitsSpec {
     pub memory: Option<Size>,
     /// Time for one call. 30s when it is left out.
     pub call_time: Option<Time>,
+    /// Waiting for answers of other systems in one call. 10m when it is left out.
+    pub wait_time: Option<Time>,
+    /// Bytes that one call may return or hand over. 64MiB when it is left out.
+    pub output: Option<Size>,
+    /// Bytes of a snapshot. 1MiB when it is left out.
+    pub snapshot: Option<Size>,
+    /// Elements of a table of functions. 200000 when it is left out.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub table_elements: Option<usize>,
+    /// Core modules that a component may be made of. 32 when it is left out.
+    #[schemars(range(min = 1, max = 32))]
+    pub modules: Option<usize>,
+    /// Requests and raw connections that may be open at the same time. 64 when it is left out.
+    #[schemars(range(min = 1, max = 1000))]
+    pub open_requests: Option<usize>,
+    /// Log lines in one second; more are counted and dropped. 1000 when it is left out.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub log_lines: Option<u32>,
+    /// Bytes of log lines in one second. 1MiB when it is left out.
+    pub log_bytes: Option<Size>,
     /// A new instance takes over after this many records. 1000000 when it is left out.
     #[schemars(range(min = 1))]
     pub recycle_after_records: Option<u64>,

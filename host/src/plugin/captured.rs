@@ -149,7 +149,10 @@ mod tests {
     use super::*;
 
     fn captured() -> Captured {
-        Captured::new(Arc::new(Log::new("flow", "stage", "plugin")), Level::Info)
+        Captured::new(
+            Arc::new(Log::new("flow", "stage", "plugin", 10, 1 << 20)),
+            Level::Info,
+        )
     }
 
     #[test]

@@ -30,7 +30,8 @@ const CALL_STACK: usize = 2 << 20;
 const RESERVATION: usize = 4 << 30;
 
 /// Components may have several core instances, memories and tables each (adapters, language runtimes).
-const CORE_PER_COMPONENT: u32 = 32;
+#[allow(clippy::cast_possible_truncation, reason = "32")]
+const CORE_PER_COMPONENT: u32 = super::limits::MODULES as u32;
 const MEMORIES_PER_COMPONENT: u32 = 4;
 const TABLES_PER_COMPONENT: u32 = 16;
 

@@ -10,7 +10,7 @@ use wasmtime::{
 use super::{
     engine::{Call, Ticker},
     error::one_line,
-    limits::{Limits, SNAPSHOT_BYTES},
+    limits::Limits,
     meter::{Meter, SLICE, TimeUp},
     state::{Scope, State},
 };
@@ -162,12 +162,13 @@ impl Sandbox {
 
     /// A snapshot within its limit.
     pub(super) fn bounded(&mut self, snapshot: Vec<u8>) -> Result<Vec<u8>, Fault> {
-        if snapshot.len() <= SNAPSHOT_BYTES {
+        let allowed = self.limits().snapshot;
+        if snapshot.len() <= allowed {
             return Ok(snapshot);
         }
         let len = snapshot.len();
         Err(self.condemn(format!(
-            "the plugin's snapshot has {len} bytes; {SNAPSHOT_BYTES} are allowed"
+            "the plugin's snapshot has {len} bytes; {allowed} are allowed"
         )))
     }
 

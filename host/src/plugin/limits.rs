@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use wasmtime::ResourceLimiter;
 
-/// Elements of a table of functions; the largest language runtimes stay below.
+/// Most elements of a table of functions, for which room is reserved; the largest language runtimes stay below.
 pub(super) const TABLE_ELEMENTS: usize = 200_000;
-/// A snapshot larger than this many bytes breaks the contract.
-pub const SNAPSHOT_BYTES: usize = 1 << 20;
+/// Most core modules of a component: language runtimes and adapters are several.
+pub(super) const MODULES: usize = 32;
 
 /// How much one instance of a stage may use. Exceeding one is a fault of the call; it never takes anything else down.
 ///
@@ -28,6 +28,18 @@ pub struct Limits {
     pub host_wait: Duration,
     /// Bytes that one call may return, or hand to one host function.
     pub output: usize,
+    /// Bytes of a snapshot.
+    pub snapshot: usize,
+    /// Elements of one table of functions; at most 200,000.
+    pub table_elements: usize,
+    /// Core modules, memories and tables of the component, each; at most 32.
+    pub modules: usize,
+    /// Requests and raw connections open at the same time.
+    pub open_requests: usize,
+    /// Log lines in one second, of one instance; more are counted and dropped.
+    pub log_lines: u32,
+    /// Bytes of them.
+    pub log_bytes: usize,
 }
 
 impl Default for Limits {
@@ -39,6 +51,12 @@ impl Default for Limits {
             commit: Duration::from_secs(120),
             host_wait: Duration::from_secs(600),
             output: 64 << 20,
+            snapshot: 1 << 20,
+            table_elements: TABLE_ELEMENTS,
+            modules: MODULES,
+            open_requests: 64,
+            log_lines: 1000,
+            log_bytes: 1 << 20,
         }
     }
 }
@@ -48,15 +66,19 @@ impl Default for Limits {
 #[derive(Debug)]
 pub(super) struct Limiter {
     limit: u64,
+    table_elements: usize,
+    modules: usize,
     used: u64,
     last_growth: u64,
     refused: Option<u64>,
 }
 
 impl Limiter {
-    pub(super) fn new(limit: u64) -> Self {
+    pub(super) fn new(limits: &Limits) -> Self {
         Self {
-            limit,
+            limit: limits.memory,
+            table_elements: limits.table_elements.min(TABLE_ELEMENTS),
+            modules: limits.modules.min(MODULES),
             used: 0,
             last_growth: 0,
             refused: None,
@@ -116,7 +138,19 @@ impl ResourceLimiter for Limiter {
         desired: usize,
         _: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        Ok(desired <= TABLE_ELEMENTS)
+        Ok(desired <= self.table_elements)
+    }
+
+    fn instances(&self) -> usize {
+        self.modules
+    }
+
+    fn tables(&self) -> usize {
+        self.modules
+    }
+
+    fn memories(&self) -> usize {
+        self.modules
     }
 }
 
@@ -124,9 +158,24 @@ impl ResourceLimiter for Limiter {
 mod tests {
     use super::*;
 
+    fn limiter(memory: u64) -> Limiter {
+        Limiter::new(&Limits {
+            memory,
+            table_elements: 10,
+            ..Limits::default()
+        })
+    }
+
+    #[test]
+    fn tables_are_bounded() {
+        let mut limiter = limiter(100);
+        assert!(limiter.table_growing(0, 10, None).unwrap());
+        assert!(!limiter.table_growing(10, 11, None).unwrap());
+    }
+
     #[test]
     fn memory_is_counted_over_all_memories_and_refusals_are_remembered() {
-        let mut limiter = Limiter::new(100);
+        let mut limiter = limiter(100);
         assert!(limiter.memory_growing(0, 60, None).unwrap());
         assert!(limiter.memory_growing(0, 40, None).unwrap());
         assert_eq!(limiter.used(), 100);
@@ -139,7 +188,7 @@ mod tests {
 
     #[test]
     fn growth_that_the_system_refuses_is_taken_back() {
-        let mut limiter = Limiter::new(100);
+        let mut limiter = limiter(100);
         assert!(limiter.memory_growing(0, 60, None).unwrap());
         limiter
             .memory_grow_failed(wasmtime::Error::msg("no memory"))
@@ -149,7 +198,7 @@ mod tests {
 
     #[test]
     fn growth_beyond_the_guests_own_maximum_is_no_refusal_of_ours() {
-        let mut limiter = Limiter::new(100);
+        let mut limiter = limiter(100);
         assert!(!limiter.memory_growing(0, 60, Some(50)).unwrap());
         assert_eq!((limiter.used(), limiter.refused()), (0, None));
     }

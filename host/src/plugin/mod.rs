@@ -32,9 +32,12 @@ mod verify;
 mod wit;
 
 pub use error::PluginError;
-pub use host_api::http_client::{HttpError, HttpRequest, HttpResponse, HttpSend, NoHttp};
+pub use host_api::http_client::{
+    HttpBody, HttpError, HttpRequest, HttpResponse, HttpSend, HttpStreamRequest,
+    HttpStreamResponse, NoHttp,
+};
 pub use host_api::metrics::{Metric, MetricValue};
 pub use host_api::tables::NoTables;
 pub use limits::Limits;
-pub use permission::{Denial, Grants};
+pub use permission::{Denial, Grants, Growth, Hints, Need, growth, missing};
 pub use runtime::{Plugin, Runtime, RuntimeOptions, StageContext, StreamInfo};

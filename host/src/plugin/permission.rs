@@ -1,15 +1,29 @@
-//! What a stage was granted, and what it tried without.
+//! What a stage was granted, what a plugin asks for beyond it, and what it tried without.
 
 use std::{
     collections::BTreeMap,
+    fmt,
     sync::{Mutex, PoisonError},
 };
 
 use serde::Serialize;
-use url::Url;
 
-/// Different denied things that are remembered per stage; the rest is counted in the log only.
+use super::limits::Limits;
+use crate::{
+    catalogue::{
+        Kind, Manifest,
+        manifest::{Access, Wish},
+    },
+    flow::{
+        Egress, TcpGrant, UrlGrant,
+        quantity::{Size, Time},
+    },
+};
+
+/// Different denied things that are remembered per stage; the rest is counted under [`MORE`].
 const MAX_DENIALS: usize = 256;
+/// The name under which denied things are counted when there were too many different ones.
+const MORE: &str = "(more)";
 
 /// What an operator allows a stage to reach. The default is nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,13 +32,16 @@ pub struct Grants {
     pub read: Vec<String>,
     /// Folders to read and write. Created when missing.
     pub write: Vec<String>,
+    /// Bytes that may be written to them, by all instances of the stage together.
+    pub quota: Option<u64>,
     /// Connections by name.
     pub connections: Vec<String>,
     /// Tables by name; `*` is all of them.
     pub tables: Vec<String>,
-    /// URL prefixes for requests without a connection: `https://api.example.com/v1`, with a method in front when only
-    /// that one is allowed: `GET https://api.example.com/v1`.
-    pub http: Vec<String>,
+    /// URLs without a connection, and raw TCP.
+    pub egress: Egress,
+    /// Clocks in nanoseconds instead of milliseconds.
+    pub precise_clock: bool,
 }
 
 impl Grants {
@@ -37,34 +54,237 @@ impl Grants {
             .iter()
             .any(|granted| granted == name || granted == "*")
     }
+}
 
-    /// Whether a request without a connection is covered by a granted URL: same scheme, host and port, a path at or
-    /// below the granted one, and the method if one is named.
-    pub(super) fn url(&self, method: &str, url: &Url) -> bool {
-        self.http.iter().any(|granted| {
-            let (only, prefix) = match granted.split_once(' ') {
-                Some((only, prefix)) => (Some(only), prefix.trim_start()),
-                None => (None, granted.as_str()),
-            };
-            only.is_none_or(|only| only.eq_ignore_ascii_case(method))
-                && Url::parse(prefix).is_ok_and(|prefix| covers(&prefix, url))
-        })
+/// What is written in the place of a name that the operator must choose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hints {
+    /// A folder to read.
+    pub read: String,
+    /// A folder to write.
+    pub write: String,
+    /// A connection.
+    pub connection: String,
+    /// A table.
+    pub table: String,
+}
+
+impl Default for Hints {
+    fn default() -> Self {
+        Self {
+            read: "FOLDER".to_owned(),
+            write: "FOLDER".to_owned(),
+            connection: "NAME".to_owned(),
+            table: "NAME".to_owned(),
+        }
     }
 }
 
-fn covers(granted: &Url, url: &Url) -> bool {
-    let same_origin = granted.scheme() == url.scheme()
-        && granted.host_str().is_some()
-        && granted.host_str() == url.host_str()
-        && granted.port_or_known_default() == url.port_or_known_default();
-    let path = granted.path().trim_end_matches('/');
-    same_origin
-        && url.username().is_empty()
-        && url.password().is_none()
-        && url
-            .path()
-            .strip_prefix(path)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+/// Something that a plugin asks for and that is not granted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Need {
+    /// What it is, as in "asks to ...": `write files`, `send requests to https://api.example.com/v1/`.
+    pub what: String,
+    /// Why, in the plugin's words.
+    pub reason: String,
+    /// It works without, or some configs do.
+    pub optional: bool,
+    /// `grants` or `limits`: where the line goes in the stage.
+    pub section: &'static str,
+    /// What the operator would have to add there.
+    pub line: String,
+}
+
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        if self.optional {
+            f.write_str(" (optional)")?;
+        }
+        match self.reason.as_str() {
+            "" => Ok(()),
+            reason => write!(f, ": {reason}"),
+        }
+    }
+}
+
+/// Everything that a plugin asks for as this kind and that is not granted.
+pub fn missing(
+    manifest: &Manifest,
+    kind: Kind,
+    grants: &Grants,
+    limits: &Limits,
+    hints: &Hints,
+) -> Vec<Need> {
+    let asked = &manifest.permissions;
+    let mut needs = Needs {
+        kind,
+        list: Vec::new(),
+    };
+    for files in &asked.files {
+        let (met, what, line) = match files.access {
+            Access::Read => (
+                !grants.read.is_empty() || !grants.write.is_empty(),
+                "read files",
+                format!("files: {{ read: [{}] }}", hints.read),
+            ),
+            Access::Write => (
+                !grants.write.is_empty(),
+                "write files",
+                format!("files: {{ write: [{}] }}", hints.write),
+            ),
+        };
+        needs.note(met, what, line, &files.wish);
+    }
+    for wish in &asked.connections {
+        let line = format!("connections: [{}]", hints.connection);
+        needs.note(
+            !grants.connections.is_empty(),
+            "use a connection",
+            line,
+            wish,
+        );
+    }
+    for wish in &asked.tables {
+        let line = format!("tables: [{}]", hints.table);
+        needs.note(!grants.tables.is_empty(), "use a table", line, wish);
+    }
+    for http in &asked.http {
+        let granted = &grants.egress.http;
+        let wanted: Option<UrlGrant> = http.url.parse().ok();
+        let met = match &wanted {
+            Some(wanted) => granted.iter().any(|granted| granted.includes(wanted)),
+            None => !granted.is_empty(),
+        };
+        let shown = wanted.map_or_else(|| "URL".to_owned(), |wanted| wanted.to_string());
+        let what = format!(
+            "send requests to {}",
+            named(&shown, "URL", "URLs that its config names")
+        );
+        needs.note(met, &what, format!("http: [\"{shown}\"]"), &http.wish);
+    }
+    for tcp in &asked.tcp {
+        let granted = &grants.egress.tcp;
+        let wanted: Option<TcpGrant> = tcp.address.parse().ok();
+        let met = match &wanted {
+            Some(wanted) => granted.iter().any(|granted| granted.includes(wanted)),
+            None => !granted.is_empty(),
+        };
+        let shown = wanted.map_or_else(|| "HOST:PORT".to_owned(), |wanted| wanted.to_string());
+        let what = format!(
+            "connect to {}",
+            named(&shown, "HOST:PORT", "hosts that its config names")
+        );
+        needs.note(met, &what, format!("tcp: [\"{shown}\"]"), &tcp.wish);
+    }
+    for wish in &asked.precise_clock {
+        let line = "precise-clock: true".to_owned();
+        needs.note(
+            grants.precise_clock,
+            "measure time in nanoseconds",
+            line,
+            wish,
+        );
+    }
+    needs.limits(manifest, limits);
+    needs.list
+}
+
+fn named<'a>(shown: &'a str, placeholder: &str, words: &'a str) -> &'a str {
+    if shown == placeholder { words } else { shown }
+}
+
+struct Needs {
+    kind: Kind,
+    list: Vec<Need>,
+}
+
+impl Needs {
+    fn note(&mut self, met: bool, what: &str, line: String, wish: &Wish) {
+        self.push(met, what, "grants", line, wish);
+    }
+
+    fn push(&mut self, met: bool, what: &str, section: &'static str, line: String, wish: &Wish) {
+        if met || !wish.is_for(self.kind) {
+            return;
+        }
+        self.list.push(Need {
+            what: what.to_owned(),
+            reason: wish.reason.clone(),
+            optional: wish.optional,
+            section,
+            line,
+        });
+    }
+
+    fn limits(&mut self, manifest: &Manifest, limits: &Limits) {
+        for wish in &manifest.permissions.limits {
+            if let Some(memory) = wish.memory {
+                let size = Size(memory);
+                let (met, what) = (limits.memory >= memory, format!("use {size} of memory"));
+                self.push(met, &what, "limits", format!("memory: {size}"), &wish.wish);
+            }
+            if let Some(millis) = wish.call_ms {
+                let time = Time(std::time::Duration::from_millis(millis));
+                let (met, what) = (limits.call >= time.0, format!("take {time} for a call"));
+                self.push(
+                    met,
+                    &what,
+                    "limits",
+                    format!("call-time: {time}"),
+                    &wish.wish,
+                );
+            }
+        }
+    }
+}
+
+/// What another version of a plugin asks for beyond the version that runs and what is granted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Growth {
+    /// Each with the line that grants it.
+    pub needs: Vec<Need>,
+}
+
+impl Growth {
+    /// Whether the version must not take over before more is granted. What is optional does not block.
+    pub fn blocks(&self) -> bool {
+        self.needs.iter().any(|need| !need.optional)
+    }
+}
+
+impl fmt::Display for Growth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, need) in self.needs.iter().enumerate() {
+            let gap = if at == 0 { "" } else { "; " };
+            let Need { section, line, .. } = need;
+            write!(
+                f,
+                "{gap}it asks to {need} (add `{line}` to the stage's `{section}`)"
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// Compares what two versions ask for. `old` is the manifest of the version that runs, if it has one. What the old
+/// version asked for as well, and runs without, is no growth.
+pub fn growth(
+    old: Option<&Manifest>,
+    new: &Manifest,
+    kind: Kind,
+    grants: &Grants,
+    limits: &Limits,
+) -> Growth {
+    let hints = Hints::default();
+    let known = old.map_or_else(Vec::new, |old| missing(old, kind, grants, limits, &hints));
+    let is_known = |need: &Need| {
+        let mut known = known.iter();
+        known.any(|known| known.line == need.line && known.optional == need.optional)
+    };
+    let mut needs = missing(new, kind, grants, limits, &hints);
+    needs.retain(|need| !is_known(need));
+    Growth { needs }
 }
 
 /// Something that a stage tried to reach without a grant.
@@ -76,7 +296,9 @@ pub struct Denial {
     pub stage: String,
     /// The plugin.
     pub plugin: String,
-    /// `connection`, `table` or `url`.
+    /// `sha256:…` of its component.
+    pub digest: String,
+    /// `connection`, `table`, `url`, `name`, `address` or `quota`.
     pub what: &'static str,
     /// Its name.
     pub name: String,
@@ -92,19 +314,16 @@ impl Denials {
     /// Counts one. `true` the first time, so that the log is not flooded.
     pub(super) fn note(&self, what: &'static str, name: &str) -> bool {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let name: String = name.chars().take(200).collect();
-        let full = seen.len() >= MAX_DENIALS;
-        match seen.get_mut(&(what, name.clone())) {
-            Some(count) => {
-                *count += 1;
-                false
-            }
-            None if full => false,
-            None => {
-                seen.insert((what, name), 1);
-                true
-            }
-        }
+        let name: String = name.chars().filter(|c| !c.is_control()).take(200).collect();
+        let known = seen.contains_key(&(what, name.clone()));
+        let name = if known || seen.len() < MAX_DENIALS {
+            name
+        } else {
+            MORE.to_owned()
+        };
+        let count = seen.entry((what, name)).or_insert(0);
+        *count += 1;
+        *count == 1
     }
 
     pub(super) fn list(&self) -> Vec<(&'static str, String, u64)> {
@@ -117,54 +336,122 @@ impl Denials {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
-    fn granted(grant: &str, method: &str, url: &str) -> bool {
-        let grants = Grants {
-            http: vec![grant.to_owned()],
-            ..Grants::default()
-        };
-        grants.url(method, &Url::parse(url).unwrap())
+    fn manifest(permissions: &serde_json::Value) -> Manifest {
+        let manifest = json!({
+            "name": "p", "version": "1.0.0", "kinds": { "source": {}, "sink": {} }, "permissions": permissions,
+        });
+        Manifest::parse(manifest.to_string().as_bytes()).unwrap()
+    }
+
+    fn lines(needs: &[Need]) -> Vec<&str> {
+        needs.iter().map(|need| need.line.as_str()).collect()
+    }
+
+    fn everything() -> Manifest {
+        manifest(&json!({
+            "files": [{ "access": "read", "kinds": ["source"] }, { "access": "write", "kinds": ["sink"], "reason": "r" }],
+            "connections": [{ "optional": true }],
+            "tables": [{}],
+            "http": [{ "url": "GET https://api.example.com/v1" }, {}],
+            "tcp": [{ "address": "db.example.com:5432" }],
+            "precise-clock": [{}],
+            "limits": [{ "memory": 536_870_912, "call-ms": 60_000 }],
+        }))
     }
 
     #[test]
-    fn a_url_is_covered_by_scheme_host_port_path_and_method() {
-        let grant = "https://api.example.com/v1";
-        assert!(granted(grant, "GET", "https://api.example.com/v1"));
-        assert!(granted(
-            grant,
-            "POST",
-            "https://api.example.com:443/v1/items?x=1"
-        ));
-        assert!(!granted(grant, "GET", "http://api.example.com/v1"));
-        assert!(!granted(grant, "GET", "https://api.example.com:8443/v1"));
-        assert!(!granted(
-            grant,
-            "GET",
-            "https://api.example.com.evil.org/v1"
-        ));
-        assert!(!granted(grant, "GET", "https://api.example.com/v10"));
-        assert!(!granted(
-            grant,
-            "GET",
-            "https://api.example.com/v1/../admin"
-        ));
-        assert!(!granted(
-            grant,
-            "GET",
-            "https://user:secret@api.example.com/v1"
-        ));
-        assert!(granted(
-            "get https://a.example/",
-            "GET",
-            "https://a.example/x"
-        ));
-        assert!(!granted(
-            "GET https://a.example/",
-            "DELETE",
-            "https://a.example/x"
-        ));
-        assert!(!granted("not a url", "GET", "https://a.example/x"));
+    fn what_is_asked_for_and_not_granted_is_named_with_its_line() {
+        let (grants, limits, hints) = (Grants::default(), Limits::default(), Hints::default());
+        let needs = missing(&everything(), Kind::Sink, &grants, &limits, &hints);
+        assert_eq!(
+            lines(&needs),
+            [
+                "files: { write: [FOLDER] }",
+                "connections: [NAME]",
+                "tables: [NAME]",
+                "http: [\"GET https://api.example.com/v1/\"]",
+                "http: [\"URL\"]",
+                "tcp: [\"db.example.com:5432\"]",
+                "precise-clock: true",
+                "memory: 512MiB",
+                "call-time: 1m",
+            ]
+        );
+        assert_eq!(needs[0].to_string(), "write files: r");
+        assert!(needs[1].optional && !needs[2].optional);
+        let as_source = missing(&everything(), Kind::Source, &grants, &limits, &hints);
+        assert_eq!(as_source[0].line, "files: { read: [FOLDER] }");
+        let granted = Grants {
+            write: vec!["out".into()],
+            connections: vec!["c".into()],
+            tables: vec!["*".into()],
+            egress: Egress::parse(
+                &["https://*.example.com/".into()],
+                &["db.example.com:5432".into()],
+                false,
+            )
+            .unwrap(),
+            precise_clock: true,
+            ..Grants::default()
+        };
+        let more = Limits {
+            memory: 1 << 30,
+            call: std::time::Duration::from_secs(61),
+            ..limits
+        };
+        assert_eq!(
+            missing(&everything(), Kind::Sink, &granted, &more, &hints),
+            []
+        );
+        let wrong_host = Grants {
+            egress: Egress::parse(&["https://other.org/".into()], &[], false).unwrap(),
+            ..granted
+        };
+        let needs = missing(&everything(), Kind::Sink, &wrong_host, &more, &hints);
+        assert_eq!(lines(&needs).len(), 2, "{needs:?}");
+    }
+
+    #[test]
+    fn growth_is_what_is_new_and_not_granted() {
+        let old = manifest(
+            &json!({ "files": [{ "access": "write" }], "connections": [{ "optional": true }] }),
+        );
+        let grants = Grants {
+            write: vec!["out".into()],
+            ..Grants::default()
+        };
+        let grow =
+            |new: &Manifest| growth(Some(&old), new, Kind::Sink, &grants, &Limits::default());
+        assert_eq!(grow(&old), Growth::default());
+        assert!(!grow(&old).blocks());
+        let optional = manifest(
+            &json!({ "files": [{ "access": "write" }], "tables": [{ "optional": true }] }),
+        );
+        assert!(!grow(&optional).blocks() && grow(&optional).needs.len() == 1);
+        let more = grow(&everything());
+        assert!(more.blocks());
+        let words = more.to_string();
+        assert!(
+            words.contains("it asks to connect to db.example.com:5432 (add `tcp:"),
+            "{words}"
+        );
+        // The same wish, now in earnest, is growth.
+        let earnest = manifest(&json!({ "connections": [{}] }));
+        assert!(grow(&earnest).blocks());
+        assert!(
+            growth(
+                None,
+                &old,
+                Kind::Sink,
+                &Grants::default(),
+                &Limits::default()
+            )
+            .blocks()
+        );
     }
 
     #[test]
@@ -176,6 +463,9 @@ mod tests {
         for at in 0..MAX_DENIALS * 2 {
             denials.note("connection", &at.to_string());
         }
-        assert_eq!(denials.list().len(), MAX_DENIALS);
+        let list = denials.list();
+        assert_eq!(list.len(), MAX_DENIALS + 1);
+        let total: u64 = list.iter().map(|(_, _, count)| count).sum();
+        assert_eq!(total, MAX_DENIALS as u64 * 2 + 2);
     }
 }

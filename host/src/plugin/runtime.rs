@@ -401,11 +401,11 @@ impl Plugin {
                 kinds,
             });
         }
-        let page = self
-            .runtime
-            .0
-            .book
-            .page(&context.flow, &context.stage, &self.name);
+        let page =
+            self.runtime
+                .0
+                .book
+                .page(&context.flow, &context.stage, &self.name, self.digest());
         let config = context.config.to_string();
         let identity = Identity {
             plugin: self.name.clone(),

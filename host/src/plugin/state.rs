@@ -42,6 +42,13 @@ pub(super) struct Scope {
 impl Scope {
     /// Counts and logs an attempt without a grant, and says what the operator would have to add.
     pub(super) fn deny(&self, what: &'static str, name: &str, add: &str) -> String {
+        self.denied(what, name);
+        let stage = &self.stage;
+        format!("{what} `{name}` is not granted: add {add} to the grants of stage `{stage}`")
+    }
+
+    /// Counts and logs an attempt without a grant.
+    pub(super) fn denied(&self, what: &'static str, name: &str) {
         let Self {
             flow,
             stage,
@@ -51,7 +58,6 @@ impl Scope {
         if self.denials.note(what, name) {
             tracing::warn!(target: "plugin", %flow, %stage, %plugin, what, name, "denied: not granted");
         }
-        format!("{what} `{name}` is not granted: add {add} to the grants of stage `{stage}`")
     }
 }
 
@@ -73,7 +79,13 @@ impl State {
     /// # Errors
     /// When a granted folder cannot be opened. It blocks for a moment when there are any.
     pub(super) fn new(scope: Arc<Scope>) -> Result<Self, Fault> {
-        let log = Arc::new(Log::new(&scope.flow, &scope.stage, &scope.plugin));
+        let log = Arc::new(Log::new(
+            &scope.flow,
+            &scope.stage,
+            &scope.plugin,
+            scope.limits.log_lines,
+            scope.limits.log_bytes,
+        ));
         let stderr = Captured::new(Arc::clone(&log), Level::Warn);
         // Invariant 7: arguments, environment, standard input and network stay empty.
         let mut wasi = WasiCtxBuilder::new();
@@ -97,7 +109,7 @@ impl State {
         Ok(Self {
             wasi: wasi.build(),
             resources: ResourceTable::new(),
-            limiter: Limiter::new(scope.limits.memory),
+            limiter: Limiter::new(&scope.limits),
             meter: Meter::new(scope.limits.host_wait),
             log,
             stderr,

@@ -44,7 +44,9 @@ impl Live<'_> {
     }
 
     async fn swap_to(&self, candidate: Candidate) -> SwapStatus {
-        self.swap(request(candidate)).await.expect("the run goes on")
+        self.swap(request(candidate))
+            .await
+            .expect("the run goes on")
     }
 
     async fn until(&self, condition: impl Fn(&crate::engine::run::Progress) -> bool) {
@@ -154,7 +156,12 @@ async fn every_kind_of_stage_is_swapped_while_records_flow() {
         })
         .await;
         let summary = summary.unwrap();
-        assert_eq!(status.state, SwapState::Done, "{stage}: {:?}", status.reason);
+        assert_eq!(
+            status.state,
+            SwapState::Done,
+            "{stage}: {:?}",
+            status.reason
+        );
         let states: Vec<SwapState> = status.steps.iter().map(|s| s.state).collect();
         assert_eq!(
             states,
@@ -217,8 +224,7 @@ fn first_after(what: &'static str, kind: FaultKind) -> impl Fn(&'static str) -> 
     move |call| {
         let calls = std::sync::atomic::AtomicU64::new(0);
         Arc::new(move |c, _| {
-            let fails =
-                c == call && calls.fetch_add(1, std::sync::atomic::Ordering::SeqCst) >= 3;
+            let fails = c == call && calls.fetch_add(1, std::sync::atomic::Ordering::SeqCst) >= 3;
             fails.then(|| Fault::new(kind, what))
         })
     }
@@ -282,8 +288,8 @@ async fn a_stateful_version_may_refuse_the_snapshot() {
         // It opens when it is tried, and not from the snapshot.
         let opened = std::sync::atomic::AtomicU64::new(0);
         let refusing: Trouble = Arc::new(move |call, _| {
-            let second = call == "map.open"
-                && opened.fetch_add(1, std::sync::atomic::Ordering::SeqCst) >= 1;
+            let second =
+                call == "map.open" && opened.fetch_add(1, std::sync::atomic::Ordering::SeqCst) >= 1;
             second.then(|| Fault::new(FaultKind::Config, "I do not know this snapshot"))
         });
         let status = live.swap_to(live.candidate("map", refusing)).await;
@@ -426,7 +432,10 @@ async fn the_shadow_shows_differences_and_changes_nothing() {
         .await;
         undisturbed(&world, &summary.unwrap(), "shadow");
         let report: ShadowReport = status.shadow.unwrap();
-        assert!(report.records >= 500 || report.ended.is_some(), "{report:?}");
+        assert!(
+            report.records >= 500 || report.ended.is_some(),
+            "{report:?}"
+        );
         if stateful {
             assert_eq!(report.different, 0, "{report:?}");
             assert_eq!(status.state, SwapState::Done);
@@ -485,9 +494,9 @@ async fn dead_letters_are_given_again_from_their_stage() {
         let at = call == "map.apply" || call == "sink.record";
         let bad = at
             && !is_mended.load(std::sync::atomic::Ordering::SeqCst)
-            && payloads
-                .iter()
-                .any(|p| (call == "map.apply" && p == "11") || (call == "sink.record" && p == "22"));
+            && payloads.iter().any(|p| {
+                (call == "map.apply" && p == "11") || (call == "sink.record" && p == "22")
+            });
         bad.then(|| Fault::new(FaultKind::Permanent, "for now"))
     });
     let (summary, replayed) = run_while(&world, async |live| {

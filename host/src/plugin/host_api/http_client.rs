@@ -1,10 +1,11 @@
 //! `http-client`: whole-body requests. Policy, TLS, authentication and retries are behind [`HttpSend`]; here a request
 //! is checked against the grants and its waiting is bounded.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use async_trait::async_trait;
-use futures_util::{StreamExt, stream};
+use bytes::Bytes;
+use futures_util::{StreamExt, stream, stream::BoxStream};
 use url::Url;
 
 use super::{
@@ -43,6 +44,33 @@ pub struct HttpResponse {
     pub body: Vec<u8>,
 }
 
+/// Pieces of a body on its way.
+pub type HttpBody = BoxStream<'static, io::Result<Bytes>>;
+
+/// A request whose body comes in pieces: `wasi:http`.
+pub struct HttpStreamRequest {
+    /// `GET`, `POST`, …
+    pub method: String,
+    /// Absolute.
+    pub url: String,
+    /// As written by the plugin.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// The body, and its length when that is known. `None`: there is no body.
+    pub body: Option<(HttpBody, Option<u64>)>,
+    /// Time until the head of the answer. `None`: the host's default.
+    pub timeout: Option<Duration>,
+}
+
+/// An answer whose body comes in pieces.
+pub struct HttpStreamResponse {
+    /// 200, 301, …: redirects are not followed.
+    pub status: u16,
+    /// Names in lower case.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// The body. The request counts as open until it is dropped.
+    pub body: HttpBody,
+}
+
 /// Why there is no answer. The texts are shown to people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HttpError {
@@ -72,6 +100,12 @@ pub trait HttpSend: Send + Sync {
     /// granted URL prefix, and redirects must not be followed beyond it.
     async fn send(&self, connection: &str, request: HttpRequest)
     -> Result<HttpResponse, HttpError>;
+
+    /// Sends one request to a granted URL, and gives the answer while its body is still coming.
+    async fn stream(&self, request: HttpStreamRequest) -> Result<HttpStreamResponse, HttpError> {
+        let HttpStreamRequest { method, url, .. } = request;
+        Err(HttpError::Denied(format!("{method} {url} is not granted")))
+    }
 
     /// How many requests of one `send-all` may be under way at the same time.
     fn concurrency(&self, connection: &str) -> usize {
@@ -113,14 +147,7 @@ impl Scope {
             return Err(HttpError::Invalid(format!("{method:?} is no HTTP method")));
         }
         if connection.is_empty() {
-            let parsed = Url::parse(&url).map_err(|error| {
-                HttpError::Invalid(format!("{url:?} is no absolute URL: {error}"))
-            })?;
-            if !self.grants.url(&method, &parsed) {
-                let origin = parsed.origin().ascii_serialization();
-                let add = format!("`http: [\"{method} {origin}{}\"]`", parsed.path());
-                return Err(HttpError::Denied(self.deny("url", &origin, &add)));
-            }
+            self.admit_url(&method, &url)?;
         } else if !self.grants.connection(&connection) {
             let add = format!("`connections: [{connection}]`");
             return Err(HttpError::Denied(self.deny(
@@ -142,9 +169,34 @@ impl Scope {
         ))
     }
 
+    /// Checks the URL of a request without a connection against the grants.
+    pub(super) fn admit_url(&self, method: &str, url: &str) -> Result<(), HttpError> {
+        let parsed = Url::parse(url)
+            .map_err(|error| HttpError::Invalid(format!("{url:?} is no absolute URL: {error}")))?;
+        if self.grants.egress.request(method, &parsed) {
+            return Ok(());
+        }
+        let origin = parsed.origin().ascii_serialization();
+        let add = format!("`http: [\"{method} {origin}{}\"]`", parsed.path());
+        Err(HttpError::Denied(self.deny("url", &origin, &add)))
+    }
+
     async fn exchange(&self, request: Request) -> Result<Response, WireError> {
+        let url = request.url.chars().take(200).collect::<String>();
         let outcome = match self.admit(request) {
-            Ok((connection, request)) => self.http.send(&connection, request).await,
+            Ok((connection, request)) => {
+                let outcome = self.http.send(&connection, request).await;
+                // Beyond the connection's base, by a redirect, or to an address that a name must not lead to.
+                if let Err(HttpError::Denied(_)) = &outcome {
+                    let target = if connection.is_empty() {
+                        url
+                    } else {
+                        format!("{connection}: {url}")
+                    };
+                    self.denied("url", &target);
+                }
+                outcome
+            }
             Err(error) => Err(error),
         };
         outcome.map(to_wire).map_err(to_wire_error)
@@ -196,7 +248,8 @@ impl http_client::Host for State {
             .iter()
             .map(|request| self.scope.http.concurrency(&request.connection))
             .max();
-        let most = most.unwrap_or(1).clamp(1, MAX_CONCURRENCY);
+        let allowed = self.scope.limits.open_requests.clamp(1, MAX_CONCURRENCY);
+        let most = most.unwrap_or(1).clamp(1, allowed);
         let meter = self.meter.clone();
         let scope = &*self.scope;
         let all = stream::iter(requests)

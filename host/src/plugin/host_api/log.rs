@@ -9,9 +9,9 @@ use super::{super::state::State, contract::log};
 
 /// Bytes of one line; the rest of it is cut.
 pub(crate) const LINE_BYTES: usize = 8 << 10;
-/// Lines of one instance in one second; more are counted and dropped.
-const LINES: u32 = 1000;
 const WINDOW: Duration = Duration::from_secs(1);
+const DROPPED: &str =
+    "log lines above the stage's `log-lines` and `log-bytes` a second were dropped";
 
 pub(crate) use log::Level;
 
@@ -25,21 +25,23 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    pub(crate) fn new(flow: &str, stage: &str, plugin: &str) -> Self {
+    /// `lines` and `bytes` are what may pass in one second; more is counted and dropped.
+    pub(crate) fn new(flow: &str, stage: &str, plugin: &str, lines: u32, bytes: usize) -> Self {
         Self {
             flow: flow.to_owned(),
             stage: stage.to_owned(),
             plugin: plugin.to_owned(),
-            gate: Mutex::new(Gate::new(Instant::now())),
+            gate: Mutex::new(Gate::new(Instant::now(), lines, bytes)),
         }
     }
 
     pub(crate) fn write(&self, level: Level, message: &str) {
+        let message = one_line(message);
         let pass = self
             .gate
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .pass(Instant::now());
+            .pass(Instant::now(), message.len());
         let Self {
             flow,
             stage,
@@ -47,12 +49,11 @@ impl Log {
             ..
         } = self;
         if let Some(dropped) = pass.dropped_before {
-            tracing::warn!(target: "plugin", flow, stage, plugin, dropped, "log lines above {LINES} a second were dropped");
+            tracing::warn!(target: "plugin", flow, stage, plugin, dropped, "{DROPPED}");
         }
         if !pass.open {
             return;
         }
-        let message = one_line(message);
         match level {
             Level::Trace => tracing::trace!(target: "plugin", flow, stage, plugin, "{message}"),
             Level::Debug => tracing::debug!(target: "plugin", flow, stage, plugin, "{message}"),
@@ -77,7 +78,7 @@ impl Drop for Log {
                 plugin,
                 ..
             } = &*self;
-            tracing::warn!(target: "plugin", flow, stage, plugin, dropped, "log lines above {LINES} a second were dropped");
+            tracing::warn!(target: "plugin", flow, stage, plugin, dropped, "{DROPPED}");
         }
     }
 }
@@ -108,7 +109,10 @@ fn one_line(message: &str) -> String {
 #[derive(Debug)]
 struct Gate {
     window: Instant,
+    most_lines: u32,
+    most_bytes: usize,
     lines: u32,
+    bytes: usize,
     dropped: u64,
 }
 
@@ -118,24 +122,30 @@ struct Pass {
 }
 
 impl Gate {
-    fn new(now: Instant) -> Self {
+    fn new(now: Instant, most_lines: u32, most_bytes: usize) -> Self {
         Self {
             window: now,
+            most_lines,
+            most_bytes,
             lines: 0,
+            bytes: 0,
             dropped: 0,
         }
     }
 
-    fn pass(&mut self, now: Instant) -> Pass {
+    fn pass(&mut self, now: Instant, bytes: usize) -> Pass {
         let mut dropped_before = None;
         if now.duration_since(self.window) >= WINDOW {
             dropped_before = Some(std::mem::take(&mut self.dropped)).filter(|&dropped| dropped > 0);
             self.window = now;
             self.lines = 0;
+            self.bytes = 0;
         }
-        let open = self.lines < LINES;
+        let open =
+            self.lines < self.most_lines && self.bytes.saturating_add(bytes) <= self.most_bytes;
         if open {
             self.lines += 1;
+            self.bytes += bytes;
         } else {
             self.dropped += 1;
         }
@@ -167,12 +177,16 @@ mod tests {
     #[test]
     fn a_flood_is_counted_and_said_once() {
         let start = Instant::now();
-        let mut gate = Gate::new(start);
-        let open = (0..LINES + 5).filter(|_| gate.pass(start).open).count();
-        assert_eq!(open, LINES as usize);
-        let next = gate.pass(start + WINDOW);
+        let mut gate = Gate::new(start, 10, 100);
+        let open = (0..15).filter(|_| gate.pass(start, 1).open).count();
+        assert_eq!(open, 10);
+        let next = gate.pass(start + WINDOW, 60);
         assert!(next.open && next.dropped_before == Some(5));
-        assert_eq!(gate.pass(start + WINDOW).dropped_before, None);
-        assert_eq!(gate.pass(start + WINDOW * 3).dropped_before, None);
+        // Bytes are bounded as lines are.
+        assert!(!gate.pass(start + WINDOW, 60).open);
+        assert!(gate.pass(start + WINDOW, 40).open);
+        assert_eq!(gate.pass(start + WINDOW * 2, 1).dropped_before, Some(1));
+        assert_eq!(gate.pass(start + WINDOW * 2, 1).dropped_before, None);
+        assert_eq!(gate.pass(start + WINDOW * 4, 1).dropped_before, None);
     }
 }

@@ -90,18 +90,20 @@ type StageKey = (String, String, String);
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Page {
+    /// `sha256:…` of the component that is in the stage, the latest when it was replaced.
+    digest: String,
     pub(crate) metrics: Arc<StageMetrics>,
     pub(in crate::plugin) denials: Arc<Denials>,
 }
 
 impl Book {
     /// The page of one stage.
-    pub(crate) fn page(&self, flow: &str, stage: &str, plugin: &str) -> Page {
+    pub(crate) fn page(&self, flow: &str, stage: &str, plugin: &str, digest: &str) -> Page {
         let mut pages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        pages
-            .entry((flow.to_owned(), stage.to_owned(), plugin.to_owned()))
-            .or_default()
-            .clone()
+        let key = (flow.to_owned(), stage.to_owned(), plugin.to_owned());
+        let page = pages.entry(key).or_default();
+        digest.clone_into(&mut page.digest);
+        page.clone()
     }
 
     /// All numbers.
@@ -138,6 +140,7 @@ impl Book {
                         flow: flow.clone(),
                         stage: stage.clone(),
                         plugin: plugin.clone(),
+                        digest: page.digest.clone(),
                         what,
                         name,
                         count,
@@ -167,9 +170,9 @@ mod tests {
     #[test]
     fn counters_add_gauges_replace_and_names_are_checked() {
         let book = Book::default();
-        let page = book.page("flow", "stage", "plugin");
+        let page = book.page("flow", "stage", "plugin", "sha256:0");
         page.metrics.count("rows", 2);
-        book.page("flow", "stage", "plugin")
+        book.page("flow", "stage", "plugin", "sha256:0")
             .metrics
             .count("rows", 3);
         page.metrics.gauge("lag", 1.0);
