@@ -215,7 +215,7 @@ pub fn connection_schema() -> Value {
 
 /// What a plugin's file shows from the outside. Nothing of it is run.
 pub fn inspect(file: &Path) -> Result<Inspection, AppError> {
-    let bytes = std::fs::read(file).map_err(|source| AppError::Read {
+    let bytes = crate::catalogue::read_component(file).map_err(|source| AppError::Read {
         path: file.to_owned(),
         source,
     })?;

@@ -169,15 +169,15 @@ fn a_config_that_breaks_the_plugins_schema() {
 #[test]
 fn nothing_is_granted_that_is_not_written() {
     let host = copy_with("grants: { files: { write: [out] } }", "grants: {}");
-    host.run("copy")
-        .no_panic()
-        .exits(2)
-        .tells(&["folder `out`", "grant"]);
+    host.run("copy").no_panic().exits(2).tells(&[
+        "asks to write files",
+        "add to the stage: grants: files: { write: [out] }",
+    ]);
     assert_eq!(host.list("out"), [] as [&str; 0]);
     // A connection that there is no file for.
     let host = copy_with(
         "grants: { files: { write: [out] } }",
-        "grants: { connections: [shop] }",
+        "grants: { files: { write: [out] }, connections: [shop] }",
     );
     refused(
         &host,
@@ -189,7 +189,7 @@ fn nothing_is_granted_that_is_not_written() {
     let findings = document["findings"].as_array().unwrap();
     let missing = findings.iter().find(located).unwrap();
     assert_eq!(missing["location"]["line"], 9, "{missing}");
-    assert_eq!(missing["location"]["column"], 29, "{missing}");
+    assert_eq!(missing["location"]["column"], 54, "{missing}");
 }
 
 /// Akeneo -> jsonl with the given base URL and password.

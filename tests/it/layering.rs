@@ -33,9 +33,10 @@ const LAYERS: [(&str, &[&str]); 8] = [
 ];
 
 /// Crates that one module only may know.
-const OWNERS: [(&str, &str); 4] = [
+const OWNERS: [(&str, &str); 5] = [
     ("wasmtime", "plugin"),
     ("wasmtime_wasi", "plugin"),
+    ("wasmtime_wasi_http", "plugin"),
     ("sled", "storage"),
     ("reqwest", "connection"),
 ];

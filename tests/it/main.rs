@@ -10,6 +10,7 @@
 mod bad_input;
 mod files;
 mod hostile;
+mod hostile_zoo;
 mod layering;
 mod main_job;
 mod readme;

@@ -388,13 +388,23 @@ impl Running {
 
     /// The most memory it has had so far, in bytes (Linux).
     pub fn peak_memory(&mut self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    /// The memory that it has now, in bytes (Linux).
+    pub fn memory(&mut self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    /// A line of the kernel's account of it, in bytes.
+    fn status(&mut self, line: &str) -> u64 {
         let file = format!("/proc/{}/status", self.id());
         let status = fs::read_to_string(&file).unwrap_or_else(|e| panic!("{file}: {e}"));
         let kilobytes = status
             .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:"))
+            .find_map(|text| text.strip_prefix(line))
             .and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
-        kilobytes.expect("the kernel tells the peak") * 1024
+        kilobytes.expect("the kernel tells it") * 1024
     }
 
     /// Waits for its end.

@@ -13,3 +13,4 @@ pub mod akeneo;
 pub mod catalogue;
 pub mod gate;
 pub mod host;
+pub mod trap_server;

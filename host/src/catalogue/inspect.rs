@@ -1,6 +1,11 @@
 //! What a file is: component or not, contract version, kinds, imports, manifest. Read from its bytes; nothing runs.
 
-use std::fmt;
+use std::{
+    fmt,
+    fs::File,
+    io::{self, Read as _},
+    path::Path,
+};
 
 use semver::Version;
 use serde::Serialize;
@@ -22,6 +27,9 @@ const CONTRACT_IMPORTS: [&str; 7] = [
     "random",
 ];
 
+/// A larger component is refused, in bytes: those of interpreted languages have up to about half of it.
+pub const MAX_COMPONENT: u64 = 64 << 20;
+
 /// Why a file is no plugin.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -35,6 +43,9 @@ pub enum InspectError {
          component with the tool of its language"
     )]
     CoreModule,
+    /// Larger than [`MAX_COMPONENT`].
+    #[error("the file is larger than {} MiB, which is the most that a component may have", MAX_COMPONENT >> 20)]
+    TooLarge,
     /// Damaged.
     #[error("the component is damaged at byte {offset}: {message}")]
     Malformed {
@@ -59,9 +70,9 @@ pub enum ImportGroup {
     Random,
     /// Files: only granted folders are there.
     Files,
-    /// Raw sockets: always refused.
+    /// Raw sockets: granted hosts and ports only.
     Sockets,
-    /// `wasi:http`: not offered.
+    /// `wasi:http`: granted URLs only.
     Http,
     /// Nothing that this host knows.
     Unknown,
@@ -76,8 +87,8 @@ impl ImportGroup {
             Self::Clocks => "time",
             Self::Random => "random numbers",
             Self::Files => "files (granted folders only)",
-            Self::Sockets => "network sockets (always refused)",
-            Self::Http => "wasi:http (not offered by this host: use http-client)",
+            Self::Sockets => "raw TCP connections (granted hosts and ports only)",
+            Self::Http => "HTTP with streaming bodies (granted URLs only)",
             Self::Unknown => "unknown to this host",
         }
     }
@@ -90,7 +101,7 @@ impl ImportGroup {
             ("wasi:random", _) => Self::Random,
             ("wasi:filesystem", _) => Self::Files,
             ("wasi:sockets", _) => Self::Sockets,
-            ("wasi:http", _) => Self::Http,
+            ("wasi:http", "types" | "outgoing-handler") => Self::Http,
             _ => Self::Unknown,
         }
     }
@@ -171,7 +182,7 @@ impl Inspection {
     pub fn unknown_imports(&self) -> impl Iterator<Item = &str> {
         self.imports
             .iter()
-            .filter(|import| matches!(import.group, ImportGroup::Unknown | ImportGroup::Http))
+            .filter(|import| import.group == ImportGroup::Unknown)
             .map(|import| import.name.as_str())
     }
 
@@ -213,6 +224,18 @@ pub fn digest(bytes: &[u8]) -> String {
     format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
 }
 
+/// Reads a component's file, not much further than a component may be large: `inspect` refuses what is longer.
+///
+/// # Errors
+/// What the system says.
+pub fn read_component(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?
+        .take(MAX_COMPONENT + 1)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// Reads what a file is.
 ///
 /// # Errors
@@ -221,6 +244,9 @@ pub fn digest(bytes: &[u8]) -> String {
 pub fn inspect(bytes: &[u8]) -> Result<Inspection, InspectError> {
     if bytes.is_empty() {
         return Err(InspectError::NotWasm("it is empty"));
+    }
+    if bytes.len() as u64 > MAX_COMPONENT {
+        return Err(InspectError::TooLarge);
     }
     if Parser::is_core_wasm(bytes) {
         return Err(InspectError::CoreModule);

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     config::nearest,
-    inspect::{InspectError, Inspection, inspect},
+    inspect::{InspectError, Inspection, inspect, read_component},
 };
 
 /// Extension of plugin files.
@@ -161,7 +161,7 @@ impl Locator {
     pub fn open(&self, reference: &str) -> Result<(Located, Inspection), LocateError> {
         let located = self.find(reference)?;
         let path = &located.path;
-        let bytes = fs::read(path).map_err(|source| LocateError::Read {
+        let bytes = read_component(path).map_err(|source| LocateError::Read {
             path: path.clone(),
             source,
         })?;

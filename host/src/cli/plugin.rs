@@ -269,7 +269,7 @@ fn imports(inspection: &Inspection, paint: Paint, out: &mut String) {
                     names.iter().map(short).collect::<Vec<_>>().join(", ")
                 )
             }
-            ImportGroup::Unknown | ImportGroup::Http => {
+            ImportGroup::Unknown => {
                 format!("{}: {}", group.words(), names.join(", "))
             }
             _ => group.words().to_owned(),

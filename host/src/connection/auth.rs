@@ -138,6 +138,19 @@ impl Auth {
 }
 
 impl Credential {
+    /// The bytes that must not come back to a plugin: the secret as it is sent, and what is in it.
+    pub(super) fn secrets(&self) -> Vec<Vec<u8>> {
+        match self {
+            Self::None => Vec::new(),
+            Self::Header(_, value) | Self::Token(value, _) => within(value.as_bytes()),
+            Self::Query(_, value) => {
+                let encoded: String =
+                    url::form_urlencoded::byte_serialize(value.expose().as_bytes()).collect();
+                vec![value.expose().as_bytes().to_vec(), encoded.into_bytes()]
+            }
+        }
+    }
+
     /// Adds it to a request.
     pub(super) fn apply(&self, request: &mut reqwest::Request) {
         match self {
@@ -151,6 +164,22 @@ impl Credential {
             Self::Query(name, value) => set_query(request.url_mut(), name, value),
         }
     }
+}
+
+/// A header's secret: what follows the scheme, and the password in it when it is name and password.
+pub(super) fn within(value: &[u8]) -> Vec<Vec<u8>> {
+    let secret = value
+        .split(|byte| *byte == b' ')
+        .next_back()
+        .unwrap_or(value);
+    let mut all = vec![secret.to_vec()];
+    if value.starts_with(b"Basic ")
+        && let Ok(pair) = STANDARD.decode(secret)
+        && let Some(at) = pair.iter().position(|byte| *byte == b':')
+    {
+        all.push(pair[at + 1..].to_vec());
+    }
+    all
 }
 
 /// Sets a query parameter and leaves the text of the others as it is.

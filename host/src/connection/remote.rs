@@ -10,9 +10,10 @@ use reqwest::{
 use super::{
     Request, Response, SendError,
     address::AddressDenied,
-    auth::{Auth, Credential, Problem, sensitive},
+    auth::{Auth, Credential, Problem, sensitive, within},
     client::{Call, Counters, Http, count, owned_headers, shown},
     retry::{self, Failure, Policy},
+    secret::conceal,
     spec::ConnectionSpec,
     target::{self, Base},
 };
@@ -149,6 +150,7 @@ impl Connection {
             .credential(&self.http, self.policy, self.timeout, None)
             .await?;
         let mut response = self.tries(&call, &credential).await?;
+        let mut secrets = self.secrets(&credential);
         if response.status == 401 && matches!(credential, Credential::Token(..)) {
             // A 401 was not processed, so every method may be sent again.
             let renewed = self
@@ -157,6 +159,7 @@ impl Connection {
                 .await?;
             count(&self.http.tally.retries, 1);
             response = self.tries(&call, &renewed).await?;
+            secrets.extend(renewed.secrets());
         }
         if response.status == 401 && !self.auth.is_none() {
             return Err(SendError::Unauthenticated(format!(
@@ -166,7 +169,42 @@ impl Connection {
                 self.auth.advice()
             )));
         }
-        Ok(response)
+        Ok(self.concealed(response, &secrets))
+    }
+
+    /// What must not come back in a response. Invariant 7
+    fn secrets(&self, credential: &Credential) -> Vec<Vec<u8>> {
+        let telling = ["auth", "key", "token", "secret", "cookie", "password"];
+        let fixed = self
+            .headers
+            .iter()
+            .filter(|(name, _)| telling.iter().any(|part| name.as_str().contains(part)));
+        let mut secrets = credential.secrets();
+        secrets.extend(fixed.flat_map(|(_, value)| within(value.as_bytes())));
+        secrets
+    }
+
+    /// Takes secrets that the server repeats out of its response.
+    fn concealed(&self, mut response: Response, secrets: &[Vec<u8>]) -> Response {
+        let mut repeated = false;
+        if let Some(body) = conceal(&response.body, secrets) {
+            response.body = body.into();
+            repeated = true;
+        }
+        for (_, value) in &mut response.headers {
+            if let Some(hidden) = conceal(value.as_bytes(), secrets) {
+                *value = String::from_utf8_lossy(&hidden).into_owned();
+                repeated = true;
+            }
+        }
+        if repeated {
+            let connection = self.name.as_str();
+            tracing::warn!(
+                connection,
+                "the server repeated a secret of the connection; it was taken out"
+            );
+        }
+        response
     }
 
     fn call(&self, request: Request) -> Result<Call, SendError> {

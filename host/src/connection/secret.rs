@@ -59,9 +59,48 @@ pub(super) fn redact(text: &str, secrets: &[&Secret]) -> String {
     shown
 }
 
+/// What stands in the place of a secret.
+const HIDDEN: &[u8] = b"[secret]";
+/// Shorter secrets are not looked for in responses: they would be found by chance.
+const SHORTEST: usize = 6;
+
+/// Replaces secrets in what a server sent, before a plugin sees it: some servers repeat the headers that they got.
+/// `None`: there are none in it.
+pub(super) fn conceal(bytes: &[u8], secrets: &[Vec<u8>]) -> Option<Vec<u8>> {
+    let mut hidden: Option<Vec<u8>> = None;
+    for secret in secrets.iter().filter(|secret| secret.len() >= SHORTEST) {
+        let text = hidden.as_deref().unwrap_or(bytes);
+        let finder = memchr::memmem::Finder::new(secret);
+        let places: Vec<usize> = finder.find_iter(text).collect();
+        if places.is_empty() {
+            continue;
+        }
+        let mut out = Vec::with_capacity(text.len());
+        let mut from = 0;
+        for at in places {
+            out.extend_from_slice(&text[from..at]);
+            out.extend_from_slice(HIDDEN);
+            from = at + secret.len();
+        }
+        out.extend_from_slice(&text[from..]);
+        hidden = Some(out);
+    }
+    hidden
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn secrets_are_taken_out_of_responses() {
+        let secrets = [b"hunter2".to_vec(), b"token-1".to_vec(), b"abc".to_vec()];
+        assert_eq!(
+            conceal(b"a hunter2 token-1 hunter2 abc", &secrets).unwrap(),
+            b"a [secret] [secret] [secret] abc"
+        );
+        assert_eq!(conceal(b"nothing in it, abc", &secrets), None);
+    }
 
     #[test]
     fn a_secret_is_not_shown() {

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use wasmtime::{
     PoolConcurrencyLimitError, Store, Trap, UpdateDeadline, WasmBacktrace,
-    component::{Instance, InstancePre},
+    component::{Instance, InstancePre, ResourceTableError},
 };
 
 use super::{
@@ -12,7 +12,7 @@ use super::{
     error::one_line,
     limits::Limits,
     meter::{Meter, SLICE, TimeUp},
-    state::{Scope, State},
+    state::{HANDLES, Scope, State},
 };
 use crate::engine::{
     fault::{Fault, FaultKind},
@@ -233,6 +233,13 @@ impl Sandbox {
                 format!(
                     "the plugin ended itself in `{step}` with exit code {}",
                     exit.0
+                ),
+            )
+        } else if let Some(ResourceTableError::Full) = error.downcast_ref::<ResourceTableError>() {
+            (
+                FaultKind::Contract,
+                format!(
+                    "the plugin holds more than {HANDLES} files, streams and connections open in `{step}`"
                 ),
             )
         } else if error.to_string().contains("fuel allocated for hostcalls") {

@@ -39,5 +39,5 @@ pub use host_api::http_client::{
 pub use host_api::metrics::{Metric, MetricValue};
 pub use host_api::tables::NoTables;
 pub use limits::Limits;
-pub use permission::{Denial, Grants, Growth, Hints, Need, growth, missing};
+pub use permission::{Denial, DenialWatcher, Grants, Growth, Hints, Need, growth, missing};
 pub use runtime::{Plugin, Runtime, RuntimeOptions, StageContext, StreamInfo};

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use serde::Serialize;
@@ -305,6 +305,15 @@ pub struct Denial {
     /// How often.
     pub count: u64,
 }
+
+/// Is told what plugins tried to reach without a grant: the audit log.
+pub trait DenialWatcher: Send + Sync {
+    /// It happened. Called from within the plugin's call, so it must not block.
+    fn denied(&self, denial: &Denial);
+}
+
+/// Who is told, once somebody has asked to be.
+pub(super) type Watcher = OnceLock<Arc<dyn DenialWatcher>>;
 
 /// Counts of denied attempts of one stage.
 #[derive(Debug, Default)]

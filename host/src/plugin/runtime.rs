@@ -17,12 +17,14 @@ use super::{
     engine::{self, Ticker},
     error::{PluginError, one_line},
     host_api::{
+        files::{self, Quota},
         http_client::HttpSend,
         metrics::{Book, Metric},
+        sockets, wasi_http,
     },
     instance::Sandbox,
     limits::Limits,
-    permission::{Denial, Grants},
+    permission::{Denial, DenialWatcher, Grants, Watcher},
     sink::{self, SinkOpener, WriteResult},
     source::{self, SourceOpener},
     state::{Scope, State},
@@ -30,7 +32,7 @@ use super::{
     wit::{self, since_v0_1 as v0_1},
 };
 use crate::{
-    catalogue::{ImportGroup, Inspection, Kind, Manifest, inspect},
+    catalogue::{Inspection, Kind, Manifest, inspect, read_component},
     engine::{
         fault::{Fault, FaultKind},
         stage::{Identity, Opener, Sink, Source, Tables, Transformer},
@@ -65,6 +67,7 @@ struct Inner {
     linker: Linker<State>,
     cache: Cache,
     book: Arc<Book>,
+    watcher: Arc<Watcher>,
     /// Plugins in use, by digest.
     loaded: Mutex<HashMap<String, Weak<Plugin>>>,
 }
@@ -112,6 +115,9 @@ impl Runtime {
         let (engine, ticker) = engine::start(options.max_instances)?;
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)
+            .and_then(|()| files::link(&mut linker))
+            .and_then(|()| sockets::link(&mut linker))
+            .and_then(|()| wasi_http::link(&mut linker))
             .and_then(|()| wit::link(&mut linker))
             .map_err(|error| PluginError::Engine(one_line(&error)))?;
         Ok(Self(Arc::new(Inner {
@@ -120,6 +126,7 @@ impl Runtime {
             linker,
             cache: Cache::open(options.cache_dir.as_deref()),
             book: Arc::default(),
+            watcher: Arc::default(),
             loaded: Mutex::default(),
         })))
     }
@@ -129,8 +136,12 @@ impl Runtime {
     /// # Errors
     /// See [`PluginError`]; each names the file and what to do.
     pub async fn load(&self, path: &Path) -> Result<Arc<Plugin>, PluginError> {
-        let bytes = tokio::fs::read(path)
+        let file = path.to_owned();
+        let reading = tokio::task::spawn_blocking(move || read_component(&file));
+        let bytes = reading
             .await
+            .map_err(std::io::Error::other)
+            .and_then(|bytes| bytes)
             .map_err(|source| PluginError::Read {
                 path: path.to_owned(),
                 source,
@@ -159,6 +170,11 @@ impl Runtime {
     /// Numbers that plugins reported through `metrics`.
     pub fn metrics(&self) -> Vec<Metric> {
         self.0.book.metrics()
+    }
+
+    /// Tells somebody of every attempt without a grant, each different one once per stage. The first to ask is told.
+    pub fn tell_denials(&self, watcher: Arc<dyn DenialWatcher>) {
+        drop(self.0.watcher.set(watcher));
     }
 
     /// What plugins tried to reach without a grant.
@@ -254,20 +270,11 @@ fn admit(inspection: &Inspection, origin: &str) -> Result<(), PluginError> {
             advice,
         });
     }
-    let refused = |group| matches!(group, ImportGroup::Unknown | ImportGroup::Http);
-    if let Some(import) = inspection
-        .imports
-        .iter()
-        .find(|import| refused(import.group))
-    {
-        let advice = match import.group {
-            ImportGroup::Http => "use `crossdock:plugin/http-client`",
-            _ => "it can import the crossdock contract and WASI 0.2",
-        };
+    if let Some(import) = inspection.unknown_imports().next() {
         return Err(PluginError::Import {
             origin,
-            import: import.name.clone(),
-            advice,
+            import: import.to_owned(),
+            advice: "it can import the crossdock contract and WASI 0.2",
         });
     }
     Ok(())
@@ -414,6 +421,9 @@ impl Plugin {
             config_digest: format!("sha256:{}", hex::encode(Sha256::digest(&config))),
         };
         let scope = Arc::new(Scope {
+            quota: Quota::new(context.grants.quota),
+            digest: self.digest().to_owned(),
+            watcher: Arc::clone(&self.runtime.0.watcher),
             flow: context.flow,
             stage: context.stage,
             plugin: self.name.clone(),

@@ -4,18 +4,23 @@ use std::{path::PathBuf, sync::Arc};
 
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView};
 
 use super::{
     captured::Captured,
     host_api::{
+        clock::Coarse,
+        files::Quota,
         http_client::HttpSend,
         log::{Level, Log},
         metrics::StageMetrics,
+        sockets::{self, Lookups},
         tables::Writes,
+        wasi_http::Hooks,
     },
     limits::{Limiter, Limits},
     meter::Meter,
-    permission::{Denials, Grants},
+    permission::{Denial, Denials, Grants, Watcher},
 };
 use crate::engine::{
     fault::{Fault, FaultKind},
@@ -24,9 +29,15 @@ use crate::engine::{
 
 /// Random bytes that a guest gets with one call.
 const RANDOM_BYTES: u64 = 64 << 10;
+/// Files, streams, sockets, requests and what belongs to them that an instance may hold at a time. Each may be a file
+/// of the host's process, of which there are few.
+pub(super) const HANDLES: usize = 512;
 
 /// What the instances of one stage share.
 pub(super) struct Scope {
+    pub(super) quota: Quota,
+    pub(super) digest: String,
+    pub(super) watcher: Arc<Watcher>,
     pub(super) flow: Arc<str>,
     pub(super) stage: Arc<str>,
     pub(super) plugin: String,
@@ -57,6 +68,17 @@ impl Scope {
         } = self;
         if self.denials.note(what, name) {
             tracing::warn!(target: "plugin", %flow, %stage, %plugin, what, name, "denied: not granted");
+            if let Some(watcher) = self.watcher.get() {
+                watcher.denied(&Denial {
+                    flow: flow.to_string(),
+                    stage: stage.to_string(),
+                    plugin: plugin.clone(),
+                    digest: self.digest.clone(),
+                    what,
+                    name: name.chars().take(200).collect(),
+                    count: 1,
+                });
+            }
         }
     }
 }
@@ -65,6 +87,9 @@ impl Scope {
 pub(super) struct State {
     wasi: WasiCtx,
     resources: ResourceTable,
+    http: WasiHttpCtx,
+    hooks: Hooks,
+    pub(super) lookups: Lookups,
     pub(super) limiter: Limiter,
     pub(super) meter: Meter,
     pub(super) scope: Arc<Scope>,
@@ -87,13 +112,16 @@ impl State {
             scope.limits.log_bytes,
         ));
         let stderr = Captured::new(Arc::clone(&log), Level::Warn);
-        // Invariant 7: arguments, environment, standard input and network stay empty.
+        // Invariant 7: arguments, environment and standard input stay empty; the network is what was granted.
         let mut wasi = WasiCtxBuilder::new();
         wasi.stdout(Captured::new(Arc::clone(&log), Level::Info));
         wasi.stderr(stderr.clone());
-        wasi.allow_tcp(false)
-            .allow_udp(false)
-            .allow_ip_name_lookup(false);
+        let lookups = Lookups::default();
+        sockets::allow(&mut wasi, &scope, &lookups);
+        if !scope.grants.precise_clock {
+            wasi.wall_clock(Coarse::new())
+                .monotonic_clock(Coarse::new());
+        }
         wasi.max_random_size(RANDOM_BYTES);
         for folder in &scope.grants.write {
             preopen(&mut wasi, &scope, folder, FsPerms::ReadWrite)?;
@@ -106,9 +134,14 @@ impl State {
         {
             preopen(&mut wasi, &scope, folder, FsPerms::ReadOnly)?;
         }
+        let mut resources = ResourceTable::new();
+        resources.set_max_capacity(HANDLES);
         Ok(Self {
             wasi: wasi.build(),
-            resources: ResourceTable::new(),
+            resources,
+            http: WasiHttpCtx::new(),
+            hooks: Hooks(Arc::clone(&scope)),
+            lookups,
             limiter: Limiter::new(&scope.limits),
             meter: Meter::new(scope.limits.host_wait),
             log,
@@ -153,6 +186,17 @@ fn preopen(
     wasi.preopened_dir(&path, folder, perms)
         .map_err(|error| failed(&error.root_cause()))?;
     Ok(())
+}
+
+impl State {
+    /// What `wasi:http` works on.
+    pub(super) fn http_view(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView {
+            ctx: &mut self.http,
+            table: &mut self.resources,
+            hooks: &mut self.hooks,
+        }
+    }
 }
 
 impl WasiView for State {

@@ -1,8 +1,53 @@
-//! `clock`: the time of day.
+//! `clock`: the time of day in milliseconds; and the clocks of WASI, which are no finer unless that is granted. A fine
+//! clock tells a plugin about its neighbours and the machine.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use wasmtime_wasi::{HostMonotonicClock, HostWallClock};
 
 use super::{super::state::State, contract::clock};
+
+/// The step of clocks that are not granted to be finer.
+const STEP: Duration = Duration::from_millis(1);
+
+/// A clock of WASI in steps of a millisecond.
+pub(in crate::plugin) struct Coarse(Instant);
+
+impl Coarse {
+    pub(in crate::plugin) fn new() -> Self {
+        Self(Instant::now())
+    }
+}
+
+/// Whole milliseconds only.
+fn coarse(time: Duration) -> Duration {
+    Duration::new(time.as_secs(), time.subsec_millis() * 1_000_000)
+}
+
+impl HostWallClock for Coarse {
+    fn resolution(&self) -> Duration {
+        STEP
+    }
+
+    fn now(&self) -> Duration {
+        coarse(
+            SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default(),
+        )
+    }
+}
+
+impl HostMonotonicClock for Coarse {
+    fn resolution(&self) -> u64 {
+        1_000_000
+    }
+
+    /// Since the instance was made, so that it does not tell how long the machine runs.
+    fn now(&self) -> u64 {
+        u64::try_from(coarse(self.0.elapsed()).as_nanos()).unwrap_or(u64::MAX)
+    }
+}
 
 impl clock::Host for State {
     fn now_ms(&mut self) -> wasmtime::Result<u64> {
@@ -11,5 +56,21 @@ impl clock::Host for State {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
         Ok(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_coarse_clock_has_no_microseconds() {
+        assert_eq!(
+            coarse(Duration::new(7, 123_456_789)),
+            Duration::new(7, 123_000_000)
+        );
+        let clock = Coarse::new();
+        assert_eq!(HostWallClock::now(&clock).subsec_nanos() % 1_000_000, 0);
+        assert_eq!(HostMonotonicClock::now(&clock) % 1_000_000, 0);
     }
 }

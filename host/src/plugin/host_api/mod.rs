@@ -1,4 +1,5 @@
-//! What a plugin may import from the contract: one file per interface, one trait implementation each.
+//! What a plugin may import: one file per interface of the contract, and one for each part of WASI that is not
+//! wasmtime's as it is.
 //!
 //! What can be *used* of it is what the stage was granted; everything else is answered with `denied`, counted and
 //! logged.
@@ -7,9 +8,12 @@ pub mod http_client;
 pub mod metrics;
 pub mod tables;
 
-mod clock;
+pub(super) mod clock;
+pub(super) mod files;
 pub(super) mod log;
 mod random;
+pub(super) mod sockets;
+pub(super) mod wasi_http;
 
 pub(super) use super::wit::since_v0_1::host::crossdock::plugin as contract;
 

@@ -3,28 +3,22 @@
 mod cache;
 mod faults;
 mod guest;
-mod imports;
 mod life;
 mod loading;
 
 use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
-use async_trait::async_trait;
 use guest::Guest;
 use serde_json::json;
 
-use super::{
-    Grants, HttpError, HttpRequest, HttpResponse, HttpSend, Limits, NoHttp, NoTables, Plugin,
-    Runtime, RuntimeOptions, StageContext,
-};
+use super::{Grants, Limits, NoHttp, NoTables, Plugin, Runtime, RuntimeOptions, StageContext};
 use crate::engine::{
     batch::{Batch, Builder, Form, Record},
     fault::{Fault, FaultKind},
-    stage::{self, Sink, Source, Tables, Transformer},
+    stage::{Sink, Source, Transformer},
 };
 
 /// One runtime for all tests that need no other: making one reserves a lot of address space.
@@ -111,72 +105,5 @@ fn fault<T>(result: Result<T, Fault>) -> Fault {
     match result {
         Ok(_) => panic!("expected a fault"),
         Err(fault) => fault,
-    }
-}
-
-/// Tables in memory.
-#[derive(Default)]
-struct Memory(Mutex<BTreeMap<(String, String), Vec<u8>>>);
-
-impl Tables for Memory {
-    fn get_many(
-        &self,
-        table: &str,
-        keys: &[&str],
-    ) -> Result<Vec<Option<Vec<u8>>>, stage::TableError> {
-        let all = self.0.lock().unwrap();
-        Ok(keys
-            .iter()
-            .map(|key| all.get(&(table.to_owned(), (*key).to_owned())).cloned())
-            .collect())
-    }
-
-    fn find(
-        &self,
-        table: &str,
-        prefix: &str,
-        after: &str,
-        limit: usize,
-    ) -> Result<Vec<(String, Vec<u8>)>, stage::TableError> {
-        let all = self.0.lock().unwrap();
-        let here = all.iter().filter(|((name, key), _)| {
-            name == table && key.starts_with(prefix) && key.as_str() > after
-        });
-        Ok(here
-            .take(limit)
-            .map(|((_, key), value)| (key.clone(), value.clone()))
-            .collect())
-    }
-}
-
-/// Answers every request with its own URL, after noting it; the later of two requests answers first.
-#[derive(Default)]
-struct Echo {
-    seen: Mutex<Vec<(String, HttpRequest)>>,
-}
-
-#[async_trait]
-impl HttpSend for Echo {
-    async fn send(
-        &self,
-        connection: &str,
-        request: HttpRequest,
-    ) -> Result<HttpResponse, HttpError> {
-        let url = request.url.clone();
-        self.seen
-            .lock()
-            .unwrap()
-            .push((connection.to_owned(), request));
-        if url.ends_with("/slow") {
-            std::future::pending::<()>().await;
-        }
-        if url.ends_with("/later") {
-            tokio::task::yield_now().await;
-        }
-        Ok(HttpResponse {
-            status: 200,
-            headers: vec![("X-Test".to_owned(), "1".to_owned())],
-            body: url.into_bytes(),
-        })
     }
 }

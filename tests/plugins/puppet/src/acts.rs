@@ -68,6 +68,34 @@ impl Script {
                 }
                 Ok(())
             }
+            "recurse" => {
+                #[allow(unconditional_recursion, reason = "on purpose")]
+                fn deeper(depth: u64) -> u64 {
+                    let here = std::hint::black_box([depth; 16]);
+                    deeper(here[3] + 1) + here[7]
+                }
+                Err(permanent(&format!("came back from {}", deeper(0))))
+            }
+            "grow" => {
+                while core::arch::wasm32::memory_grow::<0>(16) != usize::MAX {}
+                Ok(())
+            }
+            "abort" => std::process::abort(),
+            "exit" => std::process::exit(7),
+            "mutter" => {
+                let piece = "blah ".repeat(13_000);
+                for _ in 0..1000 {
+                    print!("{piece}");
+                }
+                Ok(())
+            }
+            "bytes" => {
+                use std::io::Write as _;
+                let piece = [0xFF, 0xC0, 0x1B, b'[', b'2', b'J', b'\r', 0, b'\n'].repeat(100);
+                drop(std::io::stdout().write_all(&piece));
+                drop(std::io::stderr().write_all(&piece));
+                Ok(())
+            }
             "gate" => {
                 let answer = Request::get(format!("/gate?key={key}"))
                     .connection(&self.connection)
@@ -82,7 +110,10 @@ impl Script {
             "fail" => Err(permanent(&format!(
                 "the puppet was told to fail on {key:?}"
             ))),
-            _ => Ok(()),
+            _ => match crate::reach::attempt(act) {
+                Some(outcome) => Err(permanent(&outcome)),
+                None => Ok(()),
+            },
         }
     }
 

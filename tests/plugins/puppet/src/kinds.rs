@@ -85,6 +85,10 @@ impl transformer::Guest for Puppet {
                     let words = [0, 0, 2, (all + 7) << 8];
                     applied.output = Output::Replace(vec![one("lies", words, b"{}")]);
                 }
+                "long-name" => {
+                    let name = "n".repeat(1 << 20);
+                    applied.output = Output::Replace(vec![one(&name, [0, 0, 2, at << 8], b"{}")]);
+                }
                 "flood" => {
                     let data = vec![b' '; 80 << 20];
                     let end = u32::try_from(data.len()).unwrap_or(u32::MAX);

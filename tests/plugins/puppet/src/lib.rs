@@ -20,6 +20,12 @@
 //! | `transient`, `permanent` | the record is rejected |
 //! | `config` | the whole call fails with a config fault |
 //! | `fail` | the whole call fails with a permanent fault |
+//! | `recurse` | the call calls itself for ever |
+//! | `grow` | the call grows its memory until it gets no more, and goes on |
+//! | `abort`, `exit` | the call ends the program |
+//! | `mutter`, `bytes` | the call writes 64 MiB to standard output without a line break, or lines that are no text |
+//! | `long-name` | a batch of a stream with a name of 1 MiB |
+//! | `read`, `tcp`, `http`, ... with what they need | the call tries to get hold of something and fails with what came of it, see `reach.rs` |
 //! | `garbage` (snapshot) | bytes that no `open` takes |
 //! | `huge` (snapshot) | more bytes than a snapshot may have |
 
@@ -27,6 +33,8 @@
 mod acts;
 #[cfg(target_arch = "wasm32")]
 mod kinds;
+#[cfg(target_arch = "wasm32")]
+mod reach;
 
 #[cfg(target_arch = "wasm32")]
 crossdock_sdk::__manifest!("plugin.json");

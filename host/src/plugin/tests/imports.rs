@@ -1,1 +1,0 @@
-//! What plugins import: granted things work, everything else is denied, counted and named.
