@@ -19,7 +19,7 @@ use crate::{
     catalogue::{InspectError, Inspection, LocateError, Locator},
     connection::{ConnectionError, Connections},
     engine::run::RunError,
-    flow::{Finding, Plan, Planned, StagePlan, Variables, project},
+    flow::{Finding, Plan, Planned, StagePlan, Variables, installed, project},
     plugin::{PluginError, Runtime, RuntimeOptions},
     storage::{StorageError, Store},
 };
@@ -141,9 +141,12 @@ impl Project {
     /// Reads the flow file and plans it.
     pub fn open(options: &Options) -> Result<Self, AppError> {
         let variables = Variables::new(options.variables.clone());
-        let Planned { plan, warnings } =
+        let Planned { mut plan, warnings } =
             Plan::load(&options.flow_file, &variables).map_err(AppError::Findings)?;
         let folder = project::folder_of(&options.flow_file);
+        let granted =
+            installed::load(&folder.join("grants"), &variables).map_err(AppError::Findings)?;
+        plan.grant(&granted);
         let flow_dir = options.flow_file.parent().unwrap_or_else(|| Path::new("."));
         let state = options
             .state

@@ -3,5 +3,23 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    forbid_core_dumps();
     crossdock::cli::main()
 }
+
+/// A core dump would hold the secrets of connections. Who may raise the limit again may read the memory anyway.
+#[cfg(unix)]
+fn forbid_core_dumps() {
+    let none = rustix::process::Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    // It only ever lowers a limit, which is always allowed.
+    drop(rustix::process::setrlimit(
+        rustix::process::Resource::Core,
+        none,
+    ));
+}
+
+#[cfg(not(unix))]
+fn forbid_core_dumps() {}

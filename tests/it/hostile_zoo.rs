@@ -522,7 +522,7 @@ transformers:
   - plugin: {}
     workers: 1
     config: {config}
-    limits: {{ call-time: 500ms, wait-time: 20s, memory: 64MiB }}
+    limits: {{ call-time: 500ms, wait-time: 10s, memory: 64MiB }}
     grants:
       files: {{ read: [in], write: [den], quota: 8MiB }}
       connections: [gate, vault]

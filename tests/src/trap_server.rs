@@ -140,9 +140,9 @@ fn answer(mut stream: TcpStream, bomb: &[u8]) -> std::io::Result<()> {
             stream.write_all(head.as_bytes())
         }
         "slow-head" => {
-            stream.write_all(b"HTTP/1.1 200 OK\r\n")?;
+            stream.write_all(b"HTTP/1.1 200 OK\r\nx-more: ")?;
             loop {
-                stream.write_all(b"x-more: 1\r\n")?;
+                stream.write_all(b"x")?;
                 std::thread::sleep(Duration::from_millis(20));
             }
         }

@@ -23,7 +23,7 @@ pub(super) struct AddressDenied {
 fn describe(address: IpAddr) -> &'static str {
     match reach(address) {
         Reach::Private => {
-            "a private or loopback address: `allow-private: true` in the connection allows it"
+            "a private or loopback address: `allow-private: true` in the connection or the stage's grants allows it"
         }
         Reach::Public | Reach::Never => {
             "a link-local, multicast or reserved address, which is never reached"

@@ -19,6 +19,7 @@ pub mod check;
 pub mod document;
 pub mod egress;
 pub mod finding;
+pub mod installed;
 pub mod place;
 pub mod plan;
 pub mod project;

@@ -17,6 +17,7 @@ use super::{
     check, digest,
     document::{self, Document},
     finding::{self, Finding, Location},
+    installed::{self, PluginGrants},
     place::{Places, child},
     schema,
     spec::{FlowSpec, LimitsSpec},
@@ -350,6 +351,20 @@ impl Plan {
             plan: resolve(spec, file, document.places()),
             warnings: findings,
         })
+    }
+
+    /// Adds what the project grants plugins by name, in every flow.
+    pub fn grant(&mut self, granted: &PluginGrants) {
+        let stages = std::iter::once(&mut self.source)
+            .chain(&mut self.transformers)
+            .chain(&mut self.sinks);
+        for stage in stages {
+            if let PluginRef::Name(name) = &stage.plugin
+                && let Some(more) = granted.get(name)
+            {
+                stage.grants = installed::union(&stage.grants, more);
+            }
+        }
     }
 
     /// All stages in the order of the flow.

@@ -10,14 +10,14 @@
 //!   (0600). So a damaged, cut, renamed or copied file is never mapped. Who can read the key is this user (or root) and
 //!   could change this process anyway.
 //! - A file is written under another name and renamed, and never changed afterwards, so what is mapped stays as
-//!   checked.
+//!   checked. It is opened once: what was checked is what is mapped, also when another file took its name meanwhile.
 //!
 //! Anything off means: compile again.
 
 use std::{
-    fs,
+    fs::{self, File},
     hash::{DefaultHasher, Hash, Hasher},
-    io::{self, Write},
+    io::{self, Read, Write},
     path::{Path, PathBuf},
 };
 
@@ -125,7 +125,9 @@ impl Store {
 
     fn load(&self, engine: &Engine, name: &str) -> Option<Component> {
         let path = self.code_path(name);
-        let code = fs::read(&path).ok()?;
+        let mut file = File::open(&path).ok()?;
+        let mut code = Vec::new();
+        file.read_to_end(&mut code).ok()?;
         let tag = fs::read(self.tag_path(name)).ok()?;
         if self.tag(name, &code).verify_slice(&tag).is_err() {
             tracing::warn!(file = %path.display(), "a compiled plugin in the cache was damaged: compiling again");
@@ -135,7 +137,7 @@ impl Store {
         // SAFETY: the file was written by `keep` of this user's process for an engine of the same hash: its HMAC says
         // so, and the folder is closed to everyone else. See the module's text.
         #[allow(unsafe_code, reason = "see the safety argument")]
-        let component = unsafe { Component::deserialize_file(engine, &path) };
+        let component = unsafe { Component::deserialize_file(engine, opened(&file, &path)) };
         component
             .map_err(|error| tracing::warn!(file = %path.display(), %error, "a compiled plugin does not load"))
             .ok()
@@ -147,6 +149,18 @@ impl Store {
         write_private(&self.folder, &self.tag_path(name), &tag)?;
         write_private(&self.folder, &self.code_path(name), code)
     }
+}
+
+/// A path that leads to this very file, whatever has its name by now.
+#[cfg(target_os = "linux")]
+fn opened(file: &File, _: &Path) -> PathBuf {
+    use std::os::fd::AsRawFd;
+    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn opened(_: &File, path: &Path) -> PathBuf {
+    path.to_owned()
 }
 
 /// Writes under another name and renames.
@@ -205,4 +219,21 @@ fn create_private(folder: &Path) -> io::Result<()> {
 fn create_private(folder: &Path) -> io::Result<()> {
     // Folders of a user's profile are private by default there.
     fs::create_dir_all(folder)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_swapped_after_it_was_opened_is_not_the_one_that_is_mapped() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, other) = (dir.path().join("x.cwasm"), dir.path().join("y"));
+        fs::write(&path, b"checked").unwrap();
+        let file = File::open(&path).unwrap();
+        fs::write(&other, b"poison").unwrap();
+        fs::rename(&other, &path).unwrap();
+        assert_eq!(fs::read(opened(&file, &path)).unwrap(), b"checked");
+        assert_eq!(fs::read(&path).unwrap(), b"poison");
+    }
 }

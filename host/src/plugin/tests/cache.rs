@@ -87,3 +87,54 @@ async fn a_folder_that_others_may_enter_is_not_used() {
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
     assert!(hit(&folder).await);
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_folder_of_another_kind_or_owner_is_not_used() {
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("cache");
+    assert!(!hit(&folder).await);
+    for mode in [0o770, 0o702, 0o1777] {
+        fs::set_permissions(&folder, fs::Permissions::from_mode(mode)).unwrap();
+        assert!(!hit(&folder).await, "{mode:o}");
+    }
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
+    assert!(hit(&folder).await);
+    // A link to a good folder may lead elsewhere tomorrow.
+    let link = dir.path().join("link");
+    symlink(&folder, &link).unwrap();
+    assert!(!hit(&link).await);
+    // Only root can give a folder away.
+    if chown(&folder, Some(12345), None).is_ok() {
+        assert!(!hit(&folder).await);
+    }
+}
+
+/// Code and tag of one component under the name of another: the tag is over the name, too.
+#[tokio::test]
+async fn code_under_another_name_is_not_used() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("cache");
+    let poison = Guest::new(Kind::Transformer).body("apply", "unreachable");
+    with_cache(&folder)
+        .load_bytes(poison.build(), "x")
+        .await
+        .unwrap();
+    let poisoned = [file(&folder, "cwasm"), file(&folder, "tag")];
+    assert!(!hit(&folder).await);
+    let names = |extension: &str| {
+        let all = fs::read_dir(&folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        all.filter(|path| path.extension().is_some_and(|own| own == extension))
+            .collect::<Vec<_>>()
+    };
+    for (from, extension) in poisoned.iter().zip(["cwasm", "tag"]) {
+        for to in names(extension).iter().filter(|to| *to != from) {
+            fs::copy(from, to).unwrap();
+        }
+    }
+    // It runs, so it is not the poison, and it was compiled again.
+    assert!(!hit(&folder).await);
+}

@@ -5,6 +5,7 @@ mod faults;
 mod guest;
 mod life;
 mod loading;
+mod zoo;
 
 use std::{
     sync::{Arc, OnceLock},
