@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::{bench, build, cargo, execute, guests, print, say};
+use crate::{build, cargo, execute, guests, print, say};
 
 /// Every test: with nextest where it is installed, with `cargo test` elsewhere, and the examples in the docs.
 pub(crate) fn test(arguments: &[String]) -> Result<(), String> {
@@ -31,7 +31,6 @@ pub(crate) fn run() -> Result<(), String> {
     })?;
     step("plugins and host", || build(false).map(drop))?;
     step("tests", || test(&[]))?;
-    step("benches", bench::smoke)?;
     print("ci passed");
     Ok(())
 }

@@ -100,15 +100,6 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     Ok(())
 }
 
-/// Shows that the benches run and that all candidates still give the same records.
-pub(crate) fn smoke() -> Result<(), String> {
-    run(&Options {
-        groups: vec![Group::Transform, Group::Load],
-        json: false,
-        quick: true,
-    })
-}
-
 impl Group {
     fn name(self) -> &'static str {
         match self {
