@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     fs,
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
@@ -36,7 +37,7 @@ pub(crate) struct Options {
 }
 
 /// Stops the stand-in whatever happens.
-struct Standin(Child);
+pub(crate) struct Standin(Child);
 
 impl Drop for Standin {
     fn drop(&mut self) {
@@ -99,39 +100,13 @@ pub(crate) fn job(built: &Built, options: &Options) -> Result<Done, String> {
     )?;
     let state = out.join(".crossdock");
     let (standin, ready) = start(built, options)?;
-    let text = |path: &[&str]| -> Result<String, String> {
-        let found = path
-            .iter()
-            .try_fold(&ready, |value, key| value.get(key))
-            .and_then(Value::as_str);
-        found
-            .map(str::to_owned)
-            .ok_or_else(|| format!("the stand-in did not say its {}", path.join(".")))
-    };
     say(&format!(
         "a stand-in of Akeneo's API serves the catalogue on {}",
-        text(&["url"])?
+        ready["url"].as_str().unwrap_or_default()
     ));
     let files = out.join("spryker-import");
-    let mut crossdock = Command::new(&built.crossdock);
-    crossdock
-        .arg("run")
-        .arg(workspace().join("plugins/akeneo-to-spryker/flows/akeneo-to-spryker.yaml"))
-        .args(["--from-start", "--json", "--progress"])
-        .arg("--state")
-        .arg(&state)
-        .arg("--plugins")
-        .arg(&built.plugins)
-        .arg("--var")
-        .arg(format!("OUT={}", files.display()))
-        .env("AKENEO_CHANNEL", channel(&ready))
-        .env("AKENEO_URL", text(&["url"])?)
-        .env("AKENEO_CLIENT_ID", text(&["credentials", "client_id"])?)
-        .env("AKENEO_CLIENT_SECRET", text(&["credentials", "secret"])?)
-        .env("AKENEO_USERNAME", text(&["credentials", "username"])?)
-        .env("AKENEO_PASSWORD", text(&["credentials", "password"])?)
-        .stdout(Stdio::piped())
-        .stdin(Stdio::null());
+    let mut crossdock = command(built, &ready, &files, &state)?;
+    crossdock.arg("--progress").stdout(Stdio::piped());
     let done = crossdock.spawn().and_then(Child::wait_with_output);
     drop(standin);
     let done = done.map_err(|e| format!("{}: {e}", built.crossdock.display()))?;
@@ -152,6 +127,43 @@ pub(crate) fn job(built: &Built, options: &Options) -> Result<Done, String> {
         folder: files,
         state,
     })
+}
+
+/// The main job against a stand-in that is ready.
+pub(crate) fn command(
+    built: &Built,
+    ready: &Value,
+    files: &Path,
+    state: &Path,
+) -> Result<Command, String> {
+    let text = |path: &[&str]| -> Result<String, String> {
+        let found = path
+            .iter()
+            .try_fold(ready, |value, key| value.get(key))
+            .and_then(Value::as_str);
+        found
+            .map(str::to_owned)
+            .ok_or_else(|| format!("the stand-in did not say its {}", path.join(".")))
+    };
+    let mut crossdock = Command::new(&built.crossdock);
+    crossdock
+        .arg("run")
+        .arg(workspace().join("plugins/akeneo-to-spryker/flows/akeneo-to-spryker.yaml"))
+        .args(["--from-start", "--json"])
+        .arg("--state")
+        .arg(state)
+        .arg("--plugins")
+        .arg(&built.plugins)
+        .arg("--var")
+        .arg(format!("OUT={}", files.display()))
+        .env("AKENEO_CHANNEL", channel(ready))
+        .env("AKENEO_URL", text(&["url"])?)
+        .env("AKENEO_CLIENT_ID", text(&["credentials", "client_id"])?)
+        .env("AKENEO_CLIENT_SECRET", text(&["credentials", "secret"])?)
+        .env("AKENEO_USERNAME", text(&["credentials", "username"])?)
+        .env("AKENEO_PASSWORD", text(&["credentials", "password"])?)
+        .stdin(Stdio::null());
+    Ok(crossdock)
 }
 
 /// The channel to export: the one that the flow names by default, or the catalogue's first.
@@ -184,12 +196,17 @@ fn reason(stdout: &[u8]) -> String {
 }
 
 fn start(built: &Built, options: &Options) -> Result<(Standin, Value), String> {
-    let mut command = Command::new(&built.standin);
     match &options.catalogue {
-        Some(folder) => command.arg("--catalogue").arg(absolute(folder.clone())?),
-        None => command.args(["--products", &options.products.to_string()]),
-    };
-    let child = command
+        Some(folder) => serve(built, "--catalogue", absolute(folder.clone())?.as_os_str()),
+        None => serve(built, "--products", options.products.to_string().as_ref()),
+    }
+}
+
+/// A stand-in that serves this, and what it says when it is ready.
+pub(crate) fn serve(built: &Built, what: &str, value: &OsStr) -> Result<(Standin, Value), String> {
+    let child = Command::new(&built.standin)
+        .arg(what)
+        .arg(value)
         .arg("--stop-on-stdin-close")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -203,11 +220,8 @@ fn start(built: &Built, options: &Options) -> Result<(Standin, Value), String> {
             .map_err(|e| format!("the stand-in: {e}"))?;
     }
     let ready = serde_json::from_str(&line).map_err(|_| {
-        let what = options
-            .catalogue
-            .as_ref()
-            .map_or_else(String::new, |dir| format!(" over {}", dir.display()));
-        format!("the stand-in{what} did not start, see above")
+        let value = value.display();
+        format!("the stand-in with `{what} {value}` did not start, see above")
     })?;
     Ok((standin, ready))
 }

@@ -7,6 +7,7 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod ci;
 mod demo;
 mod guests;
@@ -35,6 +36,8 @@ enum Task {
         #[arg(long)]
         release: bool,
     },
+    /// Measures speed and size, each beside something else or against an aim.
+    Bench(bench::Options),
     /// What has to pass before a change lands: format, build, tests.
     Ci,
 }
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Task::Demo(options) => demo::run(&options),
         Task::Test { arguments } => ci::test(&arguments),
         Task::Build { release } => build(release).map(drop),
+        Task::Bench(options) => bench::run(&options),
         Task::Ci => ci::run(),
     };
     match done {

@@ -3,10 +3,10 @@
 use std::{sync::Arc, time::Instant};
 
 use super::{
-    chain::Meter,
     dead_letter::Undertaker,
     fault::{Fault, FaultKind},
     keeper::{self, Recycle},
+    meter::Meter,
     retry::RetryPolicy,
     run::StageFailure,
     stage::{Budget, Opener, Read, Snapshot, Source, TableWrite},
@@ -102,7 +102,8 @@ impl Intake {
                     self.stage.opener = Arc::clone(opener);
                     self.undertaker.identity = opener.identity().clone();
                     if let Some(mut old) = self.source.replace(fresh) {
-                        old.close().await;
+                        // Nothing waits for its last words.
+                        tokio::spawn(async move { old.close().await });
                     }
                     switch.report(Ok(started.elapsed()));
                 }

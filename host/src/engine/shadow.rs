@@ -19,9 +19,9 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
     batch::{Batch, Op, Record},
-    chain::outputs,
     fault::Fault,
     ledger::account,
+    outcome::outputs,
     stage::{Mode, Transformer},
     swap::{ShadowPlan, open_in_time},
 };

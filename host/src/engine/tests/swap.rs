@@ -1,11 +1,14 @@
 //! Another version takes over while records flow, and nobody can tell from the output.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::memory::{Trouble, World, first, none, on, same};
+use super::memory::{Trouble, World, first, many, none, on, same};
 use crate::engine::{
     batch::Batch,
     fault::{Fault, FaultKind},
@@ -104,7 +107,7 @@ async fn run_while<T>(
 /// Records flow for as long as somebody does something; then the input ends.
 fn endless(stateful: bool) -> World {
     World {
-        records: 1_000_000,
+        records: many(1 << 40),
         stateful,
         settings: crate::engine::run::Settings {
             checkpoint_records: 50,
@@ -309,7 +312,8 @@ async fn the_end_of_the_input_ends_the_probation() {
     for (stage, stateful) in STAGES {
         for kind in [None, Some(FaultKind::Trap)] {
             let world = World {
-                records: 3_000,
+                records: many(2_000),
+                endless: Arc::new(true.into()),
                 stateful,
                 ..World::default()
             };
@@ -326,7 +330,14 @@ async fn the_end_of_the_input_ends_the_probation() {
                 live.until(|p| p.epoch >= 2).await;
                 let mut request = request(live.candidate(stage, trouble.clone()));
                 request.probation.time = Duration::from_secs(60);
-                live.swap(request).await
+                let mut status = request.status.subscribe();
+                let (ended, ()) = tokio::join!(live.swap(request), async {
+                    let on_probation = |s: &SwapStatus| s.state == SwapState::Probation;
+                    status.wait_for(on_probation).await.unwrap();
+                    world.records.store(3_000, Ordering::SeqCst);
+                    world.endless.store(false, Ordering::SeqCst);
+                });
+                ended
             })
             .await;
             let context = format!("{stage} {kind:?}");

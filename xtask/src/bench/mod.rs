@@ -1,0 +1,148 @@
+//! `bench`: one command, one table. Every row compares two candidates that ran in turns, or holds one against an aim.
+
+mod demo;
+mod extism;
+mod files;
+mod load;
+mod process;
+mod sandbox;
+mod swap;
+mod table;
+mod transform;
+mod worker;
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use self::table::{Row, Table};
+use crate::{Built, cargo, execute, guests, print, say, workspace};
+
+/// What is measured.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  cargo xtask bench                   everything
+  cargo xtask bench transform load    two groups
+  cargo xtask bench files --json      for a script
+
+The machine should have nothing else to do. Judge the ratios: absolute numbers are those of the machine.")]
+pub(crate) struct Options {
+    /// Only these groups.
+    #[arg(value_enum, value_name = "GROUP")]
+    groups: Vec<Group>,
+    /// One JSON document on standard output.
+    #[arg(long)]
+    json: bool,
+    /// Small counts and programs that are not optimised: shows in seconds that the benches run, and measures nothing.
+    #[arg(long)]
+    quick: bool,
+}
+
+/// A group of rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Group {
+    /// A JSON transform in a sandbox, beside native code and beside Extism.
+    Transform,
+    /// CSV to JSON lines through the whole program, beside other tools.
+    Files,
+    /// Loading a plugin, making an instance, what an idle one takes.
+    Load,
+    /// The main job with catalogues of three sizes.
+    Demo,
+    /// Replacing the plugin of a stage under load.
+    Swap,
+    /// What limits and interruption cost.
+    Sandbox,
+}
+
+/// What all benches need.
+struct Bench {
+    /// Host, stand-in and plugins.
+    built: Built,
+    /// Measures inside of a process.
+    worker: PathBuf,
+    /// The folder of plugins that are there for tests.
+    test_plugins: PathBuf,
+    /// For all that benches write.
+    folder: PathBuf,
+    quick: bool,
+}
+
+/// Measures, and shows the table.
+pub(crate) fn run(options: &Options) -> Result<(), String> {
+    let bench = build(options.quick)?;
+    let all = Group::value_variants();
+    let groups = all
+        .iter()
+        .filter(|group| options.groups.is_empty() || options.groups.contains(group));
+    let mut rows: Vec<Row> = Vec::new();
+    for group in groups {
+        say(&format!("── {}", group.name()));
+        rows.extend(match group {
+            Group::Transform => transform::rows(&bench)?,
+            Group::Files => files::rows(&bench)?,
+            Group::Load => load::rows(&bench)?,
+            Group::Demo => demo::rows(&bench)?,
+            Group::Swap => swap::rows(&bench)?,
+            Group::Sandbox => sandbox::rows(&bench)?,
+        });
+    }
+    let table = Table {
+        rows,
+        quick: options.quick,
+    };
+    if options.json {
+        print(&table.document().to_string());
+    } else {
+        print(&table.text());
+    }
+    Ok(())
+}
+
+impl Group {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Transform => "transform",
+            Self::Files => "files",
+            Self::Load => "load",
+            Self::Demo => "demo",
+            Self::Swap => "swap",
+            Self::Sandbox => "sandbox",
+        }
+    }
+}
+
+/// Builds host, stand-in, worker and plugins.
+fn build(quick: bool) -> Result<Bench, String> {
+    let root = workspace();
+    if !quick {
+        say("building everything as it is shipped (the first time takes many minutes)");
+    }
+    guests::build(&root, &[guests::PLUGINS, ("tests/plugins", "test-plugins")])?;
+    let mut command = cargo();
+    command.args(["build", "--quiet", "--bins"]);
+    // All three at once, so that they share what is built for them.
+    for package in ["crossdock", "crossdock-tests", "crossdock-bench"] {
+        command.args(["-p", package]);
+    }
+    if !quick {
+        command.arg("--release");
+    }
+    execute(&mut command)?;
+    let target = guests::target_dir(&root);
+    let bins = target.join(if quick { "debug" } else { "release" });
+    let folder = target.join("bench");
+    std::fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    Ok(Bench {
+        built: Built {
+            crossdock: bins.join("crossdock"),
+            standin: bins.join("akeneo-standin"),
+            plugins: target.join("plugins"),
+        },
+        worker: bins.join("crossdock-bench"),
+        test_plugins: target.join("test-plugins"),
+        folder,
+        quick,
+    })
+}
