@@ -111,7 +111,7 @@ async fn a_component_that_is_no_plugin_and_one_of_another_contract_are_refused()
 #[tokio::test]
 async fn an_import_that_is_not_offered_is_named() {
     for (import, words) in [
-        ("wasi:http/outgoing-handler", "http-client"),
+        ("wasi:http/incoming-handler", "WASI 0.2"),
         ("acme:magic/wand", "WASI 0.2"),
     ] {
         let guest = foreign(import)
