@@ -154,7 +154,7 @@ fn rows_that_are_no_records_become_dead_letters_and_the_rest_goes_on() {
     let summary = ended.exits(3).json();
     assert_eq!(
         summary["streams"]["ragged"],
-        json!({"read": 210, "written": 200, "filtered": 0, "dead": 10, "expanded": 0})
+        json!({"read": 210, "written": 200, "filtered": 0, "dead": 10, "expanded": 0, "replayed": 0})
     );
     assert_eq!(summary["dead_letters"], 10);
     assert_eq!(host.text("out/ragged.jsonl").lines().count(), 200);
@@ -251,7 +251,7 @@ sinks:
     let summary = ended.exits(3).json();
     assert_eq!(
         summary["streams"]["t"],
-        json!({"read": 3, "written": 1, "filtered": 0, "dead": 2, "expanded": 0}),
+        json!({"read": 3, "written": 1, "filtered": 0, "dead": 2, "expanded": 0, "replayed": 0}),
         "{ended}"
     );
     // A sink that took a record keeps it; the other one's refusal is a dead letter.

@@ -141,7 +141,7 @@ fn a_transformer_that_kills_itself_or_lies_loses_only_that_record() {
     assert_eq!(output(&host), without(&expected.map(|(key, _, _)| key)));
     assert_eq!(
         summary["streams"]["r"],
-        json!({"read": 100, "written": 85, "filtered": 0, "dead": 15, "expanded": 0})
+        json!({"read": 100, "written": 85, "filtered": 0, "dead": 15, "expanded": 0, "replayed": 0})
     );
     // The trap says where in the plugin it was.
     let trap = host

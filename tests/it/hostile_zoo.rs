@@ -50,7 +50,7 @@ fn inside() -> Vec<Attack> {
             "endless recursion",
             "recurse",
             "trap",
-            &["stack overflowed"],
+            &["stack overflowed", "out of bounds memory access"],
         ),
         attack("memory bomb", "memory", "memory", &["its limit is 64 MiB"]),
         attack("memory grown to the limit", "grow", "alive", &[]),
@@ -59,7 +59,13 @@ fn inside() -> Vec<Attack> {
         attack("sleep for an hour", "sleep", "time", &["500 ms"]),
         attack("standard output without an end", "mutter", "alive", &[]),
         attack("terminal codes and bytes in the log", "bytes", "alive", &[]),
-        attack("output bomb", "flood", "contract", &["MiB"]),
+        attack("output bomb", "flood", "memory", &["its limit is 64 MiB"]),
+        attack(
+            "output beyond its limit",
+            "flood-some",
+            "contract",
+            &["handed over more than 4 MiB"],
+        ),
         attack(
             "name of a megabyte",
             "long-name",
@@ -392,7 +398,7 @@ fn network(trap: &TrapServer, inner: u16) -> Vec<Attack> {
         told(
             "lookup of any name",
             "lookup data.exfiltrated.example.com".into(),
-            &["AccessDenied"],
+            &["access-denied"],
         ),
         told(
             "connection that is not granted",
@@ -522,7 +528,7 @@ transformers:
   - plugin: {}
     workers: 1
     config: {config}
-    limits: {{ call-time: 500ms, wait-time: 10s, memory: 64MiB }}
+    limits: {{ call-time: 500ms, wait-time: 10s, memory: 64MiB, output: 4MiB }}
     grants:
       files: {{ read: [in], write: [den], quota: 8MiB }}
       connections: [gate, vault]
@@ -539,6 +545,16 @@ batch: {{ records: 1 }}
         ),
     );
     host
+}
+
+/// Whether a report can be shown: one line of the host's own words, and nothing that moves a terminal's cursor in those
+/// of the plugin.
+fn is_plain(letter: &Value) -> bool {
+    let message = letter["message"].as_str().unwrap();
+    let own = letter["fault"] == "permanent";
+    !message
+        .chars()
+        .any(|c| c.is_control() && !(own && c == '\n'))
 }
 
 /// All bytes of all files below a folder.
@@ -594,7 +610,7 @@ fn every_attack_is_contained_and_reported_in_one_line() {
             let said = attack.words.iter().any(|words| message.contains(words));
             if letter["fault"] != attack.fault
                 || !said
-                || message.contains('\n')
+                || !is_plain(letter)
                 || message.contains(SECRET)
             {
                 wrong.push(format!(

@@ -163,13 +163,11 @@ impl Direct {
             .timeout
             .filter(|t| !t.is_zero())
             .map_or(TIMEOUT, |t| t.min(TIMEOUT));
-        let answer = match timeout(limit, http.execute(built)).await {
-            Ok(outcome) => outcome.map_err(|error| told(failure(&error, &url)))?,
-            Err(_) => {
-                let message = format!("{} did not answer within {limit:?}", shown(&url));
-                return Err(SendError::Unreachable(message));
-            }
+        let Ok(outcome) = timeout(limit, http.execute(built)).await else {
+            let message = format!("{} did not answer within {limit:?}", shown(&url));
+            return Err(SendError::Unreachable(message));
         };
+        let answer = outcome.map_err(|error| told(failure(&error, &url)))?;
         let headers = answer
             .headers()
             .iter()
@@ -258,7 +256,7 @@ impl Stream for Bounded {
                     Poll::Pending => Poll::Pending,
                 }
             }
-            other => other,
+            ended @ Poll::Ready(_) => ended,
         }
     }
 }

@@ -125,10 +125,10 @@ enum HostGrant {
 
 impl HostGrant {
     /// From the host of a parsed URL: lower case, addresses in whatever form they were written are addresses.
-    fn new(host: Host<&str>, written: &str) -> Result<Self, GrantError> {
+    fn new(host: &Host<&str>, written: &str) -> Result<Self, GrantError> {
         let name = match host {
-            Host::Ipv4(address) => return Ok(Self::Address(address.into())),
-            Host::Ipv6(address) => return Ok(Self::Address(address.into())),
+            Host::Ipv4(address) => return Ok(Self::Address((*address).into())),
+            Host::Ipv6(address) => return Ok(Self::Address((*address).into())),
             Host::Domain(name) => name.trim_end_matches('.'),
         };
         let pattern = || GrantError::Pattern(written.to_owned());
@@ -235,7 +235,7 @@ impl FromStr for UrlGrant {
         Ok(Self {
             methods,
             https,
-            host: HostGrant::new(host, text)?,
+            host: HostGrant::new(&host, text)?,
             port,
             path: url.path().trim_end_matches('/').to_owned(),
         })
@@ -344,7 +344,7 @@ impl FromStr for TcpGrant {
             Host::Ipv6(address) => Host::Ipv6(*address),
         };
         Ok(Self {
-            host: HostGrant::new(host, text)?,
+            host: HostGrant::new(&host, text)?,
             port,
         })
     }

@@ -171,8 +171,8 @@ fn next(
 
 fn ip(address: IpAddress) -> IpAddr {
     match address {
-        IpAddress::Ipv4((a, b, c, d)) => IpAddr::from([a, b, c, d]),
-        IpAddress::Ipv6((a, b, c, d, e, f, g, h)) => IpAddr::from([a, b, c, d, e, f, g, h]),
+        IpAddress::Ipv4(parts) => IpAddr::from(<[u8; 4]>::from(parts)),
+        IpAddress::Ipv6(parts) => IpAddr::from(<[u16; 8]>::from(parts)),
     }
 }
 

@@ -84,7 +84,7 @@ impl Script {
             "exit" => std::process::exit(7),
             "mutter" => {
                 let piece = "blah ".repeat(13_000);
-                for _ in 0..1000 {
+                for _ in 0..100 {
                     print!("{piece}");
                 }
                 Ok(())

@@ -89,8 +89,8 @@ impl transformer::Guest for Puppet {
                     let name = "n".repeat(1 << 20);
                     applied.output = Output::Replace(vec![one(&name, [0, 0, 2, at << 8], b"{}")]);
                 }
-                "flood" => {
-                    let data = vec![b' '; 80 << 20];
+                "flood" | "flood-some" => {
+                    let data = vec![b' '; if act == "flood" { 80 << 20 } else { 8 << 20 }];
                     let end = u32::try_from(data.len()).unwrap_or(u32::MAX);
                     let words = [0, 0, end, at << 8];
                     applied.output = Output::Replace(vec![one("flood", words, &data)]);

@@ -16,14 +16,14 @@
 //! | `beyond` | a batch whose ends lie behind its data |
 //! | `origin` | a record that came from a position which the batch does not have |
 //! | `text` | a message that is no UTF-8 |
-//! | `flood` | more output than any host takes |
+//! | `flood`, `flood-some` | more output than any host takes, or 8 MiB |
 //! | `transient`, `permanent` | the record is rejected |
 //! | `config` | the whole call fails with a config fault |
 //! | `fail` | the whole call fails with a permanent fault |
 //! | `recurse` | the call calls itself for ever |
 //! | `grow` | the call grows its memory until it gets no more, and goes on |
 //! | `abort`, `exit` | the call ends the program |
-//! | `mutter`, `bytes` | the call writes 64 MiB to standard output without a line break, or lines that are no text |
+//! | `mutter`, `bytes` | the call writes 6 MiB to standard output without a line break, or lines that are no text |
 //! | `long-name` | a batch of a stream with a name of 1 MiB |
 //! | `read`, `tcp`, `http`, ... with what they need | the call tries to get hold of something and fails with what came of it, see `reach.rs` |
 //! | `garbage` (snapshot) | bytes that no `open` takes |
