@@ -298,7 +298,7 @@ pub struct Denial {
     pub plugin: String,
     /// `sha256:…` of its component.
     pub digest: String,
-    /// `connection`, `table`, `url`, `name`, `address` or `quota`.
+    /// `connection`, `table`, `url`, `name`, `address`, `link` or `quota`.
     pub what: &'static str,
     /// Its name.
     pub name: String,

@@ -73,7 +73,7 @@ impl Scope {
     }
 }
 
-/// Replaces the functions that make a file longer. The rest of the interface stays wasmtime's.
+/// Replaces the functions that make a file longer or make links. The rest of the interface stays wasmtime's.
 pub(in crate::plugin) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     let mut types = linker.instance(TYPES)?;
@@ -104,6 +104,15 @@ pub(in crate::plugin) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()
             let state = store.data_mut();
             let stream = state.filesystem().append_via_stream(file);
             Ok((counted(state, stream)?,))
+        },
+    )?;
+    // A plugin could not follow a link out of its folders, but what an operator does with the folder later would.
+    types.func_wrap_async(
+        "[method]descriptor.symlink-at",
+        |store: StoreContextMut<'_, State>, _: (Resource<Descriptor>, String, String)| {
+            let refused: Result<(), ErrorCode> = Err(ErrorCode::NotPermitted);
+            store.data().scope.denied("link", "symbolic links");
+            Box::new(async move { Ok((refused,)) })
         },
     )?;
     linker.allow_shadowing(false);
