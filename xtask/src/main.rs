@@ -35,7 +35,7 @@ enum Task {
         #[arg(long)]
         release: bool,
     },
-    /// What has to pass before a change lands: format, build, tests.
+    /// What has to pass before a change lands: format, build, lints, docs, dependencies, tests.
     Ci,
 }
 
@@ -43,12 +43,12 @@ fn main() -> ExitCode {
     let task = Arguments::parse().command;
     let done = match task {
         Task::Demo(options) => demo::run(&options),
-        Task::Test { arguments } => ci::test(&arguments),
-        Task::Build { release } => build(release).map(drop),
-        Task::Ci => ci::run(),
+        Task::Test { arguments } => ci::test(&arguments).map(|()| ExitCode::SUCCESS),
+        Task::Build { release } => build(release).map(|_| ExitCode::SUCCESS),
+        Task::Ci => ci::run().map(|()| ExitCode::SUCCESS),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(message) => {
             say(&format!("error: {message}"));
             ExitCode::FAILURE

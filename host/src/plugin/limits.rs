@@ -35,9 +35,9 @@ impl Default for Limits {
         Self {
             memory: 256 << 20,
             call: Duration::from_secs(30),
-            open: Duration::from_secs(60),
-            commit: Duration::from_secs(120),
-            host_wait: Duration::from_secs(600),
+            open: Duration::from_mins(1),
+            commit: Duration::from_mins(2),
+            host_wait: Duration::from_mins(10),
             output: 64 << 20,
         }
     }
