@@ -30,6 +30,9 @@ pub trait Worker: Send {
     /// Whether the same batch may be given again after it was answered (a stateless transformer). If not, only the
     /// records that were rejected as transient are.
     fn repeatable(&self) -> bool;
+
+    /// Whether no call can be made any more, whatever the batch: the instance is gone and cannot be brought back.
+    fn is_lost(&self) -> bool;
 }
 
 /// Where the records of a part stand in the batch that it is a part of.
@@ -93,8 +96,8 @@ pub enum Piece<A> {
     },
 }
 
-/// Works a batch off. `Err` means that the stage cannot go on at all: a config fault, or a transient one that outlasted
-/// the retries.
+/// Works a batch off. `Err` means that the stage cannot go on at all: a config fault, a transient one that outlasted the
+/// retries, or an instance that cannot be brought back.
 pub async fn work_off<W: Worker>(
     worker: &mut W,
     batch: Arc<Batch>,
@@ -121,7 +124,10 @@ pub async fn work_off<W: Worker>(
                     retried,
                 });
             }
-            Err(fault) if matches!(fault.kind, FaultKind::Config | FaultKind::Transient) => {
+            Err(fault)
+                if worker.is_lost()
+                    || matches!(fault.kind, FaultKind::Config | FaultKind::Transient) =>
+            {
                 return Err(fault);
             }
             Err(fault) if part.len() <= 1 => done.push(Piece::Dead { part, place, fault }),

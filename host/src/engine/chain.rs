@@ -6,10 +6,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
@@ -21,16 +18,17 @@ use super::{
     dead_letter::Undertaker,
     fault::{Fault, FaultKind},
     keeper::{self, Keeper, Recycle},
-    ledger::{Ledger, rejected_flags},
+    meter::Meter,
+    outcome::{Outcome, count_expanded, outputs},
     overlay::Overlay,
     pool::{Answer, Pool, Single, Versions},
     retry::RetryPolicy,
     run::StageFailure,
     shadow::{Sample, Shadow},
-    stage::{Applied, Mode, Opener, Output, Snapshot, TableWrite, Transformer},
+    stage::{Mode, Opener, Output, Snapshot, Transformer},
     swap::{Candidate, Switch, open_in_time},
 };
-use crate::storage::{DeadLetter, StageState};
+use crate::storage::StageState;
 
 /// One transformer of a run as it was planned.
 #[derive(Clone)]
@@ -43,96 +41,6 @@ pub struct TransformerStage {
     pub workers: usize,
     /// When an instance is replaced.
     pub recycle: Recycle,
-}
-
-/// What the chain made of one entry of the lane.
-#[derive(Debug, Default)]
-pub struct Outcome {
-    /// What goes to the sinks, in order.
-    pub batches: Vec<Arc<Batch>>,
-    /// Counts of all transformers for this entry.
-    pub ledger: Ledger,
-    /// Records that failed on the way.
-    pub dead: Vec<DeadLetter>,
-    /// Table writes made on the way.
-    pub writes: Vec<TableWrite>,
-    /// Ids of the dead letters that this entry gives again.
-    pub replayed: Vec<u64>,
-    /// Only for this sink: the others have the records already.
-    pub only: Option<Arc<str>>,
-}
-
-impl Outcome {
-    /// Bytes that it keeps in memory until it settles.
-    pub fn weight(&self) -> usize {
-        self.batches.iter().map(|b| b.weight()).sum()
-    }
-
-    /// Puts what the source itself counted, lost and wrote with this batch before it.
-    #[must_use]
-    pub fn behind(mut self, mut source: Self) -> Self {
-        self.ledger.merge(&source.ledger);
-        source.dead.append(&mut self.dead);
-        source.writes.append(&mut self.writes);
-        Self {
-            dead: source.dead,
-            writes: source.writes,
-            replayed: source.replayed,
-            only: source.only,
-            ..self
-        }
-    }
-}
-
-/// Counters of one stage, for progress.
-#[derive(Debug, Default)]
-pub struct Meter {
-    /// Records that came in.
-    pub records_in: AtomicU64,
-    /// Records that went out.
-    pub records_out: AtomicU64,
-    /// Records rejected.
-    pub rejected: AtomicU64,
-    /// Batches.
-    pub batches: AtomicU64,
-    /// Bytes that came in.
-    pub bytes: AtomicU64,
-}
-
-impl Meter {
-    fn counters(&self) -> [&AtomicU64; 5] {
-        [
-            &self.records_in,
-            &self.records_out,
-            &self.rejected,
-            &self.batches,
-            &self.bytes,
-        ]
-    }
-
-    /// What it says now.
-    pub fn reading(&self) -> [u64; 5] {
-        self.counters()
-            .map(|counter| counter.load(Ordering::Relaxed))
-    }
-
-    /// Says again what it said then: what came after was undone.
-    pub fn wind_back(&self, reading: [u64; 5]) {
-        for (counter, value) in self.counters().into_iter().zip(reading) {
-            counter.store(value, Ordering::Relaxed);
-        }
-    }
-
-    /// Counts one batch.
-    pub fn count(&self, input: &Batch, out: usize, rejected: usize) {
-        self.records_in
-            .fetch_add(input.len() as u64, Ordering::Relaxed);
-        self.records_out.fetch_add(out as u64, Ordering::Relaxed);
-        self.rejected.fetch_add(rejected as u64, Ordering::Relaxed);
-        self.batches.fetch_add(1, Ordering::Relaxed);
-        self.bytes
-            .fetch_add(input.weight() as u64, Ordering::Relaxed);
-    }
 }
 
 /// The transformers of a run.
@@ -269,12 +177,22 @@ impl Chain {
         }
     }
 
-    /// The version before the one in place is no longer needed.
-    pub async fn retire(&self, stage: &str) {
+    /// All entries of the version before the one in place have passed: its instances are ended, and nothing waits for
+    /// that.
+    pub fn retire(&self, stage: &str) {
         if let Some(stage) = self.stage(stage)
             && let Kind::Pool(versions) = &stage.kind
+            && let Some(before) = versions.retire()
         {
-            versions.retire().await;
+            tokio::spawn(async move { before.close().await });
+        }
+    }
+
+    /// What a stateful transformer was last opened from or has last given; for another one nothing.
+    pub async fn last_snapshot(&self, stage: &str) -> Option<Snapshot> {
+        match &self.stage(stage)?.kind {
+            Kind::Pool(_) => None,
+            Kind::Single { kept, .. } => kept.lock().await.keeper.last_snapshot().cloned(),
         }
     }
 
@@ -433,7 +351,8 @@ impl Kept {
                 });
                 switch.report(Ok(started.elapsed()));
                 if let Some(mut old) = old {
-                    old.close().await;
+                    // Nothing waits for its last words.
+                    tokio::spawn(async move { old.close().await });
                 }
             }
             Err(fault) => switch.report(Err(fault)),
@@ -541,10 +460,9 @@ impl Stage {
                 }
                 Piece::Dead { part, fault, .. } => {
                     outcome.ledger.stream(part.stream()).dead += part.len() as u64;
-                    outcome.dead.extend(
-                        part.records()
-                            .map(|r| undertaker.record(&part, r, &fault)),
-                    );
+                    outcome
+                        .dead
+                        .extend(part.records().map(|r| undertaker.record(&part, r, &fault)));
                     self.meter.count(&part, 0, part.len());
                     self.offer(&part, &[], part.len(), per_record);
                 }
@@ -594,42 +512,3 @@ impl Stage {
         self.meter.count(part, out, rejected);
     }
 }
-
-/// The records that go on. The answer was held against the contract before (see [`super::ledger::account`]), so every
-/// index is in range.
-pub fn outputs(part: &Arc<Batch>, applied: Applied) -> Vec<Arc<Batch>> {
-    match applied.output {
-        Output::Pass if applied.rejected.is_empty() => vec![Arc::clone(part)],
-        Output::Pass => {
-            let flags = rejected_flags(part.len(), applied.rejected.iter().map(|r| r.index))
-                .unwrap_or_default();
-            let kept: Vec<u32> = (0_u32..)
-                .zip(flags)
-                .filter(|(_, gone)| !gone)
-                .map(|(at, _)| at)
-                .collect();
-            part.select(&kept).map(Arc::new).into_iter().collect()
-        }
-        Output::Select(indexes) => part.select(&indexes).map(Arc::new).into_iter().collect(),
-        Output::Replace(batches) => batches
-            .into_iter()
-            .filter(|b| !b.is_empty())
-            .map(Arc::new)
-            .collect(),
-    }
-}
-
-/// Expanded records are counted where they appear: in streams other than the input's first, since there the input's
-/// own records are the ones that were read.
-fn count_expanded(part: &Batch, batches: &[Batch], expanded: u64, ledger: &mut Ledger) {
-    let mut left = expanded;
-    let (own, other): (Vec<_>, Vec<_>) = batches.iter().partition(|b| b.stream() == part.stream());
-    for batch in other.iter().chain(own.iter()) {
-        let here = left.min(batch.len() as u64);
-        if here > 0 {
-            ledger.stream(batch.stream()).expanded += here;
-        }
-        left -= here;
-    }
-}
-

@@ -3,8 +3,10 @@
 //! Reading, every batch's way through the chain, and settling are tasks of their own; the conductor only says what may
 //! start next. The lane between them is ordered (invariant 3) and bounded (invariant 6).
 
+mod feed;
+
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::VecDeque,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -12,84 +14,30 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tokio_util::sync::CancellationToken;
 
 use super::{
-    batch::Batch,
-    chain::{Chain, Meter, Outcome},
+    chain::Chain,
     dead_letter::{Undertaker, now_ms},
     intake::{Brought, Intake},
-    lane::{Arriving, Entry, Hand, settle},
+    lane::{Entry, Hand, settle},
     ledger::Ledger,
-    overlay::Overlay,
-    replay::{self, Replay, UnderWay},
+    meter::Meter,
+    process::Process,
+    replay::{Replay, UnderWay},
     run::{
-        Command, Control, End, Phase, Pipeline, Progress, RunError, Settings, StageFailure,
-        StageProgress, Summary,
+        Command, End, Phase, Pipeline, Progress, RunError, StageFailure, StageProgress, Summary,
     },
     settle::{Settled, Settler, SettlerPlan},
-    stage::{Read, Snapshot, TableWrite, Unreadable},
-    swap::Switch,
-    swapping::{self, Swapping, WoundBack},
+    stage::Snapshot,
+    swapping::{self, Swapping},
 };
-use crate::storage::{Checkpoint, Commit, Journal};
+use crate::storage::{Checkpoint, Commit};
 
 /// A checkpoint is made early when this many bytes wait for it (dead letters, table writes, batches kept for replay).
 const WAITING_BYTES: usize = 64 << 20;
 /// How often progress is given out at most.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
-/// A source that has nothing now is asked again after at most this long.
-const LONGEST_IDLE: Duration = Duration::from_mins(1);
-
-/// What stays the same when a run is wound back and opened again.
-pub struct Process {
-    /// The stages. Swaps change them.
-    pub pipeline: Pipeline,
-    pub(super) settings: Settings,
-    /// Where checkpoints go.
-    pub journal: Arc<dyn Journal>,
-    pub(super) overlay: Arc<Overlay>,
-    pub(super) control: Control,
-    started: Instant,
-    /// Records read, without those that were undone.
-    pub(super) records: u64,
-    /// Dead letters made, without those that were undone.
-    pub(super) letters: u64,
-    /// Dead letters and records of earlier processes of the run.
-    before: Option<(u64, u64)>,
-    /// Whether the first opening was from a checkpoint.
-    resumed: Option<bool>,
-    /// What the meters said at the checkpoint that the run was wound back to, by stage.
-    pub(super) readings: BTreeMap<String, [u64; 5]>,
-    /// A swap that was undone; told when the old version is in place again.
-    pub(super) wound_back: Option<WoundBack>,
-}
-
-impl Process {
-    /// Before the first opening.
-    pub fn new(
-        pipeline: Pipeline,
-        settings: Settings,
-        journal: Arc<dyn Journal>,
-        overlay: Arc<Overlay>,
-        control: Control,
-    ) -> Self {
-        Self {
-            pipeline,
-            settings,
-            journal,
-            overlay,
-            control,
-            started: Instant::now(),
-            records: 0,
-            letters: 0,
-            before: None,
-            resumed: None,
-            readings: BTreeMap::new(),
-            wound_back: None,
-        }
-    }
-}
 
 /// How conducting ended.
 pub enum Conducted {
@@ -133,10 +81,14 @@ pub struct Conductor {
     pub(super) ending: Option<End>,
     /// The last barrier is in the lane: nothing more is read.
     pub(super) closed: bool,
+    /// The last barrier is at the sinks: what it commits cannot be undone.
+    pub(super) finishing: bool,
     drain_until: Option<tokio::time::Instant>,
     /// The run had reached its end before; only the last commit was missing, and opening the sinks has made it.
     completing: Option<Checkpoint>,
-    told: Option<Instant>,
+    told: Option<(Instant, Phase)>,
+    /// Something has happened since then.
+    untold: bool,
     /// A swap that is under way.
     pub(super) swap: Option<Swapping>,
     /// The settler may commit again; it is told when it is here.
@@ -239,9 +191,11 @@ impl Conductor {
             waiting: false,
             ending: None,
             closed: false,
+            finishing: false,
             drain_until: None,
             completing,
             told: None,
+            untold: false,
             swap: None,
             release: false,
             halt: CancellationToken::new(),
@@ -261,6 +215,7 @@ impl Conductor {
         let stop = self.process.control.stop.clone();
         let mut pause = self.process.control.pause.clone();
         let end = loop {
+            self.notice_fault();
             if self.must_wind_back() {
                 return Ok(Conducted::WoundBack(Box::new(self.wind_back().await)));
             }
@@ -373,209 +328,12 @@ impl Conductor {
         let Some(entry) = self.lane.pop_front() else {
             return;
         };
+        self.finishing = self.closed && matches!(entry, Entry::Barrier(_));
         let halt = self.halt.clone();
         self.settler.send(move |mut settler| async move {
             let result = settle(&mut settler, entry, &halt).await;
             (settler, result)
         });
-    }
-
-    fn start_reading(&mut self) {
-        if self.closed || self.is_breached() || !self.intake.is_free() {
-            return;
-        }
-        if let Hand::Free(intake) = &mut self.intake
-            && let Some(position) = self.acknowledge.take()
-        {
-            intake.acknowledge(position);
-        }
-        if self.ending.is_none()
-            && let Some(replay) = self.asked.pop_front()
-        {
-            self.give_again(replay);
-        }
-        match &self.ending {
-            Some(End::Finished) => {
-                if self.may_finish() {
-                    self.push_finish();
-                    self.push_barrier(true, None);
-                    self.closed = true;
-                }
-            }
-            Some(_) => {
-                if self.dirty {
-                    self.push_barrier(false, None);
-                }
-                self.closed = true;
-            }
-            None if self.barrier_is_due() => {
-                self.push_barrier(false, None);
-                self.start_reading();
-            }
-            None if self.is_paused() => {
-                if self.dirty && self.lane.is_empty() {
-                    self.push_barrier(false, None);
-                }
-            }
-            None if self.idle_until.is_none() && self.has_room() => {
-                let budget = self.process.settings.batch;
-                self.intake.send(move |intake| intake.read(budget));
-            }
-            None => {}
-        }
-    }
-
-    // Invariant 6.
-    fn has_room(&self) -> bool {
-        let batches = self.lane.len() + usize::from(!self.settler.is_free());
-        batches == 0
-            || (batches < self.process.settings.in_flight_batches
-                && self.in_flight.load(Ordering::Relaxed) < self.process.settings.in_flight_bytes)
-    }
-
-    fn barrier_is_due(&self) -> bool {
-        self.dirty
-            && (self.records_in_epoch >= self.process.settings.checkpoint_records
-                || self.epoch_started.elapsed() >= self.process.settings.checkpoint_every
-                || (self.waiting_bytes >= WAITING_BYTES && !self.barrier_under_way))
-    }
-
-    /// Sends a barrier behind everything read so far. The source is here.
-    pub(super) fn push_barrier(&mut self, finished: bool, switch: Option<Arc<Switch>>) {
-        let Hand::Free(intake) = &self.intake else {
-            return;
-        };
-        let source = (self.source.0.clone(), intake.state());
-        let (chain, entry, carried) = (Arc::clone(&self.chain), self.entries, switch.clone());
-        let passing = AbortOnDropHandle::new(tokio::spawn(async move {
-            chain.barrier(entry, carried.as_deref()).await
-        }));
-        self.lane.push_back(Entry::Barrier(Box::new(Arriving {
-            epoch: self.epoch,
-            source,
-            finished,
-            records: self.process.records,
-            switch,
-            passing,
-        })));
-        self.entries += 1;
-        self.epoch += 1;
-        self.records_in_epoch = 0;
-        self.epoch_started = Instant::now();
-        self.dirty = false;
-        self.barrier_under_way = true;
-    }
-
-    fn push_finish(&mut self) {
-        let (chain, entry, epoch) = (Arc::clone(&self.chain), self.entries, self.epoch);
-        let in_flight = Arc::clone(&self.in_flight);
-        let passing = AbortOnDropHandle::new(tokio::spawn(async move {
-            let outcome = chain.finish(entry, epoch).await?;
-            in_flight.fetch_add(outcome.weight(), Ordering::Relaxed);
-            Ok(outcome)
-        }));
-        self.entries += 1;
-        self.lane.push_back(Entry::Batch { epoch, passing });
-    }
-
-    fn on_read(&mut self, read: Read, writes: &[TableWrite]) {
-        self.process.overlay.add(self.epoch, writes);
-        self.waiting = matches!(read, Read::Idle(_));
-        let (records, unreadable) = match read {
-            Read::Page {
-                records,
-                unreadable,
-            } => (records, unreadable),
-            Read::Idle(wait) => {
-                self.idle_until = Some(
-                    tokio::time::Instant::now()
-                        + wait.clamp(Duration::from_millis(1), LONGEST_IDLE),
-                );
-                let name: Arc<str> = "idle".into();
-                (Batch::empty(name, super::batch::Form::Json), Vec::new())
-            }
-            Read::End => {
-                self.ending.get_or_insert(End::Finished);
-                (Batch::empty("end", super::batch::Form::Json), Vec::new())
-            }
-        };
-        if !records.is_empty() || !unreadable.is_empty() || !writes.is_empty() {
-            self.push_read(records, &unreadable, writes.to_vec());
-        }
-    }
-
-    fn push_read(&mut self, records: Batch, unreadable: &[Unreadable], writes: Vec<TableWrite>) {
-        let mut ledger = Ledger::default();
-        let read = (records.len() + unreadable.len()) as u64;
-        if read > 0 {
-            let counts = ledger.stream(records.stream());
-            counts.read = read;
-            counts.dead = unreadable.len() as u64;
-        }
-        let dead = unreadable
-            .iter()
-            .map(|u| self.source.1.unreadable(records.stream(), u))
-            .collect();
-        let own = Outcome {
-            ledger,
-            dead,
-            writes,
-            ..Outcome::default()
-        };
-        self.records_in_epoch += read;
-        self.process.records += read;
-        self.push_batch(records, own, 0);
-    }
-
-    /// Sends a batch through the transformers from position `first` on; `own` is what is known of it already.
-    fn push_batch(&mut self, records: Batch, own: Outcome, first: usize) {
-        self.dirty = true;
-        let weight = records.weight();
-        self.in_flight.fetch_add(weight, Ordering::Relaxed);
-        let (chain, entry, epoch) = (Arc::clone(&self.chain), self.entries, self.epoch);
-        let in_flight = Arc::clone(&self.in_flight);
-        let passing = AbortOnDropHandle::new(tokio::spawn(async move {
-            let outcome = chain.pass(entry, epoch, records, first).await?.behind(own);
-            in_flight.fetch_add(outcome.weight(), Ordering::Relaxed);
-            in_flight.fetch_sub(weight, Ordering::Relaxed);
-            Ok(outcome)
-        }));
-        self.entries += 1;
-        self.lane.push_back(Entry::Batch { epoch, passing });
-    }
-
-    /// Sends dead letters through the flow from the stage that could not process them, and a barrier behind them.
-    fn give_again(&mut self, replay: Replay) {
-        let limit = self.process.settings.batch.records as usize;
-        let mut records = 0;
-        for again in replay::batches(&replay.letters, limit) {
-            let sinks = &self.process.pipeline.sinks;
-            let only = sinks.iter().find(|s| *s.name == *again.stage);
-            let only = only.map(|sink| Arc::clone(&sink.name));
-            let first = match (&only, self.chain.position(&again.stage)) {
-                (Some(_), _) => self.chain.len(),
-                (None, Some(at)) => at,
-                // Input that the source could not read, and that a person has mended.
-                (None, None) => 0,
-            };
-            let mut ledger = Ledger::default();
-            ledger.stream(again.batch.stream()).replayed = again.batch.len() as u64;
-            records += again.batch.len() as u64;
-            let own = Outcome {
-                ledger,
-                replayed: again.ids,
-                only,
-                ..Outcome::default()
-            };
-            self.push_batch(again.batch, own, first);
-        }
-        self.replays.push(UnderWay {
-            epoch: self.epoch,
-            records,
-            letters: self.durable.1,
-            answer: replay.answer,
-        });
-        self.push_barrier(false, None);
     }
 
     fn on_settled(&mut self, settled: Settled) {
@@ -631,14 +389,15 @@ impl Conductor {
 
     /// Ends reading; what was read is still settled and checkpointed. A version on probation is not trusted with that.
     pub(super) fn stop(&mut self, end: End) {
-        if self.undo_swap(&end) {
+        let is_undone = self.undo_swap(&end);
+        self.drain_until
+            .get_or_insert(tokio::time::Instant::now() + self.process.settings.drain);
+        if is_undone {
             return;
         }
         if self.ending.is_none() || matches!(end, End::TooManyDeadLetters(_)) {
             self.ending = Some(end);
         }
-        self.drain_until
-            .get_or_insert(tokio::time::Instant::now() + self.process.settings.drain);
     }
 
     fn on_stop(&mut self) {
@@ -648,12 +407,18 @@ impl Conductor {
     fn next_timer(&self) -> Option<tokio::time::Instant> {
         let checkpoint = (self.dirty && !self.closed)
             .then(|| {
-                tokio::time::Instant::from_std(self.epoch_started + self.process.settings.checkpoint_every)
+                tokio::time::Instant::from_std(
+                    self.epoch_started + self.process.settings.checkpoint_every,
+                )
             })
             .filter(|_| self.intake.is_free());
         let idle = self.idle_until.filter(|_| !self.closed);
         let swap = self.swap.as_ref().and_then(Swapping::timer);
-        [checkpoint, idle, self.drain_until, swap]
+        let tell = self
+            .told
+            .filter(|_| self.untold)
+            .map(|(at, _)| tokio::time::Instant::from_std(at + PROGRESS_EVERY));
+        [checkpoint, idle, self.drain_until, swap, tell]
             .into_iter()
             .flatten()
             .min()
@@ -672,14 +437,6 @@ impl Conductor {
     }
 
     fn tell(&mut self, over: bool) {
-        if !over
-            && self
-                .told
-                .is_some_and(|told| told.elapsed() < PROGRESS_EVERY)
-        {
-            return;
-        }
-        self.told = Some(Instant::now());
         let phase = match (over, &self.ending) {
             (true, _) => Phase::Done,
             (_, Some(_)) => Phase::Draining,
@@ -687,6 +444,15 @@ impl Conductor {
             _ if self.waiting => Phase::Waiting,
             _ => Phase::Running,
         };
+        // Another phase is told at once, and the last word is never left out (see `next_timer`).
+        self.untold = !over
+            && self
+                .told
+                .is_some_and(|(at, told)| told == phase && at.elapsed() < PROGRESS_EVERY);
+        if self.untold {
+            return;
+        }
+        self.told = Some((Instant::now(), phase));
         let load = |value: &std::sync::atomic::AtomicU64| value.load(Ordering::Relaxed);
         let stages = self
             .meters

@@ -3,10 +3,10 @@
 use std::{sync::Arc, time::Instant};
 
 use super::{
-    chain::Meter,
     dead_letter::Undertaker,
     fault::{Fault, FaultKind},
     keeper::{self, Recycle},
+    meter::Meter,
     retry::RetryPolicy,
     run::StageFailure,
     stage::{Budget, Opener, Read, Snapshot, Source, TableWrite},
@@ -94,10 +94,7 @@ impl Intake {
     }
 
     /// Opens the new version behind the last record read, and only then ends the old one. The new one may refuse.
-    pub async fn switch(
-        mut self,
-        switch: Arc<Switch>,
-    ) -> (Self, Result<Brought, StageFailure>) {
+    pub async fn switch(mut self, switch: Arc<Switch>) -> (Self, Result<Brought, StageFailure>) {
         if let Candidate::Source(opener) = &switch.candidate {
             let started = Instant::now();
             match open_in_time(opener, self.position.as_deref(), switch.open_time).await {
@@ -105,7 +102,8 @@ impl Intake {
                     self.stage.opener = Arc::clone(opener);
                     self.undertaker.identity = opener.identity().clone();
                     if let Some(mut old) = self.source.replace(fresh) {
-                        old.close().await;
+                        // Nothing waits for its last words.
+                        tokio::spawn(async move { old.close().await });
                     }
                     switch.report(Ok(started.elapsed()));
                 }

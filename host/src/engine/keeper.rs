@@ -90,6 +90,8 @@ pub struct Keeper<S: ?Sized + Kept> {
     since: Vec<Arc<Batch>>,
     since_weight: usize,
     recycle: Recycle,
+    /// The instance is gone and cannot be brought back.
+    lost: bool,
 }
 
 impl<S: ?Sized + Kept> Keeper<S> {
@@ -107,29 +109,50 @@ impl<S: ?Sized + Kept> Keeper<S> {
             since: Vec::new(),
             since_weight: 0,
             recycle,
+            lost: false,
         }
     }
 
     /// The instance, brought back first when it is gone.
     pub async fn instance(&mut self) -> Result<&mut S, Fault> {
         if self.instance.is_none() {
-            let mut instance = self.opener.open(self.snapshot.as_deref()).await?;
-            for batch in &self.since {
-                instance.replay(batch).await.map_err(|fault| {
-                    Fault::new(
-                        FaultKind::Contract,
-                        format!("after it was brought back it fails on a batch that it took before: {fault}"),
-                    )
-                })?;
-                instance.take_table_writes();
-            }
-            self.instance = Some(instance);
+            let back = self.bring_back().await;
+            self.lost = matches!(&back, Err(fault) if fault.kind != FaultKind::Transient);
+            self.instance = Some(back?);
         }
         match &mut self.instance {
             Some(instance) => Ok(instance.as_mut()),
             // Set above.
             None => Err(Fault::new(FaultKind::Trap, "the instance is gone")),
         }
+    }
+
+    async fn bring_back(&mut self) -> Result<Box<S>, Fault> {
+        let mut instance = self.opener.open(self.snapshot.as_deref()).await?;
+        for batch in &self.since {
+            let again = instance.replay(batch).await;
+            again.map_err(|fault| match fault.kind {
+                FaultKind::Transient => fault,
+                _ => Fault::new(
+                    FaultKind::Contract,
+                    format!(
+                        "after it was brought back it fails on a batch that it took before: {fault}"
+                    ),
+                ),
+            })?;
+            instance.take_table_writes();
+        }
+        Ok(instance)
+    }
+
+    /// Whether the instance is gone and cannot be brought back: no record is to blame for that.
+    pub fn is_lost(&self) -> bool {
+        self.lost
+    }
+
+    /// What the instance was last opened from or has last given.
+    pub fn last_snapshot(&self) -> Option<&Snapshot> {
+        self.snapshot.as_ref()
     }
 
     /// What to do after a call failed: an instance that is dead is dropped, table writes of the call are forgotten.

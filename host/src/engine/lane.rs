@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
-    chain::Outcome,
+    outcome::Outcome,
     run::{RunError, StageFailure},
     settle::{Barrier, Settled, Settler},
     swap::Switch,

@@ -78,20 +78,17 @@ impl Versions {
         };
     }
 
-    /// Ends the version before, when all its entries have passed.
-    pub async fn retire(&self) {
-        let before = {
-            let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
-            current.before.take()
-        };
-        if let Some(pool) = before {
-            pool.close().await;
-        }
+    /// Takes the version before out, when all its entries have passed.
+    pub fn retire(&self) -> Option<Arc<Pool>> {
+        let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        current.before.take()
     }
 
     /// Ends all instances.
     pub async fn close(&self) {
-        self.retire().await;
+        if let Some(before) = self.retire() {
+            before.close().await;
+        }
         self.at(u64::MAX).close().await;
     }
 }
@@ -116,7 +113,8 @@ impl Pool {
         }
     }
 
-    async fn close(&self) {
+    /// Ends the instances that are here.
+    pub async fn close(&self) {
         let idle = std::mem::take(&mut *lock(&self.idle));
         for mut instance in idle {
             instance.close().await;
@@ -131,6 +129,7 @@ impl Pool {
         Pooled {
             pool: self,
             instance,
+            lost: false,
             _permit: permit,
         }
     }
@@ -140,6 +139,8 @@ impl Pool {
 pub struct Pooled<'a> {
     pool: &'a Pool,
     instance: Option<Box<dyn Transformer>>,
+    /// No instance can be opened.
+    lost: bool,
     _permit: Option<tokio::sync::SemaphorePermit<'a>>,
 }
 
@@ -208,6 +209,10 @@ impl Worker for Single<'_> {
     fn repeatable(&self) -> bool {
         false
     }
+
+    fn is_lost(&self) -> bool {
+        self.0.is_lost()
+    }
 }
 
 #[async_trait]
@@ -217,7 +222,11 @@ impl Worker for Pooled<'_> {
     async fn call(&mut self, batch: &Arc<Batch>) -> Result<Answer, Fault> {
         let instance = match &mut self.instance {
             Some(instance) => instance,
-            none => none.insert(self.pool.opener.open(None).await?),
+            none => {
+                let opened = self.pool.opener.open(None).await;
+                self.lost = matches!(&opened, Err(fault) if fault.kind != FaultKind::Transient);
+                none.insert(opened?)
+            }
         };
         if instance.mode() != Mode::Stateless {
             return Err(Fault::new(
@@ -242,5 +251,9 @@ impl Worker for Pooled<'_> {
 
     fn repeatable(&self) -> bool {
         true
+    }
+
+    fn is_lost(&self) -> bool {
+        self.lost
     }
 }

@@ -8,12 +8,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     chain::TransformerStage,
-    conductor::{Conducted, Conductor, Process},
+    conductor::{Conducted, Conductor},
     dead_letter::Threshold,
     fault::Fault,
     intake::SourceStage,
     ledger::Ledger,
     overlay::Overlay,
+    process::Process,
     replay::Replay,
     retry::RetryPolicy,
     sink_lane::SinkStage,

@@ -6,15 +6,17 @@ use futures_util::future::join_all;
 
 use super::{
     batch::Batch,
-    chain::{Meter, Outcome},
     dead_letter::{Threshold, Undertaker, now_ms},
     ledger::Ledger,
+    meter::Meter,
+    outcome::Outcome,
     overlay::Overlay,
     retry::RetryPolicy,
     run::{RunError, StageFailure},
     sink_lane::{SinkLane, SinkStage},
     stage::{Snapshot, TableWrite},
     swap::Switch,
+    trial::Trial,
 };
 use crate::storage::{
     Checkpoint, Commit, DeadLetter, Journal, StageState, StreamCounts, TableChange,
@@ -59,6 +61,8 @@ pub struct Settler {
     replayed: Vec<u64>,
     /// A new version is on probation: barriers do not commit.
     holding: bool,
+    /// What is heard of the version that was on probation last. It may fail in the very barrier that ends the run.
+    trial: Option<Arc<Trial>>,
     nowhere: Arc<str>,
 }
 
@@ -151,6 +155,7 @@ impl Settler {
             writes_weight: 0,
             replayed: Vec::new(),
             holding: false,
+            trial: None,
             nowhere: "sinks".into(),
         })
     }
@@ -169,9 +174,7 @@ impl Settler {
 
     /// The stages' names, plugins and counters, for progress.
     pub fn meters(&self) -> impl Iterator<Item = (&Arc<str>, &str, &Arc<Meter>)> {
-        self.sinks
-            .iter()
-            .map(|s| (&s.name, s.plugin(), &s.meter))
+        self.sinks.iter().map(|s| (&s.name, s.plugin(), &s.meter))
     }
 
     fn waiting_bytes(&self) -> usize {
@@ -230,9 +233,10 @@ impl Settler {
         }
         let policy = self.policy;
         let only = only.map(|name| &**name);
-        let takers = self.sinks.iter_mut().filter(|s| {
-            only.is_none_or(|only| *s.name == *only) && s.takes(batch.stream())
-        });
+        let takers = self
+            .sinks
+            .iter_mut()
+            .filter(|s| only.is_none_or(|only| *s.name == *only) && s.takes(batch.stream()));
         let results = join_all(takers.map(|sink| sink.write(batch, &policy))).await;
         if results.is_empty() {
             let reason = super::stage::Tally {
@@ -279,7 +283,7 @@ impl Settler {
             snapshots.push(state.snapshot.clone());
             states.insert(sink.name.to_string(), state);
         }
-        if self.holding {
+        if self.holding || self.trial.as_ref().is_some_and(|t| t.fault().is_some()) {
             // Batches that were kept to be given again are not needed any more; everything else waits.
             return Ok(Settled::Held {
                 waiting_bytes: self.waiting_bytes(),
@@ -307,10 +311,12 @@ impl Settler {
                 sink.switch(switch, snapshot).await;
             }
         }
-        self.holding = barrier
+        let held = barrier
             .switch
             .as_ref()
-            .is_some_and(|switch| switch.hold && !switch.is_refused());
+            .filter(|switch| switch.hold && !switch.is_refused());
+        self.holding = held.is_some();
+        self.trial = held.map(|switch| Arc::clone(&switch.trial));
         if finished {
             checkpoint.settled = true;
             self.journal
@@ -338,7 +344,8 @@ impl Settler {
         stages: BTreeMap<String, StageState>,
     ) -> Checkpoint {
         let named = |(name, counts): (&Arc<str>, &StreamCounts)| (name.to_string(), *counts);
-        let reasons = |(name, r): (&Arc<str>, &BTreeMap<String, u64>)| (name.to_string(), r.clone());
+        let reasons =
+            |(name, r): (&Arc<str>, &BTreeMap<String, u64>)| (name.to_string(), r.clone());
         Checkpoint {
             format: FORMAT,
             flow: self.flow.to_string(),
@@ -353,7 +360,7 @@ impl Settler {
         }
     }
 
-    /// Commits again from the next barrier on.
+    /// Commits again from the next barrier on, unless the version that was on probation has failed.
     pub fn release(&mut self) {
         self.holding = false;
     }
@@ -373,4 +380,3 @@ fn change(write: TableWrite) -> TableChange {
         value: write.value,
     }
 }
-

@@ -19,9 +19,9 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
     batch::{Batch, Op, Record},
-    chain::outputs,
     fault::Fault,
     ledger::account,
+    outcome::outputs,
     stage::{Mode, Transformer},
     swap::{ShadowPlan, open_in_time},
 };
@@ -314,9 +314,8 @@ fn differ(
     if report.differences.len() >= SHOWN {
         return;
     }
-    let text = |bytes: &[u8]| {
-        String::from_utf8_lossy(bytes.get(..EXCERPT).unwrap_or(bytes)).into_owned()
-    };
+    let text =
+        |bytes: &[u8]| String::from_utf8_lossy(bytes.get(..EXCERPT).unwrap_or(bytes)).into_owned();
     let shown = |record: Record<'_>| match record.op() {
         Op::Upsert => text(record.payload),
         Op::Delete => format!("delete {}", text(record.payload)),

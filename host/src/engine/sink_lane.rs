@@ -11,11 +11,11 @@ use async_trait::async_trait;
 use super::{
     batch::{Batch, Op, Record},
     bisect::{Piece, Place, Worker, work_off},
-    chain::Meter,
     dead_letter::Undertaker,
     fault::{Fault, FaultKind},
     keeper::{self, Keeper, Recycle},
     ledger::rejected_flags,
+    meter::Meter,
     retry::RetryPolicy,
     run::StageFailure,
     stage::{Opener, Rejection, Sink, Snapshot, TableWrite, Written},
@@ -168,7 +168,8 @@ impl SinkLane {
                 let old = self.keeper.replace(Arc::clone(opener), instance, snapshot);
                 self.undertaker.identity = opener.identity().clone();
                 if let Some(mut old) = old {
-                    old.close().await;
+                    // Nothing waits for its last words.
+                    tokio::spawn(async move { old.close().await });
                 }
                 switch.report(Ok(started.elapsed()));
             }
@@ -340,5 +341,9 @@ impl Worker for SinkWorker<'_> {
 
     fn repeatable(&self) -> bool {
         false
+    }
+
+    fn is_lost(&self) -> bool {
+        self.keeper.is_lost()
     }
 }

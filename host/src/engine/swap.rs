@@ -25,6 +25,7 @@ use super::{
     fault::Fault,
     shadow::ShadowReport,
     stage::{Identity, Opener, Sink, Source, Transformer},
+    trial::Trial,
 };
 
 /// What makes instances of the new version.
@@ -202,6 +203,8 @@ pub struct Switch {
     pub open_time: Duration,
     /// Whether later barriers are held until the probation is over.
     pub hold: bool,
+    /// What is heard of its faults: a version that has failed commits nothing.
+    pub trial: Arc<Trial>,
     outcome: Mutex<Option<Result<Duration, Fault>>>,
 }
 
@@ -212,12 +215,14 @@ impl Switch {
         candidate: Candidate,
         open_time: Duration,
         hold: bool,
+        trial: Arc<Trial>,
     ) -> Arc<Self> {
         Arc::new(Self {
             stage,
             candidate,
             open_time,
             hold,
+            trial,
             outcome: Mutex::new(None),
         })
     }

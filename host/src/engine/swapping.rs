@@ -1,15 +1,17 @@
 //! A swap on its way through a run: what the conductor does at each of its steps (see [`super::swap`]).
 
+mod probation;
+
 use std::{sync::Arc, time::Instant};
 
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    conductor::{Conductor, Process},
+    chain::Chain,
+    conductor::Conductor,
     fault::Fault,
-    lane::Hand,
-    run::{End, RunError, StageFailure},
+    meter::Meter,
     shadow::Shadow,
     stage::{Mode, Transformer},
     swap::{Candidate, SwapRequest, SwapState, SwapStatus, Switch, open_in_time},
@@ -125,6 +127,15 @@ impl Swapping {
         matches!(self.step, Step::Switching(..) | Step::Probation(..))
     }
 
+    /// What the trial has heard.
+    fn notice_fault(&mut self) {
+        if self.has_switched()
+            && let Some(fault) = self.trial.fault()
+        {
+            self.breach(format!("{} fault: {fault}", fault.kind));
+        }
+    }
+
     /// The first reason counts.
     fn breach(&mut self, reason: String) {
         self.breach.get_or_insert(reason);
@@ -160,7 +171,7 @@ impl Conductor {
         }
         let trial: Arc<Trial> = Arc::default();
         let incoming = on_trial(&request.candidate, &trial);
-        let step = first_step(&incoming, &request);
+        let step = first_step(&incoming, &request, &self.chain);
         let swap = Swapping {
             request,
             status,
@@ -213,11 +224,7 @@ impl Conductor {
             SwapEvent::Opened(Ok(instance)) => self.on_opened(instance),
             SwapEvent::Opened(Err(fault)) => self.refuse(format!("it cannot be opened: {fault}")),
             SwapEvent::Compared => self.on_compared(),
-            SwapEvent::Faulted => {
-                if let Some(fault) = swap.trial.fault() {
-                    swap.breach(format!("{} fault: {fault}", fault.kind));
-                }
-            }
+            SwapEvent::Faulted => swap.notice_fault(),
             SwapEvent::Cancelled if swap.has_switched() => {
                 swap.breach("it was called off".into());
             }
@@ -291,8 +298,7 @@ impl Conductor {
         let records = self.process.records;
         match swap.handing_back.take() {
             Some(why) => {
-                let reason =
-                    format!("{why}; but the old version cannot take over again: {reason}");
+                let reason = format!("{why}; but the old version cannot take over again: {reason}");
                 swap.enter(SwapState::Done, records, Some(reason));
             }
             None => swap.enter(SwapState::Refused, records, Some(reason)),
@@ -320,6 +326,7 @@ impl Conductor {
             swap.incoming.clone(),
             swap.request.open_time,
             hold,
+            Arc::clone(&swap.trial),
         );
         let reading = reading(&self.meters, &stage);
         swap.step = Step::Switching(Arc::clone(&switch), reading, false);
@@ -352,7 +359,7 @@ impl Conductor {
         match switch {
             Some(switch) => self.on_switched(&switch),
             // The last barrier of a run that ended during the probation.
-            None if self.closed && self.is_on_probation() => self.trust(None),
+            None if self.closed => self.trust_at_the_end(),
             None => {}
         }
     }
@@ -374,6 +381,8 @@ impl Conductor {
                 self.refuse(format!("it refused the state that it was given: {fault}"));
             }
             Some(Ok(pause)) => {
+                // Everything before the barrier is settled.
+                self.chain.retire(&switch.stage);
                 let probation = swap.request.probation.time;
                 let until = tokio::time::Instant::now() + probation;
                 swap.step = Step::Probation(until, *reading);
@@ -392,236 +401,25 @@ impl Conductor {
             }
         }
     }
-
-    /// A barrier was held. When too much waits for the next commit, the probation ends early.
-    pub(super) fn on_held(&mut self, is_too_much: bool) {
-        if is_too_much && self.is_on_probation() {
-            self.judge(true);
-            if self.is_on_probation() {
-                self.trust(Some(
-                    "the probation ended early: too much waited for its end".into(),
-                ));
-            }
-        }
-    }
-
-    /// Looks at the share of records that the new version rejects.
-    pub(super) fn judge(&mut self, at_the_end: bool) {
-        let Some(swap) = &mut self.swap else { return };
-        let Step::Probation(_, before) = swap.step else {
-            return;
-        };
-        let now = reading(&self.meters, &swap.request.stage);
-        let since = Reading {
-            records: now.records.saturating_sub(before.records),
-            rejected: now.rejected.saturating_sub(before.rejected),
-        };
-        swap.status.probation_records = since.records;
-        swap.status.probation_rejected = since.rejected;
-        let most = before.share() + swap.request.probation.max_fault_share;
-        if since.share() > most && (at_the_end || since.records >= FEWEST_RECORDS) {
-            swap.breach(format!(
-                "it rejected {} of {} records; before, the share was {:.2} %",
-                since.rejected,
-                since.records,
-                before.share() * 100.0
-            ));
-        }
-    }
-
-    /// The time of the probation may be over.
-    pub(super) fn end_probation_if_over(&mut self, now: tokio::time::Instant) {
-        let until = self.swap.as_ref().and_then(Swapping::timer);
-        if until.is_some_and(|until| now >= until) {
-            self.judge(true);
-            if self.is_on_probation() {
-                self.trust(None);
-            }
-        }
-    }
-
-    /// The new version has proved itself: it stays.
-    fn trust(&mut self, remark: Option<String>) {
-        let Some(mut swap) = self.swap.take() else {
-            return;
-        };
-        swap.trial.end();
-        self.release = true;
-        let stage = Arc::clone(&swap.request.stage);
-        self.process
-            .pipeline
-            .replace(&stage, &swap.request.candidate);
-        swap.enter(SwapState::Done, self.process.records, remark);
-        let chain = Arc::clone(&self.chain);
-        tokio::spawn(async move { chain.retire(&stage).await });
-    }
-
-    fn handed_back(&mut self) {
-        let Some(mut swap) = self.swap.take() else {
-            return;
-        };
-        swap.trial.end();
-        let why = swap.handing_back.take();
-        swap.enter(SwapState::RolledBack, self.process.records, why);
-    }
-
-    /// The input has ended: may the run finish? A new version must have been judged before, and what it does at the
-    /// end is part of its probation.
-    pub(super) fn may_finish(&mut self) -> bool {
-        let is_drained = self.lane.is_empty() && self.settler.is_free();
-        match self.swap.as_ref().map(|s| &s.step) {
-            Some(Step::Switching(..)) => false,
-            Some(Step::Probation(..)) if !is_drained => false,
-            Some(Step::Probation(..)) => {
-                self.judge(true);
-                self.release = true;
-                !self.is_breached()
-            }
-            // Nothing of the new version was in use: whoever asked may begin the next run with it.
-            Some(_) => {
-                self.swap = None;
-                true
-            }
-            None => true,
-        }
-    }
-
-    /// Whether the new version must go.
-    pub(super) fn is_breached(&self) -> bool {
-        self.swap.as_ref().is_some_and(|s| s.breach.is_some())
-    }
-
-    /// Whether the checkpoint of the switch is there, and everything after it has to be undone.
-    pub(super) fn must_wind_back(&mut self) -> bool {
-        let Some(swap) = &mut self.swap else {
-            return false;
-        };
-        if swap.breach.is_none() || !matches!(swap.step, Step::Probation(..)) {
-            return false;
-        }
-        if swap.request.rewindable && !swap.request.probation.time.is_zero() {
-            return true;
-        }
-        self.hand_back();
-        false
-    }
-
-    /// What was read cannot be read again: the old version takes over from where the new one is.
-    fn hand_back(&mut self) {
-        let Some(swap) = &mut self.swap else { return };
-        let Some(old) = self.process.pipeline.current(&swap.request.stage) else {
-            return;
-        };
-        swap.handing_back = swap.breach.take();
-        swap.trial = Arc::default();
-        swap.step = first_step(&old, &swap.request);
-        swap.incoming = old;
-    }
-
-    /// A stage failed for good. If a version on probation may be the reason, it goes; otherwise the run fails.
-    pub(super) fn blame(&mut self, error: RunError) -> Result<(), RunError> {
-        let RunError::Stage(failure) = error else {
-            return Err(error);
-        };
-        match &mut self.swap {
-            Some(swap) if matches!(swap.step, Step::Probation(..)) && swap.request.rewindable => {
-                // What is committed cannot be undone: the last barrier of a run may fail after its commit.
-                let flow = &self.process.pipeline.flow;
-                let last = self.process.journal.checkpoint(flow)?;
-                if last.is_none_or(|last| last.epoch != self.epochs_done) {
-                    return Err(RunError::Stage(failure));
-                }
-                swap.breach(failure.to_string());
-                Ok(())
-            }
-            _ => Err(RunError::Stage(failure)),
-        }
-    }
-
-    /// The source failed for good. It may be the new version, whose switch is not committed yet.
-    pub(super) fn blame_source(&mut self, failure: StageFailure) -> Result<(), RunError> {
-        if let Some(swap) = &mut self.swap
-            && let Step::Switching(switch, ..) = &swap.step
-            && matches!(swap.incoming, Candidate::Source(_))
-            && swap.request.rewindable
-            && matches!(switch.outcome(), Some(Ok(_)))
-        {
-            swap.breach(failure.to_string());
-            return Ok(());
-        }
-        self.blame(RunError::Stage(failure))
-    }
-
-    /// The run is to end. A version on probation is undone first: then this is `true`, and the run ends after it was
-    /// wound back. A swap that has not switched yet is forgotten.
-    pub(super) fn undo_swap(&mut self, end: &End) -> bool {
-        let Some(swap) = &mut self.swap else {
-            return false;
-        };
-        if swap.has_switched() && swap.request.rewindable && swap.handing_back.is_none() {
-            swap.breach(match end {
-                End::TooManyDeadLetters(reason) => reason.clone(),
-                End::Stopped | End::Finished => "the flow was stopped in its probation".into(),
-            });
-            return true;
-        }
-        self.chain.shadow(&swap.request.stage, None);
-        self.swap = None;
-        false
-    }
-
-    /// Ends everything where it is and forgets what is not committed. The sinks are not closed: what they hold is
-    /// discarded when they are opened again.
-    pub(super) async fn wind_back(mut self) -> Process {
-        self.halt.cancel();
-        let longest = self.process.settings.drain;
-        if tokio::time::timeout(longest, self.settler.done())
-            .await
-            .is_err()
-            && !matches!(self.settler, Hand::Free(_))
-        {
-            self.settler.abort().await;
-        }
-        self.intake.abort().await;
-        while let Some(entry) = self.lane.pop_front() {
-            entry.abort().await;
-        }
-        self.process.overlay.clear();
-        let undone = "a swap was undone, and the dead letters are as they were; give them again";
-        for replay in self.replays {
-            replay.undone(undone);
-        }
-        (self.process.records, self.process.letters) = self.durable;
-        if let Some(swap) = self.swap.take() {
-            swap.trial.end();
-            let mut status = swap.status;
-            status.reason = None;
-            self.process.wound_back = Some(WoundBack {
-                status,
-                reason: swap.breach.unwrap_or_default(),
-                to: swap.request.status,
-            });
-        }
-        self.process
-    }
 }
 
-fn first_step(incoming: &Candidate, request: &SwapRequest) -> Step {
+/// A transformer is opened ahead: one without state to be used, one with state to see whether it takes the last snapshot
+/// of the old version, so that a refusal or a loop costs the flow nothing.
+fn first_step(incoming: &Candidate, request: &SwapRequest, chain: &Arc<Chain>) -> Step {
     match incoming {
         Candidate::Transformer(opener) => {
             let (opener, longest) = (Arc::clone(opener), request.open_time);
+            let (chain, stage) = (Arc::clone(chain), Arc::clone(&request.stage));
             Step::Opening(AbortOnDropHandle::new(tokio::spawn(async move {
-                open_in_time(&opener, None, longest).await
+                let snapshot = chain.last_snapshot(&stage).await;
+                open_in_time(&opener, snapshot.as_deref(), longest).await
             })))
         }
         Candidate::Source(_) | Candidate::Sink(_) => Step::Ready(None),
     }
 }
 
-fn reading(
-    meters: &[(String, String, Arc<super::chain::Meter>)],
-    stage: &str,
-) -> Reading {
+fn reading(meters: &[(String, String, Arc<Meter>)], stage: &str) -> Reading {
     let meter = meters.iter().find(|(name, ..)| name == stage);
     let [records, _, rejected, ..] = meter.map_or([0; 5], |(.., meter)| meter.reading());
     Reading { records, rejected }

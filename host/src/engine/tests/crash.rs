@@ -1,6 +1,6 @@
 //! The run dies at any moment and goes on as if it had not.
 
-use super::memory::{World, first, same};
+use super::memory::{World, first, many, same};
 use crate::engine::fault::FaultKind;
 
 /// Polls the run a number of times, then drops it where it is, as a kill does, until one run ends by itself.
@@ -33,7 +33,7 @@ async fn the_output_is_that_of_an_undisturbed_run() {
         let world = |trouble| World {
             stateful: seed % 2 == 0,
             unreadable_every: 50,
-            records: 400,
+            records: many(400),
             trouble,
             ..World::default()
         };

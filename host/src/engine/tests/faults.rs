@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use super::memory::{World, first, on, same};
+use super::memory::{World, first, many, on, same};
 use crate::engine::{
     dead_letter::Threshold,
     fault::{Fault, FaultKind},
@@ -223,7 +223,7 @@ async fn too_many_dead_letters_stop_the_flow_and_are_kept() {
 
     // Also when everything was read before the first record settled.
     let mut small = World {
-        records: 10,
+        records: many(10),
         unreadable_every: 1,
         ..World::default()
     };
@@ -248,7 +248,7 @@ async fn a_liar_is_contained() {
         filtered: vec![],
     };
     let world = World {
-        records: 20,
+        records: many(20),
         map: Arc::new(lie),
         ..World::default()
     };

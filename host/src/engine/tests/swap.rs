@@ -1,11 +1,14 @@
 //! Another version takes over while records flow, and nobody can tell from the output.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::memory::{Trouble, World, first, none, on, same};
+use super::memory::{Trouble, World, first, many, none, on, same};
 use crate::engine::{
     batch::Batch,
     fault::{Fault, FaultKind},
@@ -44,7 +47,9 @@ impl Live<'_> {
     }
 
     async fn swap_to(&self, candidate: Candidate) -> SwapStatus {
-        self.swap(request(candidate)).await.expect("the run goes on")
+        self.swap(request(candidate))
+            .await
+            .expect("the run goes on")
     }
 
     async fn until(&self, condition: impl Fn(&crate::engine::run::Progress) -> bool) {
@@ -102,7 +107,7 @@ async fn run_while<T>(
 /// Records flow for as long as somebody does something; then the input ends.
 fn endless(stateful: bool) -> World {
     World {
-        records: 1_000_000,
+        records: many(1 << 40),
         stateful,
         settings: crate::engine::run::Settings {
             checkpoint_records: 50,
@@ -154,7 +159,12 @@ async fn every_kind_of_stage_is_swapped_while_records_flow() {
         })
         .await;
         let summary = summary.unwrap();
-        assert_eq!(status.state, SwapState::Done, "{stage}: {:?}", status.reason);
+        assert_eq!(
+            status.state,
+            SwapState::Done,
+            "{stage}: {:?}",
+            status.reason
+        );
         let states: Vec<SwapState> = status.steps.iter().map(|s| s.state).collect();
         assert_eq!(
             states,
@@ -217,8 +227,7 @@ fn first_after(what: &'static str, kind: FaultKind) -> impl Fn(&'static str) -> 
     move |call| {
         let calls = std::sync::atomic::AtomicU64::new(0);
         Arc::new(move |c, _| {
-            let fails =
-                c == call && calls.fetch_add(1, std::sync::atomic::Ordering::SeqCst) >= 3;
+            let fails = c == call && calls.fetch_add(1, std::sync::atomic::Ordering::SeqCst) >= 3;
             fails.then(|| Fault::new(kind, what))
         })
     }
@@ -282,8 +291,8 @@ async fn a_stateful_version_may_refuse_the_snapshot() {
         // It opens when it is tried, and not from the snapshot.
         let opened = std::sync::atomic::AtomicU64::new(0);
         let refusing: Trouble = Arc::new(move |call, _| {
-            let second = call == "map.open"
-                && opened.fetch_add(1, std::sync::atomic::Ordering::SeqCst) >= 1;
+            let second =
+                call == "map.open" && opened.fetch_add(1, std::sync::atomic::Ordering::SeqCst) >= 1;
             second.then(|| Fault::new(FaultKind::Config, "I do not know this snapshot"))
         });
         let status = live.swap_to(live.candidate("map", refusing)).await;
@@ -303,7 +312,8 @@ async fn the_end_of_the_input_ends_the_probation() {
     for (stage, stateful) in STAGES {
         for kind in [None, Some(FaultKind::Trap)] {
             let world = World {
-                records: 3_000,
+                records: many(2_000),
+                endless: Arc::new(true.into()),
                 stateful,
                 ..World::default()
             };
@@ -320,7 +330,14 @@ async fn the_end_of_the_input_ends_the_probation() {
                 live.until(|p| p.epoch >= 2).await;
                 let mut request = request(live.candidate(stage, trouble.clone()));
                 request.probation.time = Duration::from_secs(60);
-                live.swap(request).await
+                let mut status = request.status.subscribe();
+                let (ended, ()) = tokio::join!(live.swap(request), async {
+                    let on_probation = |s: &SwapStatus| s.state == SwapState::Probation;
+                    status.wait_for(on_probation).await.unwrap();
+                    world.records.store(3_000, Ordering::SeqCst);
+                    world.endless.store(false, Ordering::SeqCst);
+                });
+                ended
             })
             .await;
             let context = format!("{stage} {kind:?}");
@@ -426,7 +443,10 @@ async fn the_shadow_shows_differences_and_changes_nothing() {
         .await;
         undisturbed(&world, &summary.unwrap(), "shadow");
         let report: ShadowReport = status.shadow.unwrap();
-        assert!(report.records >= 500 || report.ended.is_some(), "{report:?}");
+        assert!(
+            report.records >= 500 || report.ended.is_some(),
+            "{report:?}"
+        );
         if stateful {
             assert_eq!(report.different, 0, "{report:?}");
             assert_eq!(status.state, SwapState::Done);
@@ -485,9 +505,9 @@ async fn dead_letters_are_given_again_from_their_stage() {
         let at = call == "map.apply" || call == "sink.record";
         let bad = at
             && !is_mended.load(std::sync::atomic::Ordering::SeqCst)
-            && payloads
-                .iter()
-                .any(|p| (call == "map.apply" && p == "11") || (call == "sink.record" && p == "22"));
+            && payloads.iter().any(|p| {
+                (call == "map.apply" && p == "11") || (call == "sink.record" && p == "22")
+            });
         bad.then(|| Fault::new(FaultKind::Permanent, "for now"))
     });
     let (summary, replayed) = run_while(&world, async |live| {

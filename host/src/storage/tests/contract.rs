@@ -48,7 +48,7 @@ async fn forgetting_a_flow_keeps_its_tables_and_dead_letters() {
             checkpoint: Some(checkpoint("shop", 1, &vec![1; 50_000])),
             dead_letters: vec![dead_letter("shop", "bad", b"{}")],
             table_changes: vec![set("ids", "a", b"1")],
-            removed_dead_letters: Vec::new(),
+            removed_dead_letters: vec![],
         };
         store.commit(commit).await.unwrap();
         assert!(store.forget("shop").await.unwrap());
@@ -305,7 +305,7 @@ async fn many_commits_at_once_all_arrive_and_get_their_own_ids() {
                 checkpoint: Some(checkpoint(&format!("flow-{n}"), n, &[7; 9000])),
                 dead_letters: vec![dead_letter(&format!("flow-{n}"), "bad", b"{}")],
                 table_changes: vec![set("t", &n.to_string(), b"1")],
-                removed_dead_letters: Vec::new(),
+                removed_dead_letters: vec![],
             };
             store.commit(commit)
         });
