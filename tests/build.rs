@@ -38,11 +38,5 @@ fn main() -> Result<(), Box<dyn Error>> {
     for component in guests::build(&workspace, &FOLDERS)? {
         println!("cargo::rerun-if-changed={}", component.display());
     }
-    let target = guests::target_dir(&workspace);
-    println!(
-        "cargo::rustc-env=CROSSDOCK_WORKSPACE={}",
-        workspace.display()
-    );
-    println!("cargo::rustc-env=CROSSDOCK_TARGET={}", target.display());
     Ok(())
 }

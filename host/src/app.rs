@@ -100,8 +100,11 @@ impl AppError {
     /// 1: failed, 2: the configuration or the call has to be changed.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Findings(_) | Self::Locate(_) | Self::Inspect { .. } | Self::Plugin(_) => 2,
-            Self::Run(RunError::StageChanged { .. }) => 2,
+            Self::Findings(_)
+            | Self::Locate(_)
+            | Self::Inspect { .. }
+            | Self::Plugin(_)
+            | Self::Run(RunError::StageChanged { .. }) => 2,
             Self::Run(RunError::Stage(failure))
                 if failure.fault.kind == crate::engine::fault::FaultKind::Config =>
             {

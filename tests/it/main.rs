@@ -7,7 +7,10 @@
     reason = "tests"
 )]
 
+mod author;
 mod bad_input;
+mod demo;
+mod dependencies;
 mod files;
 mod hostile;
 mod hostile_zoo;

@@ -8,11 +8,11 @@ use std::{
 
 use crossdock_tests::{
     akeneo::{AkeneoServer, Options},
-    catalogue::Expected,
+    catalogue::{Expected, Kind},
     gate::Gate,
-    host::{Ended, Invocation, TestHost, test_plugin, workspace},
+    host::{Ended, Invocation, TestHost, test_data, test_plugin, workspace},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The rows of one file by column.
 type Rows = Vec<HashMap<String, String>>;
@@ -292,7 +292,9 @@ fn it_goes_on_after_ctrl_c_and_kill_9_without_loss_or_duplicate() {
         // Nobody sees half a set.
         let visible = job.host.list("out");
         assert!(
-            !visible.iter().any(|name| name.ends_with(".csv")),
+            !visible
+                .iter()
+                .any(|name| Path::new(name).extension().is_some_and(|e| e == "csv")),
             "{visible:?}"
         );
 
@@ -329,13 +331,50 @@ fn faults_of_the_server_on_the_way_do_not_change_the_result() {
     holds(&job, &job.server.expected());
 }
 
+#[test]
+fn a_later_run_reads_what_has_changed_since() {
+    let job = Job::new(Options::generated(80, 5));
+    let from = workspace().join("plugins/akeneo-to-spryker/connections/akeneo.yaml");
+    job.host
+        .write("connections/akeneo.yaml", fs::read(from).unwrap());
+    let flow = job.host.flow(
+        "changes",
+        "
+source:
+  plugin: akeneo
+  config: { connection: akeneo, streams: [categories, products], channel: ecommerce, incremental: true, other-streams: skip }
+  grants: { connections: [akeneo] }
+sinks:
+  - plugin: jsonl
+    config: { file: out/all.jsonl, mode: append }
+    grants: { files: { write: [out] } }
+",
+    );
+    let run = || job.invocation(&flow, &[]).end().finished();
+    let first = run();
+    assert_eq!(first["streams"]["products"]["written"], 80);
+    let before = job.host.text("out/all.jsonl");
+
+    let change = json!({"identifier": "AKN-00000007", "enabled": false});
+    job.server.change(Kind::Products, &change).unwrap();
+    let second = run();
+    assert_eq!(
+        (&second["records"], &second["resumed"]),
+        (&json!(1), &json!(true))
+    );
+    let all = job.host.text("out/all.jsonl");
+    let new = all.strip_prefix(&before).unwrap();
+    let new: Value = serde_json::from_str(new).unwrap();
+    assert_eq!(
+        (&new["identifier"], &new["enabled"]),
+        (&json!("AKN-00000007"), &json!(false))
+    );
+}
+
 /// The vendors' example catalogue, where it is at hand.
 #[test]
 fn the_example_catalogue_has_the_documented_counts() {
     let Some(folder) = test_data("akeneo/catalog_modeling") else {
-        println!(
-            "skipped: shared/data/akeneo/catalog_modeling is not there, CROSSDOCK_TEST_DATA names its `data`"
-        );
         return;
     };
     let job = Job::new(Options::fixtures(folder).unwrap());
@@ -348,17 +387,4 @@ fn the_example_catalogue_has_the_documented_counts() {
     assert_eq!(expected.super_attributes.len(), 4);
     assert_eq!(job.rows("product_abstract.csv").len(), 73);
     assert_eq!(job.rows("product_concrete.csv").len(), 242);
-}
-
-/// A folder of the data that lies beside some checkouts.
-fn test_data(name: &str) -> Option<PathBuf> {
-    let given = std::env::var_os("CROSSDOCK_TEST_DATA").map(PathBuf::from);
-    let beside = workspace()
-        .ancestors()
-        .map(|above| above.join("shared/data"));
-    given
-        .into_iter()
-        .chain(beside)
-        .map(|data| data.join(name))
-        .find(|folder| folder.is_dir())
 }

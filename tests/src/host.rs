@@ -46,12 +46,26 @@ pub const PATIENCE: Duration = Duration::from_mins(2);
 
 /// The root of the repository.
 pub fn workspace() -> &'static Path {
-    Path::new(env!("CROSSDOCK_WORKSPACE"))
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here)
 }
 
-/// Where cargo puts what it builds.
+/// Where cargo puts what it builds: the folder that this very program was built into, so that a target folder that was
+/// copied or moved serves the tests of the place it is in.
 pub fn target() -> &'static Path {
-    Path::new(env!("CROSSDOCK_TARGET"))
+    static TARGET: OnceLock<PathBuf> = OnceLock::new();
+    TARGET.get_or_init(|| {
+        let program = std::env::current_exe().expect("the kernel tells the program");
+        // Cargo marks its folder with this file.
+        let built_into = program
+            .ancestors()
+            .find(|folder| folder.join("CACHEDIR.TAG").is_file());
+        match (built_into, std::env::var_os("CARGO_TARGET_DIR")) {
+            (Some(folder), _) => folder.to_owned(),
+            (None, Some(named)) => workspace().join(named),
+            (None, None) => workspace().join("target"),
+        }
+    })
 }
 
 /// The component of a plugin of this repository.
@@ -62,6 +76,27 @@ pub fn plugin(name: &str) -> PathBuf {
 /// The component of a plugin that is there for tests.
 pub fn test_plugin(name: &str) -> PathBuf {
     target().join("test-plugins").join(format!("{name}.wasm"))
+}
+
+/// A folder of the test data that lies beside some checkouts, or in the folder that `CROSSDOCK_TEST_DATA` names. Where it
+/// is not, the test says so and has nothing to look at.
+#[allow(clippy::print_stdout, reason = "people see what was not tested")]
+pub fn test_data(name: &str) -> Option<PathBuf> {
+    let given = std::env::var_os("CROSSDOCK_TEST_DATA").map(PathBuf::from);
+    let beside = workspace()
+        .ancestors()
+        .map(|above| above.join("shared/data"));
+    let found = given
+        .into_iter()
+        .chain(beside)
+        .map(|data| data.join(name))
+        .find(|folder| folder.is_dir());
+    if found.is_none() {
+        println!(
+            "skipped: ../shared/data/{name} is not there, CROSSDOCK_TEST_DATA may name its folder"
+        );
+    }
+    found
 }
 
 /// The program under test: `CROSSDOCK_BIN`, else the one of this workspace, built when it is not up to date.

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::{build, cargo, execute, guests, print, say};
+use crate::{build, cargo, execute, guests, print, say, workspace};
 
 /// Every test: with nextest where it is installed, with `cargo test` elsewhere, and the examples in the docs.
 pub(crate) fn test(arguments: &[String]) -> Result<(), String> {
@@ -30,9 +30,51 @@ pub(crate) fn run() -> Result<(), String> {
         execute(cargo().args(["fmt", "--all", "--check"]))
     })?;
     step("plugins and host", || build(false).map(drop))?;
+    step("lints of the host", || {
+        let mut lints = cargo();
+        lints.args(["clippy", "--quiet", "--workspace", "--all-targets"]);
+        execute(lints.args(DENY_WARNINGS))
+    })?;
+    step("lints of the plugins", lint_plugins)?;
+    step("docs", || {
+        let mut docs = cargo();
+        docs.args(["doc", "--quiet", "--workspace", "--no-deps"]);
+        execute(docs.env("RUSTDOCFLAGS", "-D warnings"))
+    })?;
+    step("dependencies", dependencies)?;
     step("tests", || test(&[]))?;
     print("ci passed");
     Ok(())
+}
+
+const DENY_WARNINGS: [&str; 3] = ["--", "-D", "warnings"];
+
+/// What is compiled for the sandbox only is seen by no lint of the host.
+fn lint_plugins() -> Result<(), String> {
+    let mut lints = cargo();
+    lints.args(["clippy", "--quiet", "--workspace", "--lib"]);
+    // These are no guests.
+    for host in ["crossdock", "crossdock-tests", "xtask"] {
+        lints.args(["--exclude", host]);
+    }
+    lints.args(["--profile", "guest", "--target", guests::TARGET]);
+    lints
+        .arg("--target-dir")
+        .arg(guests::target_dir(&workspace()).join("guests"));
+    execute(lints.args(DENY_WARNINGS))
+}
+
+/// Licences, bans and sources. Where the tool is missing, a test of `deny.toml` looks at most of it.
+fn dependencies() -> Result<(), String> {
+    if installed("cargo-deny") {
+        let checks = ["check", "licenses", "bans", "sources"];
+        execute(cargo().args(["deny", "--workspace"]).args(checks))
+    } else {
+        say(
+            "cargo-deny is not installed: `dependencies` among the tests checks licences, bans and sources",
+        );
+        Ok(())
+    }
 }
 
 fn step(name: &str, work: impl FnOnce() -> Result<(), String>) -> Result<(), String> {

@@ -4,15 +4,24 @@ use std::{
     collections::BTreeMap,
     ffi::OsStr,
     fs,
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader},
+    os::unix::process::{CommandExt as _, ExitStatusExt as _},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitCode, ExitStatus, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use clap::Args;
 use serde_json::{Value, json};
+use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::{Built, build, guests, print, say, workspace};
+
+/// What a shell gives for a program that Ctrl-C ended.
+const INTERRUPTED: u8 = 130;
 
 /// What the demo can be told.
 #[derive(Args)]
@@ -48,16 +57,34 @@ impl Drop for Standin {
 }
 
 /// Sets up, runs, shows.
-pub(crate) fn run(options: &Options) -> Result<(), String> {
+pub(crate) fn run(options: &Options) -> Result<ExitCode, String> {
     say("building host and plugins (the first time takes some minutes)");
     let built = build(false)?;
-    let result = job(&built, options)?;
+    let interrupted = catch_signals()?;
+    let Some(result) = job(&built, options)? else {
+        return Ok(ExitCode::from(INTERRUPTED));
+    };
     if options.json {
         print(&result.document().to_string());
     } else {
-        show(&result);
+        show(&built, &result);
     }
-    Ok(())
+    Ok(if interrupted.load(Ordering::Relaxed) {
+        ExitCode::from(INTERRUPTED)
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+/// From here on Ctrl-C, which reaches the run as well, leaves this program alive: the run drains what it has read and
+/// the stand-in must serve it until then.
+fn catch_signals() -> Result<Arc<AtomicBool>, String> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&interrupted))
+            .map_err(|e| format!("signals cannot be listened to: {e}"))?;
+    }
+    Ok(interrupted)
 }
 
 /// What the main job did.
@@ -90,26 +117,33 @@ impl Done {
     }
 }
 
-/// Runs the main job and gives the result as documented for `--json`.
-pub(crate) fn job(built: &Built, options: &Options) -> Result<Done, String> {
-    let out = absolute(
-        options
-            .out
-            .clone()
-            .unwrap_or_else(|| guests::target_dir(&workspace()).join("demo")),
-    )?;
+/// Runs the main job and gives the result as documented for `--json`; nothing when it was aborted.
+pub(crate) fn job(built: &Built, options: &Options) -> Result<Option<Done>, String> {
+    let usual = guests::target_dir(&workspace()).join("demo");
+    let out = absolute(options.out.as_ref().unwrap_or(&usual))?;
+    let files = out.join("spryker-import");
     let state = out.join(".crossdock");
+    // Before anything starts: a folder that cannot be made is said with its name.
+    fs::create_dir_all(&files).map_err(|e| {
+        format!(
+            "cannot make the folder {}: {e}: name another one with --out",
+            files.display()
+        )
+    })?;
     let (standin, ready) = start(built, options)?;
     say(&format!(
         "a stand-in of Akeneo's API serves the catalogue on {}",
-        ready["url"].as_str().unwrap_or_default()
+        text(&ready, &["url"])?
     ));
-    let files = out.join("spryker-import");
     let mut crossdock = command(built, &ready, &files, &state)?;
     crossdock.arg("--progress").stdout(Stdio::piped());
     let done = crossdock.spawn().and_then(Child::wait_with_output);
     drop(standin);
     let done = done.map_err(|e| format!("{}: {e}", built.crossdock.display()))?;
+    if aborted(done.status) {
+        say("aborted: nothing half-written is in place");
+        return Ok(None);
+    }
     let code = done.status.code();
     // 3: finished with dead letters, which the summary shows.
     if code != Some(0) && code != Some(3) {
@@ -121,30 +155,22 @@ pub(crate) fn job(built: &Built, options: &Options) -> Result<Done, String> {
     }
     let summary: Value = serde_json::from_slice(&done.stdout)
         .map_err(|e| format!("the run's summary is no JSON: {e}"))?;
-    Ok(Done {
+    Ok(Some(Done {
         outputs: outputs(&files)?,
         summary,
         folder: files,
         state,
-    })
+    }))
 }
 
-/// The main job against a stand-in that is ready.
+/// `crossdock run` of the flow of this repository against the stand-in.
 pub(crate) fn command(
     built: &Built,
     ready: &Value,
     files: &Path,
     state: &Path,
 ) -> Result<Command, String> {
-    let text = |path: &[&str]| -> Result<String, String> {
-        let found = path
-            .iter()
-            .try_fold(ready, |value, key| value.get(key))
-            .and_then(Value::as_str);
-        found
-            .map(str::to_owned)
-            .ok_or_else(|| format!("the stand-in did not say its {}", path.join(".")))
-    };
+    let credential = |name| text(ready, &["credentials", name]);
     let mut crossdock = Command::new(&built.crossdock);
     crossdock
         .arg("run")
@@ -157,13 +183,29 @@ pub(crate) fn command(
         .arg("--var")
         .arg(format!("OUT={}", files.display()))
         .env("AKENEO_CHANNEL", channel(ready))
-        .env("AKENEO_URL", text(&["url"])?)
-        .env("AKENEO_CLIENT_ID", text(&["credentials", "client_id"])?)
-        .env("AKENEO_CLIENT_SECRET", text(&["credentials", "secret"])?)
-        .env("AKENEO_USERNAME", text(&["credentials", "username"])?)
-        .env("AKENEO_PASSWORD", text(&["credentials", "password"])?)
+        .env("AKENEO_URL", text(ready, &["url"])?)
+        .env("AKENEO_CLIENT_ID", credential("client_id")?)
+        .env("AKENEO_CLIENT_SECRET", credential("secret")?)
+        .env("AKENEO_USERNAME", credential("username")?)
+        .env("AKENEO_PASSWORD", credential("password")?)
         .stdin(Stdio::null());
     Ok(crossdock)
+}
+
+/// Whether a run was ended by Ctrl-C: a second one, or one before it could listen.
+fn aborted(status: ExitStatus) -> bool {
+    status.code() == Some(INTERRUPTED.into()) || matches!(status.signal(), Some(SIGINT | SIGTERM))
+}
+
+/// A text in what the stand-in says when it is ready.
+fn text(ready: &Value, path: &[&str]) -> Result<String, String> {
+    let found = path
+        .iter()
+        .try_fold(ready, |value, key| value.get(key))
+        .and_then(Value::as_str);
+    found
+        .map(str::to_owned)
+        .ok_or_else(|| format!("the stand-in did not say its {}", path.join(".")))
 }
 
 /// The channel to export: the one that the flow names by default, or the catalogue's first.
@@ -197,7 +239,7 @@ fn reason(stdout: &[u8]) -> String {
 
 fn start(built: &Built, options: &Options) -> Result<(Standin, Value), String> {
     match &options.catalogue {
-        Some(folder) => serve(built, "--catalogue", absolute(folder.clone())?.as_os_str()),
+        Some(folder) => serve(built, "--catalogue", absolute(folder)?.as_os_str()),
         None => serve(built, "--products", options.products.to_string().as_ref()),
     }
 }
@@ -208,6 +250,8 @@ pub(crate) fn serve(built: &Built, what: &str, value: &OsStr) -> Result<(Standin
         .arg(what)
         .arg(value)
         .arg("--stop-on-stdin-close")
+        // Ctrl-C is for the run: the server stays until that has drained, and ends with this program.
+        .process_group(0)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -221,7 +265,7 @@ pub(crate) fn serve(built: &Built, what: &str, value: &OsStr) -> Result<(Standin
     }
     let ready = serde_json::from_str(&line).map_err(|_| {
         let value = value.display();
-        format!("the stand-in with `{what} {value}` did not start, see above")
+        format!("the stand-in of Akeneo's API with `{what} {value}` did not start, see above")
     })?;
     Ok((standin, ready))
 }
@@ -248,10 +292,7 @@ fn outputs(folder: &Path) -> Result<BTreeMap<String, u64>, String> {
             }
             count
         } else {
-            let mut text = String::new();
-            fs::File::open(&path)
-                .and_then(|mut f| f.read_to_string(&mut text))
-                .map_err(|e| failed(&path, &e))?;
+            let text = fs::read_to_string(&path).map_err(|e| failed(&path, &e))?;
             text.lines().count() as u64
         };
         rows.insert(name.to_owned(), count);
@@ -259,42 +300,55 @@ fn outputs(folder: &Path) -> Result<BTreeMap<String, u64>, String> {
     Ok(rows)
 }
 
-fn show(done: &Done) {
-    let number = |value: &Value| value.as_u64().unwrap_or_default();
-    let mut text = format!(
-        "\n{:<22}{:>10}{:>10}{:>10}{:>8}\n",
-        "stream", "read", "written", "filtered", "dead"
-    );
-    let mut all_dead = 0;
-    for (name, counts) in done.summary["streams"].as_object().into_iter().flatten() {
+fn show(built: &Built, done: &Done) {
+    let summary = &done.summary;
+    let number = |value: &Value| value.as_f64().unwrap_or_default();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mut lines = vec![
+        String::new(),
+        format!(
+            "{:<22}{:>10}{:>10}{:>10}{:>8}",
+            "stream", "read", "written", "filtered", "dead"
+        ),
+    ];
+    let mut all_dead = 0.0;
+    for (name, counts) in summary["streams"].as_object().into_iter().flatten() {
         let [read, written, filtered, dead] =
             ["read", "written", "filtered", "dead"].map(|key| number(&counts[key]));
-        text += &format!("{name:<22}{read:>10}{written:>10}{filtered:>10}{dead:>8}\n");
+        lines.push(format!(
+            "{name:<22}{read:>10}{written:>10}{filtered:>10}{dead:>8}"
+        ));
         all_dead += dead;
     }
-    text += &format!("\n{:<42}{:>10}\n", "file", "rows");
-    for (name, rows) in &done.outputs {
-        text += &format!("{name:<42}{rows:>10}\n");
+    lines.push(String::new());
+    if summary["outcome"] == "stopped" {
+        lines.push(
+            "stopped: what was read is in the checkpoint; files are put in place when all is read"
+                .to_owned(),
+        );
+    } else {
+        lines.push(format!("{:<42}{:>10}", "file", "rows"));
+        for (name, rows) in &done.outputs {
+            lines.push(format!("{name:<42}{rows:>10}"));
+        }
     }
-    text += &format!(
+    lines.push(format!(
         "\n{:.1} s, {:.0} records/s, delivery: {}\nfiles:  {}\nstate:  {}",
-        done.summary["seconds"].as_f64().unwrap_or_default(),
-        done.summary["records_per_second"]
-            .as_f64()
-            .unwrap_or_default(),
-        done.summary["delivery"]["label"]
-            .as_str()
-            .unwrap_or_default(),
+        number(&summary["seconds"]),
+        number(&summary["records_per_second"]),
+        text(&summary["delivery"]["label"]),
         shown(&done.folder),
         shown(&done.state),
-    );
-    if all_dead > 0 {
-        text += &format!(
-            "\n{all_dead} records could not be processed, see them with\n  target/debug/crossdock dead-letter list --state {}",
-            shown(&done.state)
-        );
+    ));
+    if all_dead > 0.0 {
+        lines.push(format!(
+            "{all_dead} records could not be processed, see them with\n  {} dead-letter list --state {} --run {}",
+            shown(&built.crossdock),
+            shown(&done.state),
+            text(&summary["run"]),
+        ));
     }
-    print(&text);
+    print(&lines.join("\n"));
 }
 
 /// A path as people would type it: from the folder they are in, when it is below.
@@ -306,6 +360,6 @@ fn shown(path: &Path) -> String {
         .to_string()
 }
 
-fn absolute(path: PathBuf) -> Result<PathBuf, String> {
-    std::path::absolute(&path).map_err(|e| format!("{}: {e}", path.display()))
+fn absolute(path: &Path) -> Result<PathBuf, String> {
+    std::path::absolute(path).map_err(|e| format!("{}: {e}", path.display()))
 }

@@ -75,6 +75,7 @@ pub(crate) fn target_dir(workspace: &Path) -> PathBuf {
 }
 
 /// Installs the target where rustup manages the tool chain.
+#[allow(clippy::print_stderr, reason = "people see why it takes longer")]
 pub(crate) fn ensure_target() -> Result<(), String> {
     let sysroot = output(
         Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))

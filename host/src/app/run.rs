@@ -119,16 +119,12 @@ impl Project {
         let runtime = Self::runtime()?;
         let pipeline = self.pipeline(&runtime, &resolved, &wiring).await?;
         let control = Control::new(options.stop, options.progress);
-        let summary = run(
-            pipeline,
-            self.settings(),
-            journal,
-            overlay,
-            checkpoint,
-            control,
-        )
-        .await
-        .map_err(|error| self.locate(error))?;
+        let settings = self.settings();
+        // A run's state is large; boxed, it does not have to fit into every caller.
+        let running = run(pipeline, settings, journal, overlay, checkpoint, control);
+        let summary = Box::pin(running)
+            .await
+            .map_err(|error| self.locate(error))?;
         Ok(self.summary(summary, &resolved))
     }
 
@@ -155,7 +151,7 @@ impl Project {
                         name,
                         opener: plugin.source(context)?,
                         recycle,
-                    })
+                    });
                 }
                 StageKind::Transformer => transformers.push(TransformerStage {
                     name,

@@ -146,6 +146,7 @@ pub struct Inspection {
     pub producers: Vec<String>,
 }
 
+#[allow(clippy::ref_option, reason = "serde calls it with the field")]
 fn as_text<S: serde::Serializer>(
     error: &Option<ManifestError>,
     serializer: S,

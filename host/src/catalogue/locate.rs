@@ -38,7 +38,7 @@ pub enum LocateError {
     #[error("there is no file {}", .0.display())]
     NoFile(PathBuf),
     /// A name that no folder has.
-    #[error("there is no plugin `{name}`{}; searched: {}", meant(.near), list(.folders))]
+    #[error("there is no plugin `{name}`{}; searched: {}", meant(.near.as_ref()), list(.folders))]
     Unknown {
         /// The name.
         name: String,
@@ -81,9 +81,8 @@ pub enum LocateError {
     },
 }
 
-fn meant(near: &Option<String>) -> String {
-    near.as_ref()
-        .map(|near| format!(" (did you mean `{near}`?)"))
+fn meant(near: Option<&String>) -> String {
+    near.map(|near| format!(" (did you mean `{near}`?)"))
         .unwrap_or_default()
 }
 

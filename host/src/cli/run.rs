@@ -29,7 +29,7 @@ pub(super) async fn run(arguments: RunArguments, output: Output) -> Result<u8, F
         stop: stop.clone(),
         progress: sender,
     };
-    let ended = until_aborted(project.run(options), &stop, output).await?;
+    let ended = until_aborted(Box::pin(project.run(options)), &stop, output).await?;
     if let Some(shown) = shown {
         // It ends with the sender, which is gone with the run; that it panicked changes nothing about the run.
         let _ = shown.await;
@@ -68,7 +68,7 @@ async fn until_aborted(
     output: Output,
 ) -> Result<Option<Result<RunSummary, AppError>>, Failure> {
     let mut signals = Signals::new()?;
-    let mut run = Box::pin(run);
+    let mut run = std::pin::pin!(run);
     loop {
         tokio::select! {
             biased;

@@ -20,7 +20,7 @@ use crate::engine::{
 };
 
 /// Longest pause that a source may ask for.
-const MAX_IDLE: Duration = Duration::from_secs(3600);
+const MAX_IDLE: Duration = Duration::from_hours(1);
 
 /// Makes instances of a source.
 pub(super) struct SourceOpener(pub(super) Stage);

@@ -38,20 +38,19 @@ where
     let mut next = 0;
     while next < batch.len() {
         let mut hasty = false;
-        for index in next..batch.len() {
+        let left = next..batch.len();
+        for index in left {
             let Some(record) = batch.record(index) else {
                 break;
             };
-            let program = match (program, record.op(), mapping.deletes) {
-                (Some(program), Op::Upsert, _) | (Some(program), _, Deletes::Map) => program,
-                _ => {
-                    if !hasty {
-                        out.begin(record);
-                        unmapped(mapping, program, record, out);
-                        next = index + 1;
-                    }
-                    continue;
+            let maps = record.op() == Op::Upsert || mapping.deletes == Deletes::Map;
+            let Some(program) = program.filter(|_| maps) else {
+                if !hasty {
+                    out.begin(record);
+                    unmapped(mapping, program, record, out);
+                    next = index + 1;
                 }
+                continue;
             };
             let input = Input {
                 stream: record.stream(),
@@ -114,7 +113,7 @@ fn settle<'a>(
         Fate::Unchanged => out.pass(),
         Fate::Changed { stream, key, doc } => {
             out.emit_with(stream, key, record.headers(), record.op(), |buffer| {
-                doc.write(buffer)
+                doc.write(buffer);
             });
         }
         Fate::Dropped(reason) => out.filter(reason),

@@ -73,12 +73,13 @@ fn entry(key: &Key, value: &Yaml, scope: &mut Scope<'_>) -> Compiled<Condition> 
 
 /// A test where a field should be is the likely mistake behind `when: { exists: sku }`.
 fn misplaced(key: &Key, problem: Problem) -> Problem {
-    match TESTS.contains(&key.text.as_str()) {
-        true => problem.advice(format!(
+    if TESTS.contains(&key.text.as_str()) {
+        problem.advice(format!(
             "a condition starts with the field: `{{ FIELD: {{ {}: ... }} }}`",
             key.text
-        )),
-        false => problem,
+        ))
+    } else {
+        problem
     }
 }
 

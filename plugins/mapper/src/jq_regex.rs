@@ -77,7 +77,7 @@ fn groups(regex: &Regex, found: &Captures<'_>, input: &str) -> Val {
             }
             Some(Val::obj(fields.into_iter().collect()))
         });
-    Val::from_iter(groups)
+    groups.collect()
 }
 
 fn compile(pattern: &str, flags: &str) -> Result<(Regex, bool, bool)> {

@@ -40,6 +40,7 @@ mod yaml;
 use crossdock_sdk::prelude::*;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use crate::diagnose::Problem;
 use crate::syntax::Mapping;
@@ -127,11 +128,12 @@ fn refusal(file: &str, problems: &[Problem]) -> Fault {
         message.push('\n');
         message.push_str(&line(problem));
         if !problem.advice.is_empty() {
-            message.push_str(&format!(" ({})", problem.advice));
+            // Writing to a String cannot fail, here and below.
+            let _ = write!(message, " ({})", problem.advice);
         }
     }
     if rest.len() >= MAX_PROBLEMS {
-        message.push_str(&format!("\nand {} more", rest.len() + 1 - MAX_PROBLEMS));
+        let _ = write!(message, "\nand {} more", rest.len() + 1 - MAX_PROBLEMS);
     }
     Fault::config(message)
         .field("/mapping")

@@ -40,10 +40,6 @@ impl Decimal {
         Self(rust_decimal::Decimal::from(value))
     }
 
-    pub(crate) fn from_i64(value: i64) -> Self {
-        Self(rust_decimal::Decimal::from(value))
-    }
-
     pub(crate) fn add(self, other: Self) -> Option<Self> {
         self.0.checked_add(other.0).map(Self)
     }

@@ -180,7 +180,6 @@ fn rule(yaml: &Yaml, scope: &mut Scope<'_>, problems: &mut Vec<Problem>) -> Comp
     match (when, out.len()) {
         (None, _) | (_, 0) => Ok(out),
         (Some(when), 1) => {
-            out.iter_mut().for_each(|rule| rule.when = None);
             let mut only = out.remove(0);
             only.when = Some(when);
             Ok(vec![only])
@@ -207,6 +206,7 @@ struct Maker<'m, 's, 't> {
 }
 
 impl Maker<'_, '_, '_> {
+    #[allow(clippy::unnecessary_wraps, reason = "what all rules are made by")]
     fn one(&self, action: Action) -> Compiled<Vec<Made>> {
         Ok(vec![(self.key.pos, self.key.text.clone(), action)])
     }
@@ -288,7 +288,7 @@ impl Maker<'_, '_, '_> {
                 .and_then(|path| make(path, value, self.scope));
             match made {
                 Ok(action) => {
-                    out.push((key.pos, format!("{} {}", self.key.text, key.text), action))
+                    out.push((key.pos, format!("{} {}", self.key.text, key.text), action));
                 }
                 Err(problem) => self.problems.push(problem),
             }

@@ -43,7 +43,7 @@ pub(crate) enum Found<'a> {
 /// The tables of a mapping during one batch.
 #[derive(Debug)]
 pub(crate) struct Tables<'a> {
-    tables: &'a [Table],
+    declared: &'a [Table],
     bump: &'a Bump,
     known: RefCell<HashMap<(usize, &'a str), Option<&'a str>>>,
     wanted: RefCell<HashSet<(usize, &'a str)>>,
@@ -53,7 +53,7 @@ pub(crate) struct Tables<'a> {
 impl<'a> Tables<'a> {
     pub(crate) fn new(tables: &'a [Table], bump: &'a Bump) -> Self {
         Self {
-            tables,
+            declared: tables,
             bump,
             known: RefCell::default(),
             wanted: RefCell::default(),
@@ -69,7 +69,10 @@ impl<'a> Tables<'a> {
                 key.len()
             ));
         }
-        let fold = self.tables.get(table).is_some_and(|table| table.fold_case);
+        let fold = self
+            .declared
+            .get(table)
+            .is_some_and(|table| table.fold_case);
         Ok(if fold && key.chars().any(char::is_uppercase) {
             self.bump.alloc_str(&key.to_lowercase())
         } else {
@@ -84,7 +87,7 @@ impl<'a> Tables<'a> {
         key: &'a str,
         own: &[Put<'a>],
     ) -> Result<Found<'a>, String> {
-        let Some(definition) = self.tables.get(table) else {
+        let Some(definition) = self.declared.get(table) else {
             return Ok(Found::Nothing);
         };
         let text = match &definition.content {
@@ -140,7 +143,7 @@ impl<'a> Tables<'a> {
     pub(crate) fn fetch<L: Lookup>(&mut self, lookup: &mut L) -> Result<(), L::Error> {
         let wanted = std::mem::take(self.wanted.get_mut());
         let known = self.known.get_mut();
-        for (index, table) in self.tables.iter().enumerate() {
+        for (index, table) in self.declared.iter().enumerate() {
             let Content::Host(name) = &table.content else {
                 continue;
             };
@@ -168,7 +171,7 @@ impl<'a> Tables<'a> {
     /// Hands all writes of the batch to the host: one call for each table, the last value of each key.
     pub(crate) fn flush<L: Lookup>(mut self, lookup: &mut L) -> Result<(), L::Error> {
         let known = self.known.get_mut();
-        for (index, table) in self.tables.iter().enumerate() {
+        for (index, table) in self.declared.iter().enumerate() {
             let Content::Host(name) = &table.content else {
                 continue;
             };

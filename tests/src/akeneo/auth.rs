@@ -1,6 +1,7 @@
 //! Tokens: the password and refresh grants, and who holds a valid one.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -80,7 +81,7 @@ impl Tokens {
         // Expired tokens are kept for a while, so that "expired" and "invalid" can be told apart.
         given
             .access
-            .retain(|_, until| now.saturating_duration_since(*until) < Duration::from_secs(600));
+            .retain(|_, until| now.saturating_duration_since(*until) < Duration::from_mins(10));
         given.refresh.retain(|_, until| *until > now);
         given.access.insert(access.clone(), now + self.life);
         given
@@ -168,7 +169,10 @@ fn fields(headers: &HeaderMap, body: &[u8]) -> Result<HashMap<String, String>, A
 
 fn random() -> String {
     // Each RandomState has fresh keys: good enough for tokens that only tests see.
-    (0..4)
-        .map(|n| format!("{:016x}", RandomState::new().hash_one(n)))
-        .collect()
+    let mut token = String::new();
+    for n in 0..4 {
+        // Writing to a String cannot fail.
+        let _ = write!(token, "{:016x}", RandomState::new().hash_one(n));
+    }
+    token
 }

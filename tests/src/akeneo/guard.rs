@@ -76,14 +76,14 @@ async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
     let path = request.uri().path().to_owned();
     let query = Query::parse(request.uri().query()).0;
     let fault = app.plan.take(&path);
-    let response = match before(&app, &path, count, fault.as_ref(), request.headers()) {
-        Err(error) => error.into_response(),
-        Ok(()) => {
-            if let Some(FaultKind::Slow(time)) = &fault {
-                tokio::time::sleep(*time).await;
-            }
-            after(&app, fault, next.run(request).await).await
+    let refused = before(&app, &path, count, fault.as_ref(), request.headers());
+    let response = if let Err(error) = refused {
+        error.into_response()
+    } else {
+        if let Some(FaultKind::Slow(time)) = &fault {
+            tokio::time::sleep(*time).await;
         }
+        after(&app, fault, next.run(request).await).await
     };
     app.journal.add(fault::Request {
         method,

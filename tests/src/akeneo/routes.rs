@@ -268,7 +268,7 @@ async fn family_variants(
         .store
         .family_variants(&code)
         .ok_or_else(|| missing(Kind::Families, &code))?;
-    inner_list(&app, items, query.as_deref(), uri.path(), &headers)
+    inner_list(&app, &items, query.as_deref(), uri.path(), &headers)
 }
 
 async fn family_variant(
@@ -294,7 +294,7 @@ async fn options(
         .store
         .options(&code)
         .ok_or_else(|| missing(Kind::Attributes, &code))?;
-    inner_list(&app, items, query.as_deref(), uri.path(), &headers)
+    inner_list(&app, &items, query.as_deref(), uri.path(), &headers)
 }
 
 async fn option(State(app): Shared, Path((code, option)): Path<(String, String)>) -> Answer {
@@ -328,7 +328,7 @@ fn check_select(app: &App, code: &str) -> Result<(), ApiError> {
 
 fn inner_list(
     app: &App,
-    items: Vec<Value>,
+    items: &[Value],
     query: Option<&str>,
     path: &str,
     headers: &HeaderMap,

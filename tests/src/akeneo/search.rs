@@ -199,9 +199,7 @@ impl Reader<'_> {
                 field: "type",
                 values: self.codes()?,
             }),
-            (Products, "enabled", "=") | (Locales | Currencies, "enabled", "=") => {
-                yes(Test::Enabled(self.flag()?))
-            }
+            (Products | Locales | Currencies, "enabled", "=") => yes(Test::Enabled(self.flag()?)),
             (Products, "enabled", "!=") => not(Test::Enabled(self.flag()?)),
             (Categories, "is_root", "=") => Ok(Condition {
                 test: Test::NoParent,
@@ -226,8 +224,8 @@ impl Reader<'_> {
             (Products, "groups", "NOT EMPTY") => not(Test::NoGroups),
             (Products | ProductModels, "categories", _) => self.categories(),
             (Products | ProductModels, "created", _) => self.time(Field::Created),
-            (Products | ProductModels, "updated", _) => self.time(Field::Updated),
-            (Attributes | Families | Categories, "updated", ">") => self.time(Field::Updated),
+            (Products | ProductModels, "updated", _)
+            | (Attributes | Families | Categories, "updated", ">") => self.time(Field::Updated),
             _ => Err(self.unsupported()),
         }
     }

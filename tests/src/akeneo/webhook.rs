@@ -68,7 +68,7 @@ pub enum Outcome {
 
 impl Webhook {
     /// Sends events in order. For the Events API each event is put as it is into `{"events": [...]}`; for the Event Platform
-    /// each is a request of its own (a whole CloudEvent). Must run on a tokio runtime.
+    /// each is a request of its own (a whole `CloudEvent`). Must run on a tokio runtime.
     pub async fn deliver(&self, events: &[Value]) -> Vec<Delivery> {
         let mut deliveries = vec![];
         let size = if self.form == WebhookForm::EventsApi {

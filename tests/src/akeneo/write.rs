@@ -66,22 +66,20 @@ impl Writer<'_> {
 
     fn empty(&self, kind: Kind, code: &str) -> Value {
         let now = format_stamp(self.now);
-        match kind {
-            Kind::Categories => json!({"code": code, "parent": null, "updated": now, "labels": {}}),
-            _ => {
-                let mut item = json!({"parent": null, "family": null, "categories": [], "values": {},
-                    "associations": {}, "quantified_associations": {}, "created": now, "updated": now});
-                item[kind.key()] = json!(code);
-                if kind == Kind::Products {
-                    item["uuid"] = json!(crate::catalogue::uuid_of(code));
-                    item["enabled"] = json!(true);
-                    item["groups"] = json!([]);
-                } else {
-                    item["family_variant"] = Value::Null;
-                }
-                item
-            }
+        if kind == Kind::Categories {
+            return json!({"code": code, "parent": null, "updated": now, "labels": {}});
         }
+        let mut item = json!({"parent": null, "family": null, "categories": [], "values": {},
+            "associations": {}, "quantified_associations": {}, "created": now, "updated": now});
+        item[kind.key()] = json!(code);
+        if kind == Kind::Products {
+            item["uuid"] = json!(crate::catalogue::uuid_of(code));
+            item["enabled"] = json!(true);
+            item["groups"] = json!([]);
+        } else {
+            item["family_variant"] = Value::Null;
+        }
+        item
     }
 
     fn property(

@@ -49,13 +49,13 @@ impl Store {
     /// The item as the API shows it: with what it inherits, when the store was made so.
     pub fn shown(&self, kind: Kind, index: usize, ancestors: &mut Ancestors) -> Option<Item> {
         let mut item = self.parts(kind, index)?;
-        if self.inherited && matches!(kind, Kind::Products | Kind::ProductModels) {
-            if let Some(parent) = self
+        if self.inherited
+            && matches!(kind, Kind::Products | Kind::ProductModels)
+            && let Some(parent) = self
                 .parent_of(&item)
                 .and_then(|parent| self.ancestor(parent, ancestors, 0))
-            {
-                item.inherit(parent);
-            }
+        {
+            item.inherit(parent);
         }
         Some(item)
     }

@@ -243,6 +243,10 @@ impl<'b> Output<'b> {
 
     /// Counts one record that is given out for the current one, and says where it came from: the outer option is
     /// `None` when the current one was refused, the inner one when there is none.
+    #[allow(
+        clippy::option_option,
+        reason = "two questions with two answers, asked in this file only"
+    )]
     fn count_one(&mut self) -> Option<Option<usize>> {
         match &mut self.current {
             None => Some(None),

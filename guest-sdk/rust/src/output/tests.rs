@@ -126,7 +126,7 @@ impl Model {
                     ));
                 }
                 Say::Bytes(stream, number) => {
-                    rows.push(emitted(stream, Form::Bytes, b"", vec![*number]))
+                    rows.push(emitted(stream, Form::Bytes, b"", vec![*number]));
                 }
                 Say::Unwritable => {}
                 Say::Route(stream) => {
@@ -181,7 +181,9 @@ proptest! {
         let mut model = Model::default();
         for (record, says) in input.records().zip(&says) {
             output.begin(record);
-            says.iter().for_each(|say| tell(&mut output, say));
+            for say in says {
+                tell(&mut output, say);
+            }
             model.record(record, says);
         }
         let Outcome { kind, rejected, filtered } = output.finish();

@@ -3,6 +3,8 @@
 //! The answers of the contract are laid out so that zeroed memory means "fine, nothing": a guest's functions return a
 //! pointer to zeroes unless a test overrides them.
 
+use std::fmt::Write as _;
+
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
@@ -44,7 +46,11 @@ impl Guest {
 
     /// Adds an import: module, name, internal name with `$`, and type.
     pub(super) fn import(mut self, module: &str, name: &str, id: &str, signature: &str) -> Self {
-        self.imports += &format!("(import {module:?} {name:?} (func {id} {signature}))\n");
+        // Writing to a String cannot fail, here and below.
+        let _ = writeln!(
+            self.imports,
+            "(import {module:?} {name:?} (func {id} {signature}))"
+        );
         self
     }
 
@@ -75,18 +81,13 @@ impl Guest {
     pub(super) fn build(&self) -> Vec<u8> {
         let mut module = wat::parse_str(self.module()).unwrap();
         let mut resolve = Resolve::default();
-        let (package, world) = match &self.wit {
-            Some((text, world)) => (
-                resolve.push_str("test.wit", text).unwrap(),
-                (*world).to_owned(),
-            ),
-            None => {
-                let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../wit/v0.1");
-                (
-                    resolve.push_dir(folder).unwrap().0,
-                    format!("{}-plugin", self.kind),
-                )
-            }
+        let (package, world) = if let Some((text, world)) = &self.wit {
+            let package = resolve.push_str("test.wit", text).unwrap();
+            (package, (*world).to_owned())
+        } else {
+            let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../wit/v0.1");
+            let (package, _) = resolve.push_dir(folder).unwrap();
+            (package, format!("{}-plugin", self.kind))
         };
         let world = resolve.select_world(&[package], Some(&world)).unwrap();
         embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
@@ -114,16 +115,17 @@ impl Guest {
                 None if result => format!("(i32.const {ANSWER})"),
                 None => String::new(),
             };
-            let params: String = (0..params)
-                .map(|at| format!("(param ${at} i32) "))
-                .collect();
+            let params: Vec<String> = (0..params).map(|at| format!("(param ${at} i32)")).collect();
+            let params = params.join(" ");
             let result = if result { "(result i32)" } else { "" };
             let export = match &self.wit {
                 Some(_) => name.to_owned(),
                 None => format!("crossdock:plugin/{}@0.1.0#{name}", self.kind),
             };
-            functions +=
-                &format!("(func (export {export:?}) {params} {result} (local $x i32) {body})\n");
+            let _ = writeln!(
+                functions,
+                "(func (export {export:?}) {params} {result} (local $x i32) {body})"
+            );
         }
         format!(
             r#"(module

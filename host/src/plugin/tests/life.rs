@@ -80,10 +80,11 @@ fn echoing() -> Guest {
         ("$5", 20),
         ("$6", 24),
     ];
-    let stores: String = words
+    let stores: Vec<String> = words
         .iter()
         .map(|(param, at)| format!("(i32.store (i32.const {}) (local.get {param}))", 2048 + at))
         .collect();
+    let stores = stores.join("\n");
     Guest::new(Kind::Transformer).body(
         "apply",
         &format!(

@@ -17,6 +17,7 @@ fn entries_of<'n, 'a>(node: &'n Node<'a>) -> Result<&'n [(&'a str, Node<'a>)], S
     }
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "all functions have one signature")]
 pub(super) fn list<'a>(_: &'a Bump, input: &Node<'a>, _: &[Node<'a>]) -> Outcome<'a> {
     Ok(Some(if input.kind() == Kind::List {
         input.clone()

@@ -8,11 +8,15 @@ use crate::number::Decimal;
 
 const TOO_LARGE: &str = "gives a number of more than 28 digits";
 
+#[allow(
+    clippy::unnecessary_wraps,
+    reason = "all functions of the language have one signature"
+)]
 fn done(value: Decimal, bump: &Bump) -> Outcome<'_> {
     Ok(Some(Node::Number(bump.alloc_str(&value.shortest()))))
 }
 
-fn some<'a>(value: Option<Decimal>, bump: &'a Bump) -> Outcome<'a> {
+fn some(value: Option<Decimal>, bump: &Bump) -> Outcome<'_> {
     done(value.ok_or(TOO_LARGE)?, bump)
 }
 

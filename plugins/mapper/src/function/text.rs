@@ -6,6 +6,10 @@ use sha2::{Digest, Sha256};
 use super::{Outcome, describe, size_of, text_of};
 use crate::node::{Kind, Node};
 
+#[allow(
+    clippy::unnecessary_wraps,
+    reason = "all functions of the language have one signature"
+)]
 fn done<'a>(text: &str, bump: &'a Bump) -> Outcome<'a> {
     Ok(Some(Node::text(text, bump)))
 }

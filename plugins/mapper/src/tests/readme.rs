@@ -24,10 +24,13 @@ fn pieces(text: &str) -> Vec<Piece> {
                 block = Some(Block {
                     info: info.to_owned(),
                     text: String::new(),
-                })
+                });
             }
             (Some(_), Some(_)) => out.extend(block.take().map(Piece::Code)),
-            (Some(block), None) => block.text.push_str(&format!("{line}\n")),
+            (Some(block), None) => {
+                block.text += line;
+                block.text.push('\n');
+            }
             (None, None) => out.push(Piece::Prose(format!("{line}\n"))),
         }
     }
@@ -52,6 +55,9 @@ fn every_example_is_true() {
                     "text after" => sample.map(&before),
                     _ => format!("{}\n", sample.problems()),
                 };
+                // A mapping that is refused is shown as "problems", on purpose.
+                let works = !found.starts_with("refused:");
+                assert!(works, "does not work:\n{}\n{found}", sample.mapping);
                 if found != block.text {
                     wrong.push(format!(
                         "{}\ngave\n{found}not\n{}",

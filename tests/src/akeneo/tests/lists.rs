@@ -576,17 +576,7 @@ async fn categories_tell_their_position_when_asked() {
 
 #[tokio::test]
 async fn a_folder_of_csv_files_is_served_whole() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let places = [
-        "../shared/data/akeneo/catalog_modeling",
-        "../../shared/data/akeneo/catalog_modeling",
-    ];
-    let Some(folder) = places
-        .iter()
-        .map(|place| folder.join(place))
-        .find(|folder| folder.is_dir())
-    else {
-        println!("skipped: ../shared/data/akeneo/catalog_modeling is not here");
+    let Some(folder) = crate::host::test_data("akeneo/catalog_modeling") else {
         return;
     };
     let server = start(Options::fixtures(folder).unwrap());

@@ -73,7 +73,9 @@ async fn incremental_reads_see_what_changed_and_nothing_else() {
     let since = newer("products", "2027-01-15 07:59:59");
     assert_eq!(client.all(&since).await.len(), 0);
     let change = json!({"identifier": "akn 00000007", "enabled": false});
-    client.patch_lines("products", &[change.clone()]).await;
+    client
+        .patch_lines("products", std::slice::from_ref(&change))
+        .await;
     let changed = client.all(&since).await;
     assert_eq!(changed.len(), 1);
     assert_eq!(

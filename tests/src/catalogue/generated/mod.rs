@@ -66,7 +66,7 @@ impl Generated {
         used
     }
 
-    fn category_parent(&self, node: usize) -> Option<String> {
+    fn category_parent(node: usize) -> Option<String> {
         let parent = node.checked_sub(1)? / 6;
         Some(if node % 11 == 5 {
             category_code(parent).to_uppercase()
@@ -97,8 +97,8 @@ impl Generated {
             .collect();
         json!({
             "code": category_code(node),
-            "parent": self.category_parent(node),
-            "updated": format_stamp(reference::EPOCH + node as i64 * 60),
+            "parent": Self::category_parent(node),
+            "updated": format_stamp(reference::EPOCH + signed(node as u64) * 60),
             "labels": labels,
         })
     }
@@ -106,7 +106,7 @@ impl Generated {
     /// One to three categories below the root, sometimes in another case than the tree writes them.
     fn categories_of(&self, salt: u64, number: u64) -> Vec<String> {
         let roll = hash(self.seed, salt, number);
-        (0..1 + roll % 3)
+        (0..=roll % 3)
             .map(|n| {
                 let below_root = self.categories as u64 - 1;
                 let code =
@@ -123,7 +123,7 @@ impl Generated {
     fn product_head(&self, index: usize) -> Head {
         let place = layout::place(index);
         let number = index as u64;
-        let created = reference::EPOCH + index as i64 * 60 % 20_000_000;
+        let created = reference::EPOCH + signed(index as u64) * 60 % 20_000_000;
         let family = match place.owner {
             None if hash(self.seed, 210, number).is_multiple_of(17) => None,
             _ => Some(theme(place.block, place.owner).family().to_owned()),
@@ -143,7 +143,7 @@ impl Generated {
             family_variant: None,
             enabled: index % 17 != 3,
             created,
-            updated: created + (hash(self.seed, 211, number) % 10_000_000) as i64,
+            updated: created + signed(hash(self.seed, 211, number) % 10_000_000),
         }
     }
 
@@ -158,10 +158,10 @@ impl Generated {
         values.own(place, theme);
         // Variants of two-level models mostly leave the categories to their models.
         let categories = match place.owner {
-            Some(Role::B1 | Role::B2) if index % 4 != 0 => vec![],
+            Some(Role::B1 | Role::B2) if !index.is_multiple_of(4) => vec![],
             _ => self.categories_of(220, index as u64),
         };
-        let mut item = Self::shared(&head, categories, values.finish());
+        let mut item = Self::shared(&head, &categories, values.finish());
         item.set("identifier", json!(head.code));
         item.set("uuid", json!(head.uuid));
         item.set("enabled", json!(head.enabled));
@@ -186,7 +186,7 @@ impl Generated {
 
     fn model_head(&self, index: usize) -> Head {
         let (block, role) = layout::model(index);
-        let created = reference::EPOCH + index as i64 * 180 % 20_000_000;
+        let created = reference::EPOCH + signed(index as u64) * 180 % 20_000_000;
         Head {
             code: model_code(block, role),
             uuid: None,
@@ -202,7 +202,7 @@ impl Generated {
             family_variant: Some(family_variant(block, role).to_owned()),
             enabled: true,
             created,
-            updated: created + (hash(self.seed, 212, index as u64) % 10_000_000) as i64,
+            updated: created + signed(hash(self.seed, 212, index as u64) % 10_000_000),
         }
     }
 
@@ -224,13 +224,13 @@ impl Generated {
         } else {
             self.categories_of(221, number)
         };
-        let mut item = Self::shared(&head, categories, values.finish());
+        let mut item = Self::shared(&head, &categories, values.finish());
         item.set("code", json!(head.code));
         item.set("family_variant", json!(head.family_variant));
         item
     }
 
-    fn shared(head: &Head, categories: Vec<String>, values: Values) -> Item {
+    fn shared(head: &Head, categories: &[String], values: Values) -> Item {
         let fields = json!({
             "family": head.family,
             "parent": head.parent,
@@ -258,6 +258,11 @@ impl Generated {
             roll & 0xFFF
         )
     }
+}
+
+/// A small number with a sign.
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 fn category_code(node: usize) -> String {
