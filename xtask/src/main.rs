@@ -35,7 +35,9 @@ enum Task {
         #[arg(long)]
         release: bool,
     },
-    /// What has to pass before a change lands: format, build, tests.
+    /// Explores every interleaving of a small run: barriers, crashes, traps, a swap; says how many states there are.
+    Model,
+    /// What has to pass before a change lands: format, build, model, tests.
     Ci,
 }
 
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         Task::Demo(options) => demo::run(&options),
         Task::Test { arguments } => ci::test(&arguments),
         Task::Build { release } => build(release).map(drop),
+        Task::Model => ci::model(),
         Task::Ci => ci::run(),
     };
     match done {
