@@ -171,7 +171,8 @@ fn nothing_is_granted_that_is_not_written() {
     let host = copy_with("grants: { files: { write: [out] } }", "grants: {}");
     host.run("copy").no_panic().exits(2).tells(&[
         "asks to write files",
-        "add to the stage:", "files: { write: [out] }",
+        "add to the stage:",
+        "files: { write: [out] }",
     ]);
     assert_eq!(host.list("out"), [] as [&str; 0]);
     // A connection that there is no file for.

@@ -24,6 +24,18 @@ pub(crate) fn test(arguments: &[String]) -> Result<(), String> {
     Ok(())
 }
 
+/// Explores the model of the engine's protocol, which is a workspace of its own.
+pub(crate) fn model() -> Result<(), String> {
+    let root = crate::workspace();
+    let mut explore = cargo();
+    explore.args(["test", "--manifest-path", "tests/model/Cargo.toml"]);
+    explore
+        .arg("--target-dir")
+        .arg(guests::target_dir(&root))
+        .args(["--", "--nocapture", "--test-threads", "1"]);
+    execute(&mut explore)
+}
+
 /// What has to pass before a change lands.
 pub(crate) fn run() -> Result<(), String> {
     step("format", || {
@@ -42,6 +54,7 @@ pub(crate) fn run() -> Result<(), String> {
         execute(docs.env("RUSTDOCFLAGS", "-D warnings"))
     })?;
     step("dependencies", dependencies)?;
+    step("the model of the protocol", model)?;
     step("tests", || test(&[]))?;
     print("ci passed");
     Ok(())

@@ -38,7 +38,9 @@ enum Task {
     },
     /// Measures speed and size, each beside something else or against an aim.
     Bench(bench::Options),
-    /// What has to pass before a change lands: format, build, lints, docs, dependencies, tests.
+    /// Explores every interleaving of a small run: barriers, crashes, traps, a swap; says how many states there are.
+    Model,
+    /// What has to pass before a change lands: format, build, lints, docs, dependencies, model, tests.
     Ci,
 }
 
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
         Task::Test { arguments } => ci::test(&arguments).map(|()| ExitCode::SUCCESS),
         Task::Build { release } => build(release).map(|_| ExitCode::SUCCESS),
         Task::Bench(options) => bench::run(&options).map(|()| ExitCode::SUCCESS),
+        Task::Model => ci::model().map(|()| ExitCode::SUCCESS),
         Task::Ci => ci::run().map(|()| ExitCode::SUCCESS),
     };
     match done {

@@ -153,8 +153,8 @@ impl Chain {
         self.stages.iter().position(|s| &*s.name == stage)
     }
 
-    /// How many transformers there are.
-    pub fn len(&self) -> usize {
+    /// How many transformers there are: the position behind the last one.
+    pub fn end(&self) -> usize {
         self.stages.len()
     }
 

@@ -285,7 +285,7 @@ pub async fn run(
     let mut process = Process::new(pipeline, settings, journal, overlay, control);
     loop {
         let conductor = Conductor::open(process, checkpoint).await?;
-        match conductor.conduct().await? {
+        match Box::pin(conductor.conduct()).await? {
             Conducted::Ended(summary) => return Ok(*summary),
             Conducted::WoundBack(back) => {
                 process = *back;

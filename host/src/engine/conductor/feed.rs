@@ -37,6 +37,10 @@ impl Conductor {
         {
             self.give_again(replay);
         }
+        #[allow(
+            clippy::collapsible_match,
+            reason = "asking whether it may finish changes the swap, and a guard must change nothing"
+        )]
         match &self.ending {
             Some(End::Finished) => {
                 if self.may_finish() {
@@ -196,7 +200,7 @@ impl Conductor {
             let only = sinks.iter().find(|s| *s.name == *again.stage);
             let only = only.map(|sink| Arc::clone(&sink.name));
             let first = match (&only, self.chain.position(&again.stage)) {
-                (Some(_), _) => self.chain.len(),
+                (Some(_), _) => self.chain.end(),
                 (None, Some(at)) => at,
                 // Input that the source could not read, and that a person has mended.
                 (None, None) => 0,

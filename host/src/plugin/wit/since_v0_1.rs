@@ -108,7 +108,9 @@ const TEXT: usize = 8 << 10;
 /// A text for people: cut, and without what moves the cursor of a terminal. Line breaks stay.
 fn text(mut text: String) -> String {
     if text.contains(|c: char| c.is_control() && c != '\n') {
-        text = text.replace("\r\n", "\n").replace(|c: char| c.is_control() && c != '\n', " ");
+        text = text
+            .replace("\r\n", "\n")
+            .replace(|c: char| c.is_control() && c != '\n', " ");
     }
     if text.len() > TEXT {
         let end = (0..=TEXT)
