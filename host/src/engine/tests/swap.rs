@@ -203,7 +203,7 @@ async fn a_version_that_fails_in_its_probation_leaves_no_trace() {
             let (summary, status) = run_while(&world, async |live| {
                 live.until(|p| p.epoch >= 2).await;
                 let mut request = request(live.candidate(stage, slow(kind)(call)));
-                request.probation.time = Duration::from_secs(60);
+                request.probation.time = Duration::from_mins(1);
                 let status = live.swap(request).await.unwrap();
                 let epoch = world.progress.borrow().epoch;
                 live.until(|p| p.epoch > epoch + 1).await;
@@ -244,7 +244,7 @@ async fn a_version_that_rejects_more_than_the_old_one_is_rolled_back() {
         });
         let mut request = request(live.candidate("sink", picky));
         request.probation = Probation {
-            time: Duration::from_secs(60),
+            time: Duration::from_mins(1),
             max_fault_share: 0.05,
         };
         let status = live.swap(request).await.unwrap();
@@ -329,7 +329,7 @@ async fn the_end_of_the_input_ends_the_probation() {
             let (summary, status) = run_while(&world, async |live| {
                 live.until(|p| p.epoch >= 2).await;
                 let mut request = request(live.candidate(stage, trouble.clone()));
-                request.probation.time = Duration::from_secs(60);
+                request.probation.time = Duration::from_mins(1);
                 let mut status = request.status.subscribe();
                 let (ended, ()) = tokio::join!(live.swap(request), async {
                     let on_probation = |s: &SwapStatus| s.state == SwapState::Probation;
@@ -363,7 +363,7 @@ async fn a_stop_in_the_probation_goes_back_to_the_old_version() {
     let (summary, status) = run_while(&world, async |live| {
         live.until(|p| p.epoch >= 2).await;
         let mut request = request(live.candidate("map", none()));
-        request.probation.time = Duration::from_secs(60);
+        request.probation.time = Duration::from_mins(1);
         let mut status = request.status.subscribe();
         live.ask(request).await;
         status
@@ -389,7 +389,7 @@ async fn a_source_that_cannot_repeat_hands_back_instead() {
         let trouble = on_every(7);
         let mut request = request(live.candidate("map", trouble));
         request.rewindable = false;
-        request.probation.time = Duration::from_secs(60);
+        request.probation.time = Duration::from_mins(1);
         let status = live.swap(request).await.unwrap();
         let epoch = world.progress.borrow().epoch;
         live.until(|p| p.epoch > epoch + 1).await;
