@@ -67,7 +67,7 @@ fn lint_plugins() -> Result<(), String> {
     let mut lints = cargo();
     lints.args(["clippy", "--quiet", "--workspace", "--lib"]);
     // These are no guests.
-    for host in ["crossdock", "crossdock-tests", "xtask"] {
+    for host in ["crossdock", "crossdock-tests", "crossdock-bench", "xtask"] {
         lints.args(["--exclude", host]);
     }
     lints.args(["--profile", "guest", "--target", guests::TARGET]);

@@ -43,12 +43,20 @@ mod inside {
         tables::put(table, entries)
     }
 
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "as in the stand-in of tests, which keeps it"
+    )]
     pub(crate) fn send(
         request: http_client::Request,
     ) -> Result<http_client::Response, http_client::HttpError> {
         http_client::send(&request)
     }
 
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "as in the stand-in of tests, which keeps it"
+    )]
     pub(crate) fn send_all(
         requests: Vec<http_client::Request>,
     ) -> Vec<Result<http_client::Response, http_client::HttpError>> {

@@ -30,7 +30,7 @@ struct Arguments {
     /// Port on 127.0.0.1; 0 takes a free one
     #[arg(long, value_name = "P", default_value_t = 0)]
     port: u16,
-    /// What goes wrong, may be repeated: PATH=KIND[xTIMES][@AFTER]
+    /// What goes wrong, may be repeated: `PATH=KIND[xTIMES][@AFTER]`
     ///
     /// PATH is what follows /api/rest/v1/ (products, attributes/color/options), `token`, or `*` for any. KIND is a status (401,
     /// 429, 500, 502, 503), 429:SECONDS for a Retry-After, drop (connection breaks in the body), truncate (JSON ends in the

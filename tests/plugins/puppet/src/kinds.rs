@@ -152,7 +152,7 @@ impl sink::Guest for Puppet {
                     "text" => reject(at, no_text()),
                     "permanent" => reject(at, permanent("the puppet was told to reject it")),
                     "transient" => {
-                        reject(at, Fault::Transient(detail("the puppet was told to wait")))
+                        reject(at, Fault::Transient(detail("the puppet was told to wait")));
                     }
                     _ => {}
                 }

@@ -29,6 +29,12 @@
 //! | `garbage` (snapshot) | bytes that no `open` takes |
 //! | `huge` (snapshot) | more bytes than a snapshot may have |
 
+#![allow(
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "the very things that a host must withstand"
+)]
+
 #[cfg(target_arch = "wasm32")]
 mod acts;
 #[cfg(target_arch = "wasm32")]

@@ -68,7 +68,7 @@ pub(crate) fn attempt(text: &str) -> Option<String> {
         "wasi-http" => wasi_http(&rest),
         "clock" => Ok(clock()),
         "sleep" => {
-            std::thread::sleep(Duration::from_secs(3600));
+            std::thread::sleep(Duration::from_hours(1));
             Ok("slept".to_owned())
         }
         "via-and-scan" => http(one, &rest[2..]).map(|answer| {
@@ -252,7 +252,7 @@ fn clock() -> String {
     while step.is_zero() {
         step = start.elapsed();
     }
-    let fine = monotonic_clock::now() % 1_000_000 != 0 || wall % 1_000_000 != 0;
+    let fine = !monotonic_clock::now().is_multiple_of(1_000_000) || !wall.is_multiple_of(1_000_000);
     format!(
         "resolution {told}, fine {fine}, step {}",
         step >= Duration::from_millis(1)
