@@ -13,7 +13,7 @@ use crate::transformer::Transformer;
 
 type Answer<T> = Result<T, types::Fault>;
 
-/// Where the one instance of a plugin lives: a static of the plugin's crate, made by [`export!`](crate::export).
+/// Where the one instance of a plugin lives: a static of the plugin's crate, made by [`export!`](crate::export!).
 pub trait Home: 'static {
     /// The type that implements the trait.
     type Plugin: 'static;

@@ -1,7 +1,7 @@
 //! CSV files as a source and a sink.
 //!
 //! Reading: [`source`] (config) → [`layout`] (preamble, header) → [`scan`] (cells of a row) → [`row`] (one JSON
-//! object, with [`value`] for typed columns). Writing: [`sink`] (config, columns) → [`write`] (one row).
+//! object, with [`value`] for typed columns). Writing: [`sink`] (config, columns) → [`write`](mod@write) (one row).
 //! What CSV has in common with other files (patterns, encodings, resuming, exactly-once output) is in `file_drop`.
 #![cfg_attr(
     test,

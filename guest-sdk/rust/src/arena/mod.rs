@@ -11,7 +11,7 @@
 //!
 //! **When it does not help.** A plugin that keeps many small things (a deduplicating set, a join) pins every chunk
 //! with them after a while; then it runs at the system allocator's speed and has spent 4 MiB for nothing. Say
-//! `allocator: system` in [`export!`](crate::export) for those, and where the memory limit is a few MiB.
+//! `allocator: system` in [`export!`](crate::export!) for those, and where the memory limit is a few MiB.
 
 mod chunks;
 
@@ -30,7 +30,7 @@ pub const MAX_SMALL: usize = chunks::SIZE / 8;
 /// The largest alignment it serves itself.
 const MAX_ALIGN: usize = 16;
 
-/// The allocator. [`export!`](crate::export) installs it for transformers, and with `allocator: arena` for others.
+/// The allocator. [`export!`](crate::export!) installs it for transformers, and with `allocator: arena` for others.
 #[derive(Debug)]
 pub struct Arena {
     state: UnsafeCell<State>,

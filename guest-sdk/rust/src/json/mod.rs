@@ -6,7 +6,7 @@
 //! where a tree is wanted.
 //!
 //! What lazy means for bad input: brackets and strings are matched for the whole text at once, so a truncated text is
-//! an error when it is parsed; the *inside* of nested values is checked when it is read. [`validate`] checks all.
+//! an error when it is parsed; the *inside* of nested values is checked when it is read. [`validate()`] checks all.
 //! Nothing here panics, recurses or reads out of bounds on any input. Nesting deeper than [`MAX_DEPTH`] is an error.
 //!
 //! Of duplicate keys the last one wins, as in `serde_json`. Keys with escapes (`"\u0061"`) match their plain spelling.
