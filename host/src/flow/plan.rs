@@ -316,6 +316,18 @@ impl StagePlan {
         self.of_stage(finding)
     }
 
+    /// The same stage with another version of its plugin, or another config: the candidate of a swap. Its grants and
+    /// limits stay.
+    #[must_use]
+    pub fn replaced(&self, plugin: PluginRef, config: Value) -> Self {
+        Self {
+            plugin,
+            config_digest: digest::of(&config),
+            config,
+            ..self.clone()
+        }
+    }
+
     fn of_stage(&self, mut finding: Finding) -> Finding {
         finding.message = format!("{} `{}`: {}", self.kind, self.name, finding.message);
         finding
@@ -364,6 +376,16 @@ impl Plan {
             {
                 stage.grants = installed::union(&stage.grants, more);
             }
+        }
+    }
+
+    /// Puts a stage in the place of the one with its name.
+    pub fn put(&mut self, stage: StagePlan) {
+        let mut stages = std::iter::once(&mut self.source)
+            .chain(&mut self.transformers)
+            .chain(&mut self.sinks);
+        if let Some(place) = stages.find(|own| own.name == stage.name) {
+            *place = stage;
         }
     }
 
