@@ -16,7 +16,6 @@ use super::{
     Failure,
     arguments::MapTestArguments,
     folders,
-    json::Bytes,
     output::Output,
     style::{self, BAD, FAINT, GOOD, Paint, STRONG, WARN},
 };

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 
 use super::{
     batch::Batch,
-    dead_letter::{Threshold, Undertaker, now_ms},
+    dead_letter::{Keep, Threshold, Undertaker, now_ms},
     ledger::Ledger,
     meter::Meter,
     outcome::Outcome,
@@ -48,6 +48,9 @@ pub struct Settler {
     overlay: Arc<Overlay>,
     policy: RetryPolicy,
     threshold: Threshold,
+    keep: Keep,
+    /// Older dead letters that its checkpoints have dropped.
+    pub expired: u64,
     /// Dead letters and records read by earlier processes of the run.
     pub before: (u64, u64),
     /// Counts of the run so far.
@@ -78,6 +81,8 @@ pub struct SettlerPlan<'a> {
     pub policy: RetryPolicy,
     /// When there are too many dead letters.
     pub threshold: Threshold,
+    /// What is kept of older ones.
+    pub keep: Keep,
     /// Counts that the run goes on from.
     pub ledger: Ledger,
     /// Dead letters and records of the run that do not count for the threshold; `None`: those of the ledger.
@@ -146,6 +151,8 @@ impl Settler {
             overlay: plan.overlay,
             policy: plan.policy,
             threshold: plan.threshold,
+            keep: plan.keep,
+            expired: 0,
             before: plan.before.unwrap_or((total.dead, total.read)),
             ledger: plan.ledger,
             letters: plan.letters,
@@ -292,7 +299,8 @@ impl Settler {
         }
         let mut checkpoint = self.checkpoint(barrier.epoch, finished, states);
         // Invariant 2: one write for all that the epoch produced.
-        self.journal
+        let committed = self
+            .journal
             .commit(Commit {
                 checkpoint: Some(checkpoint.clone()),
                 dead_letters: std::mem::take(&mut self.dead),
@@ -301,8 +309,10 @@ impl Settler {
                     .map(change)
                     .collect(),
                 removed_dead_letters: std::mem::take(&mut self.replayed),
+                retention: self.keep.now(),
             })
             .await?;
+        self.expired += committed.expired;
         (self.dead_weight, self.writes_weight) = (0, 0);
         self.overlay.durable(barrier.epoch);
         for (sink, snapshot) in self.sinks.iter_mut().zip(snapshots) {

@@ -5,7 +5,7 @@ use std::path::Path;
 use futures_util::future::join_all;
 
 use super::{
-    super::{Commit, DeadLetterFilter, Journal as _, StorageError, Store, key, kv::Batch},
+    super::{Commit, DeadLetterFilter, Journal as _, Retention, StorageError, Store, key, kv::Batch},
     changes, checkpoint, dead_letter, letters, save, set, unset,
 };
 
@@ -49,6 +49,7 @@ async fn forgetting_a_flow_keeps_its_tables_and_dead_letters() {
             dead_letters: vec![dead_letter("shop", "bad", b"{}")],
             table_changes: vec![set("ids", "a", b"1")],
             removed_dead_letters: vec![],
+                retention: Retention::default(),
         };
         store.commit(commit).await.unwrap();
         assert!(store.forget("shop").await.unwrap());
@@ -306,6 +307,7 @@ async fn many_commits_at_once_all_arrive_and_get_their_own_ids() {
                 dead_letters: vec![dead_letter(&format!("flow-{n}"), "bad", b"{}")],
                 table_changes: vec![set("t", &n.to_string(), b"1")],
                 removed_dead_letters: vec![],
+                retention: Retention::default(),
             };
             store.commit(commit)
         });
