@@ -20,7 +20,7 @@ use super::{
     style::{self, BAD, FAINT, GOOD, Paint, STRONG, WARN},
 };
 use crate::{
-    app::{Fault, MapOptions, MapTest, Mapped, MappedRecord},
+    app::{Bytes, Fault, MapOptions, MapTest, Mapped, MappedRecord},
     flow::project,
 };
 

@@ -1,6 +1,12 @@
 //! The sinks' side of a run: entries of the lane in order, counts, and the checkpoint.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use futures_util::future::join_all;
 
@@ -49,8 +55,7 @@ pub struct Settler {
     policy: RetryPolicy,
     threshold: Threshold,
     keep: Keep,
-    /// Older dead letters that its checkpoints have dropped.
-    pub expired: u64,
+    expired: Arc<AtomicU64>,
     /// Dead letters and records read by earlier processes of the run.
     pub before: (u64, u64),
     /// Counts of the run so far.
@@ -83,6 +88,8 @@ pub struct SettlerPlan<'a> {
     pub threshold: Threshold,
     /// What is kept of older ones.
     pub keep: Keep,
+    /// Counts those that checkpoints drop.
+    pub expired: Arc<AtomicU64>,
     /// Counts that the run goes on from.
     pub ledger: Ledger,
     /// Dead letters and records of the run that do not count for the threshold; `None`: those of the ledger.
@@ -152,7 +159,7 @@ impl Settler {
             policy: plan.policy,
             threshold: plan.threshold,
             keep: plan.keep,
-            expired: 0,
+            expired: plan.expired,
             before: plan.before.unwrap_or((total.dead, total.read)),
             ledger: plan.ledger,
             letters: plan.letters,
@@ -312,7 +319,7 @@ impl Settler {
                 retention: self.keep.now(),
             })
             .await?;
-        self.expired += committed.expired;
+        self.expired.fetch_add(committed.expired, Ordering::Relaxed);
         (self.dead_weight, self.writes_weight) = (0, 0);
         self.overlay.durable(barrier.epoch);
         for (sink, snapshot) in self.sinks.iter_mut().zip(snapshots) {

@@ -164,7 +164,12 @@ impl Default for DeadLetterFilter {
 impl DeadLetterFilter {
     /// Whether it asks for all there are, apart from `after`, `up_to` and `limit`.
     pub fn is_all(&self) -> bool {
-        let Self { after, up_to, limit, .. } = *self;
+        let Self {
+            after,
+            up_to,
+            limit,
+            ..
+        } = *self;
         *self
             == Self {
                 after,

@@ -13,8 +13,8 @@ use std::{
 use async_trait::async_trait;
 
 use super::{
-    Checkpoint, Commit, Committed, DeadLetter, DeadLetterEdit, DeadLetterFilter, Journal, Retention,
-    StorageError,
+    Checkpoint, Commit, Committed, DeadLetter, DeadLetterEdit, DeadLetterFilter, Journal,
+    Retention, StorageError,
     blob::{BlobDir, sync_dir},
     checkpoint, dead_letter, key,
     kv::{Kv, MemoryKv},

@@ -13,11 +13,10 @@ use crate::{
     engine::{
         dead_letter::{Keep, Threshold},
         fault::Fault,
-        overlay::Overlay,
         run::{Control, Progress, Settings, run},
         stage::{Budget, Identity, Instance, Opener, Read, Snapshot, Source},
     },
-    flow::{Finding, finding::has_errors},
+    flow::{Finding, StageKind},
     storage::{Checkpoint, DeadLetterFilter, Journal},
 };
 
@@ -59,7 +58,9 @@ pub enum ReplayError {
     )]
     ManyStages(BTreeSet<String>),
     /// Their stage is gone.
-    #[error("stage `{stage}` is not in flow `{flow}` any more, so nothing can process its dead letters")]
+    #[error(
+        "stage `{stage}` is not in flow `{flow}` any more, so nothing can process its dead letters"
+    )]
     NoStage {
         /// The stage.
         stage: String,
@@ -264,17 +265,15 @@ impl Project {
         let context = self.context(stage, wiring);
         let snapshot = Some(&*state.snapshot);
         let opened = match stage.kind {
-            crate::flow::StageKind::Source => return Ok(()),
-            crate::flow::StageKind::Transformer => {
-                match plugin.transformer(context)?.open(snapshot).await {
-                    Ok(mut instance) => {
-                        instance.close().await;
-                        Ok(())
-                    }
-                    Err(fault) => Err(fault),
+            StageKind::Source => return Ok(()),
+            StageKind::Transformer => match plugin.transformer(context)?.open(snapshot).await {
+                Ok(mut instance) => {
+                    instance.close().await;
+                    Ok(())
                 }
-            }
-            crate::flow::StageKind::Sink => match plugin.sink(context)?.open(snapshot).await {
+                Err(fault) => Err(fault),
+            },
+            StageKind::Sink => match plugin.sink(context)?.open(snapshot).await {
                 Ok(mut instance) => {
                     instance.close().await;
                     Ok(())

@@ -50,9 +50,7 @@ fn read(file: &Path) -> Result<Vec<u8>, Failure> {
     } else {
         fs::File::open(file).and_then(|f| f.take(MAX_PAYLOAD + 1).read_to_end(&mut bytes))
     };
-    done.map_err(|source| {
-        Failure::Usage(format!("cannot read {}: {source}", file.display()))
-    })?;
+    done.map_err(|source| Failure::Usage(format!("cannot read {}: {source}", file.display())))?;
     if bytes.len() as u64 > MAX_PAYLOAD {
         return Err(Failure::Usage(format!(
             "{} is no payload: it has more than {} MiB",

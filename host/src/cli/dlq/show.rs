@@ -149,7 +149,9 @@ mod tests {
 
     #[test]
     fn documents_have_text_where_there_is_text() {
-        insta::assert_snapshot!(serde_json::to_string_pretty(&DeadLetterDocument::of(&letter())).unwrap());
+        insta::assert_snapshot!(
+            serde_json::to_string_pretty(&DeadLetterDocument::of(&letter())).unwrap()
+        );
         let letter = DeadLetter {
             payload: vec![0xFF, 0],
             ..letter()

@@ -26,7 +26,7 @@ fn epoch_commit(epoch: u64) -> Commit {
         dead_letters: vec![dead_letter("shop", &epoch.to_string(), b"{}")],
         table_changes: vec![set("t", "epoch", epoch.to_string().as_bytes())],
         removed_dead_letters: vec![],
-                retention: Retention::default(),
+        retention: Retention::default(),
     }
 }
 

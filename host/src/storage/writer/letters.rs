@@ -51,7 +51,11 @@ impl Stage<'_, '_> {
         Ok(())
     }
 
-    pub(super) fn edit_dead_letter(&mut self, id: u64, edit: DeadLetterEdit) -> Result<u64, StorageError> {
+    pub(super) fn edit_dead_letter(
+        &mut self,
+        id: u64,
+        edit: DeadLetterEdit,
+    ) -> Result<u64, StorageError> {
         let Some(mut letter) = self.find_dead_letter(id)? else {
             return Ok(0);
         };
