@@ -66,7 +66,7 @@ pub(super) fn show(
 }
 
 /// Looking must not make a folder.
-fn existing(folder: PathBuf) -> Result<PathBuf, Failure> {
+pub(super) fn existing(folder: PathBuf) -> Result<PathBuf, Failure> {
     if folder.is_dir() {
         return Ok(folder);
     }
@@ -221,7 +221,7 @@ fn payload(bytes: &[u8]) -> String {
     )
 }
 
-fn time(at_ms: u64) -> String {
+pub(super) fn time(at_ms: u64) -> String {
     let stamp = i64::try_from(at_ms)
         .ok()
         .and_then(|millis| Timestamp::from_millisecond(millis).ok());

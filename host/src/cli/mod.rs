@@ -14,6 +14,7 @@
 )]
 
 mod arguments;
+mod audit;
 mod check;
 mod dead_letter;
 mod diagnostic;
@@ -71,6 +72,7 @@ fn dispatch(command: Command, output: Output) -> Result<u8, Failure> {
         Command::DeadLetter(DeadLetterCommand::Show { id, state, json }) => {
             dead_letter::show(id, state.state, json, output)
         }
+        Command::Audit(arguments) => audit::show(arguments, output),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "crossdock", &mut script);
@@ -86,6 +88,7 @@ impl Command {
             Self::Run(arguments) => arguments.json,
             Self::Check(arguments) => arguments.json,
             Self::Map(MapCommand::Test(arguments)) => arguments.json,
+            Self::Audit(arguments) => arguments.json,
             Self::DeadLetter(DeadLetterCommand::List(arguments)) => arguments.json,
             Self::Plugin(PluginCommand::Inspect { json, .. })
             | Self::DeadLetter(DeadLetterCommand::Show { json, .. }) => *json,
