@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Who is meant when the host itself does something.
-pub const HOST: &str = "host";
+pub(super) const HOST: &str = "host";
 /// Who is meant when a plugin does something.
 const PLUGIN: &str = "plugin";
 

@@ -19,8 +19,8 @@ const DIFFERENT: usize = 4096;
 /// The target of those that are counted together.
 const MORE: &str = "(more)";
 /// When counts are written first; then after twice as long each time, up to [`LONGEST`].
-const SHORTEST: Duration = Duration::from_secs(60);
-const LONGEST: Duration = Duration::from_secs(3600);
+const SHORTEST: Duration = Duration::from_mins(1);
+const LONGEST: Duration = Duration::from_hours(1);
 /// How long a disk that refused is left alone.
 const PAUSE: Duration = Duration::from_secs(1);
 
