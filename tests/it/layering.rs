@@ -11,7 +11,7 @@ use std::{
 use crossdock_tests::host::workspace;
 
 /// Each module of the host and the modules that it may know. `app` knows all of them but `cli`.
-const LAYERS: [(&str, &[&str]); 8] = [
+const LAYERS: [(&str, &[&str]); 9] = [
     ("flow", &[]),
     ("storage", &[]),
     ("catalogue", &[]),
@@ -29,7 +29,8 @@ const LAYERS: [(&str, &[&str]); 8] = [
             "plugin",
         ],
     ),
-    ("cli", &["app", "flow", "catalogue"]),
+    ("api", &["app", "flow"]),
+    ("cli", &["api", "app", "flow", "catalogue"]),
 ];
 
 /// Crates that one module only may know.

@@ -45,7 +45,7 @@ use self::{
     supervisor::{Order, Supervisor},
     swap::Swaps,
 };
-use super::{AppError, DeadLetters, Options, Project, ReplaySummary, audit, run::Wiring};
+use super::{AppError, DeadLetters, Options, Project, ReplaySummary, audit};
 use crate::{
     flow::Finding,
     plugin::Runtime,
@@ -541,15 +541,4 @@ fn flow_files(folder: &Path) -> Result<Vec<PathBuf>, AppError> {
         .collect();
     files.sort();
     Ok(files)
-}
-
-/// What a stage's recorder of answers is kept in.
-impl Wiring {
-    pub(super) fn recorder(&self, stage: &str) -> Arc<super::shadow::Recorder> {
-        let mut recorders = self
-            .recorders
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(recorders.entry(stage.to_owned()).or_default())
-    }
 }

@@ -1,12 +1,16 @@
 //! Wires the stages of a flow and runs them.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{AppError, Project, Resolved, http::StageHttp};
+use super::{AppError, Project, Resolved, audit, http::StageHttp, shadow::Recorder};
 use crate::{
     catalogue,
     connection::{Connections, Direct},
@@ -24,7 +28,7 @@ use crate::{
     },
     flow::{Egress, Finding, StageKind, StagePlan, finding::has_errors},
     plugin::{Grants, Limits, Plugin, Runtime, StageContext},
-    storage::{Journal, Store, StreamCounts},
+    storage::{Audit, Journal, Store, StreamCounts},
 };
 
 /// How long a stopped run may take to drain.
@@ -34,6 +38,8 @@ const DRAIN: std::time::Duration = std::time::Duration::from_secs(30);
 pub struct RunOptions {
     /// Forget the last checkpoint first.
     pub from_start: bool,
+    /// Who starts it, for the audit log.
+    pub actor: String,
     /// Cancelled: drain, checkpoint, end.
     pub stop: CancellationToken,
     /// Told how it goes.
@@ -90,6 +96,8 @@ pub struct RunSummary {
 pub(super) struct Wiring {
     pub(super) overlay: Arc<Overlay>,
     connections: Arc<Connections>,
+    /// What each stage is answered, for candidates in the shadow.
+    recorders: Mutex<BTreeMap<String, Arc<Recorder>>>,
 }
 
 impl Wiring {
@@ -98,7 +106,17 @@ impl Wiring {
         Self {
             overlay: Arc::new(Overlay::new(journal)),
             connections,
+            recorders: Mutex::default(),
         }
+    }
+
+    /// Keeps what a stage is answered while a shadow looks on.
+    pub(super) fn recorder(&self, stage: &str) -> Arc<Recorder> {
+        let mut recorders = self
+            .recorders
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(recorders.entry(stage.to_owned()).or_default())
     }
 }
 
@@ -109,26 +127,45 @@ impl Project {
         let resolved = self.resolve(&mut findings);
         let connections = self.sound(findings)?;
         let store = Store::open(&self.state)?;
+        let audit = Audit::open(&self.state)?;
+        self.audit_start(&audit, &options.actor, options.from_start);
+        // A run's state is large; boxed, it does not have to fit into every caller.
+        let ended = Box::pin(self.run_on(store, &audit, connections, &resolved, options)).await;
+        self.audit_end(&audit, &ended);
+        // Writing what waits takes a moment of the disk.
+        let _closed = tokio::task::spawn_blocking(move || drop(audit)).await;
+        ended
+    }
+
+    async fn run_on(
+        &self,
+        store: Store,
+        audit: &Audit,
+        connections: Arc<Connections>,
+        resolved: &[Resolved<'_>],
+        options: RunOptions,
+    ) -> Result<RunSummary, AppError> {
         if options.from_start {
             store.forget(&self.plan.name).await?;
         }
         let settings = self.settings();
         let kept = settings.keep.now();
         let expired = store.retain_dead_letters(&self.plan.name, kept).await?;
+        audit::grants_changed(&self.plan, &store, audit, &options.actor).await?;
         let journal: Arc<dyn Journal> = Arc::new(store);
         let checkpoint = journal.checkpoint(&self.plan.name)?;
         let wiring = Wiring::new(Arc::clone(&journal), connections);
         let overlay = Arc::clone(&wiring.overlay);
         let runtime = Self::runtime()?;
-        let pipeline = self.pipeline(&runtime, &resolved, &wiring).await?;
+        runtime.tell_denials(audit::denials(audit));
+        let pipeline = self.pipeline(&runtime, resolved, &wiring).await?;
         let control = Control::new(options.stop, options.progress);
-        // A run's state is large; boxed, it does not have to fit into every caller.
         let running = run(pipeline, settings, journal, overlay, checkpoint, control);
         let mut summary = Box::pin(running)
             .await
             .map_err(|error| self.locate(error))?;
         summary.expired += expired;
-        Ok(self.summary(summary, &resolved))
+        Ok(self.summary(summary, resolved))
     }
 
     /// The flow's connections, when nothing was found that stops it.
@@ -200,7 +237,7 @@ impl Project {
             grants: grants(stage),
             limits: limits(stage),
             tables: Arc::clone(&wiring.overlay) as _,
-            http: network(stage, &wiring.connections),
+            http: network(stage, &wiring.connections, wiring.recorder(&stage.name)),
             project_dir: self.folder.clone(),
         }
     }
@@ -235,7 +272,7 @@ impl Project {
         }
     }
 
-    fn summary(&self, summary: Summary, resolved: &[Resolved<'_>]) -> RunSummary {
+    pub(super) fn summary(&self, summary: Summary, resolved: &[Resolved<'_>]) -> RunSummary {
         let seconds = summary.elapsed.as_secs_f64();
         #[allow(clippy::cast_precision_loss, reason = "a rate for people")]
         let records_per_second = summary.records as f64 / seconds.max(1e-9);
@@ -311,12 +348,17 @@ pub(super) fn limits(stage: &StagePlan) -> Limits {
 }
 
 /// The network of one stage: its flow's connections, and the URLs that it was granted itself.
-pub(super) fn network(stage: &StagePlan, connections: &Arc<Connections>) -> Arc<StageHttp> {
+pub(super) fn network(
+    stage: &StagePlan,
+    connections: &Arc<Connections>,
+    recorder: Arc<Recorder>,
+) -> Arc<StageHttp> {
     let egress = grants(stage).egress;
     let direct = (!egress.http.is_empty()).then(|| Direct::new(egress, stage.limits.open_requests));
     Arc::new(StageHttp {
         connections: Arc::clone(connections),
         direct,
+        recorder,
     })
 }
 

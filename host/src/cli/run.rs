@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Failure, arguments::RunArguments, diagnostic, folders, output::Output, progress, style, summary,
 };
-use crate::app::{Progress, Project, RunOptions, RunSummary};
+use crate::app::{self, Progress, Project, RunOptions, RunSummary};
 
 /// The run was aborted: what a shell gives for a program that Ctrl-C ended.
 pub(super) const ABORTED: u8 = 130;
@@ -26,6 +26,7 @@ pub(super) async fn run(arguments: RunArguments, output: Output) -> Result<u8, F
     });
     let options = RunOptions {
         from_start: arguments.from_start,
+        actor: app::cli_actor(),
         stop: stop.clone(),
         progress: sender,
     };
@@ -85,13 +86,13 @@ pub(super) async fn until_aborted<T>(
 }
 
 /// Ctrl-C, and what service managers send.
-struct Signals {
+pub(super) struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
 }
 
 impl Signals {
-    fn new() -> Result<Self, Failure> {
+    pub(super) fn new() -> Result<Self, Failure> {
         use tokio::signal::unix::{SignalKind, signal};
         let listen = |kind| {
             signal(kind).map_err(|source| Failure::Io {
@@ -105,7 +106,7 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) {
+    pub(super) async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

@@ -13,7 +13,7 @@ use super::{
     output::{Output, table},
     style::{self, BAD, FAINT, GOOD, Paint, STRONG, WARN, count},
 };
-use crate::api::client::Client;
+use crate::{api::client::Client, app::DeadLetterDocument};
 
 /// How long one question waits for news.
 const PATIENCE_MS: u64 = 100;
@@ -347,7 +347,7 @@ fn shown(swap: &Value, paint: Paint) -> String {
             let at = step["at_ms"].as_u64().unwrap_or(0);
             vec![
                 text(&step["state"]).to_owned(),
-                style::time(at),
+                DeadLetterDocument::time(at),
                 count(step["records"].as_u64().unwrap_or(0)),
             ]
         })

@@ -58,6 +58,9 @@ pub struct Plan {
     /// The flow file, as it was named.
     #[serde(skip)]
     pub file: PathBuf,
+    /// Files whose content is in configs (`$file`).
+    #[serde(skip)]
+    pub files: Vec<PathBuf>,
     /// Where records come from.
     pub source: StagePlan,
     /// What changes them, in order.
@@ -363,8 +366,10 @@ impl Plan {
         if finding::has_errors(&findings) {
             return Err(findings);
         }
+        let mut plan = resolve(spec, file, document.places());
+        plan.files = document.files().to_vec();
         Ok(Planned {
-            plan: resolve(spec, file, document.places()),
+            plan,
             warnings: findings,
         })
     }
@@ -398,6 +403,20 @@ impl Plan {
         std::iter::once(&self.source)
             .chain(&self.transformers)
             .chain(&self.sinks)
+    }
+
+    /// `sha256:…` of everything that decides what runs, but the plugins and configs of the stages: what a swap cannot
+    /// change.
+    pub fn frame(&self) -> String {
+        let mut frame = self.clone();
+        let stages = std::iter::once(&mut frame.source)
+            .chain(&mut frame.transformers)
+            .chain(&mut frame.sinks);
+        for stage in stages {
+            stage.plugin = PluginRef::Name(String::new());
+            stage.config = Value::Null;
+        }
+        frame.digest()
     }
 
     /// `sha256:…` of everything that decides what runs.
@@ -479,6 +498,7 @@ fn resolve(spec: FlowSpec, file: &Path, places: &Arc<Places>) -> Plan {
         name: spec.flow,
         description: spec.description,
         file: file.to_path_buf(),
+        files: Vec::new(),
         source,
         transformers: transformers
             .into_iter()

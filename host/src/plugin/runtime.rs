@@ -172,7 +172,7 @@ impl Runtime {
         self.0.book.metrics()
     }
 
-    /// Tells somebody of every attempt without a grant, each different one once per stage. The first to ask is told.
+    /// Tells somebody of every attempt without a grant. The first to ask is told.
     pub fn tell_denials(&self, watcher: Arc<dyn DenialWatcher>) {
         drop(self.0.watcher.set(watcher));
     }
@@ -232,6 +232,12 @@ impl Runtime {
             .get(digest)
             .and_then(Weak::upgrade)
     }
+}
+
+/// `sha256:…` of a config as checkpoints and dead letters have it.
+pub fn config_digest(config: &serde_json::Value) -> String {
+    let text = config.to_string();
+    format!("sha256:{}", hex::encode(Sha256::digest(text)))
 }
 
 /// The file's name without folder and extension, for a plugin without a manifest.
@@ -309,6 +315,11 @@ impl Plugin {
     pub fn version(&self) -> &str {
         self.manifest()
             .map_or("0.0.0", |manifest| &manifest.version)
+    }
+
+    /// Name, version and digest.
+    fn place(&self) -> [&str; 3] {
+        [&self.name, self.version(), self.digest()]
     }
 
     /// What it says of itself.
@@ -408,17 +419,17 @@ impl Plugin {
                 kinds,
             });
         }
-        let page =
-            self.runtime
-                .0
-                .book
-                .page(&context.flow, &context.stage, &self.name, self.digest());
+        let page = self
+            .runtime
+            .0
+            .book
+            .page(&context.flow, &context.stage, self.place());
         let config = context.config.to_string();
         let identity = Identity {
             plugin: self.name.clone(),
             version: self.version().to_owned(),
             digest: self.digest().to_owned(),
-            config_digest: format!("sha256:{}", hex::encode(Sha256::digest(&config))),
+            config_digest: config_digest(&context.config),
         };
         let scope = Arc::new(Scope {
             quota: Quota::new(context.grants.quota),
@@ -427,6 +438,7 @@ impl Plugin {
             flow: context.flow,
             stage: context.stage,
             plugin: self.name.clone(),
+            version: self.version().to_owned(),
             grants: context.grants,
             limits: context.limits,
             tables: context.tables,
