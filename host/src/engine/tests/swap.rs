@@ -597,7 +597,8 @@ async fn a_storm_of_swaps_loses_nothing_and_doubles_nothing() {
                     FaultKind::Memory,
                 ];
                 let kind = kinds[random.usize(..4)];
-                let trouble = match random.u32(..5) {
+                let choice = random.u32(..5);
+                let trouble = match choice {
                     0 | 1 => none(),
                     2 => first(open, u64::MAX, FaultKind::Config),
                     3 => first_after("storm", kind)(call),
@@ -608,6 +609,9 @@ async fn a_storm_of_swaps_loses_nothing_and_doubles_nothing() {
                 if request.probation.time.is_zero() {
                     // Without a probation only a good version may come.
                     request.candidate = live.candidate(stage, none());
+                } else if choice == 3 || choice == 4 && stage != "source" {
+                    // However slow the machine is: it fails on probation, not after it.
+                    request.probation.time = Duration::from_mins(1);
                 }
                 let Some(status) = live.swap(request).await else {
                     // Something is wrong, and the run says what.
