@@ -33,13 +33,14 @@ const LAYERS: [(&str, &[&str]); 9] = [
     ("cli", &["api", "app", "flow", "catalogue"]),
 ];
 
-/// Crates that one module only may know.
-const OWNERS: [(&str, &str); 5] = [
-    ("wasmtime", "plugin"),
-    ("wasmtime_wasi", "plugin"),
-    ("wasmtime_wasi_http", "plugin"),
-    ("sled", "storage"),
-    ("reqwest", "connection"),
+/// Crates that few modules may know.
+const OWNERS: [(&str, &[&str]); 5] = [
+    ("wasmtime", &["plugin"]),
+    ("wasmtime_wasi", &["plugin"]),
+    ("wasmtime_wasi_http", &["plugin"]),
+    ("sled", &["storage"]),
+    // Plugins' requests, and the command line's to its own daemon.
+    ("reqwest", &["connection", "api"]),
 ];
 
 fn files(folder: &Path, into: &mut Vec<PathBuf>) {
@@ -194,14 +195,14 @@ fn one_module_only_knows_each_great_library() {
     let mut wrong = Vec::new();
     let mut seen = BTreeSet::new();
     for (module, path, code) in sources() {
-        for (library, owner) in OWNERS {
+        for (library, owners) in OWNERS {
             if !uses(&code, library) {
                 continue;
             }
-            if module == owner {
+            if owners.contains(&module.as_str()) {
                 seen.insert(library);
             } else {
-                wrong.push(format!("{path}: only `{owner}` may know `{library}`"));
+                wrong.push(format!("{path}: only `{}` may know `{library}`", owners.join("` and `")));
             }
         }
     }

@@ -29,7 +29,7 @@ impl Token {
     /// The operating system has no random numbers.
     pub fn random() -> std::io::Result<Self> {
         let mut bytes = [0; 32];
-        getrandom::fill(&mut bytes).map_err(std::io::Error::other)?;
+        getrandom::fill(&mut bytes).map_err(|error| std::io::Error::other(error.to_string()))?;
         Ok(Self(hex::encode(bytes).into()))
     }
 

@@ -58,6 +58,16 @@ pub struct Choice {
     pub after: Option<u64>,
     /// At most this many: 100 unless said otherwise for a list, all for a change.
     pub limit: Option<usize>,
+    /// For a list: as they are stored, with all bytes in base64, not as people read them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stored: Option<bool>,
+    /// For giving them again, when the flow does not run: another version of the plugin of their stage, a path or
+    /// `name@path`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub with: Option<String>,
+    /// For discarding: yes, every dead letter of the project.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub all: Option<bool>,
 }
 
 impl Choice {
@@ -79,7 +89,25 @@ impl Choice {
             ids: (!ids.is_empty()).then(|| ids.join(",")),
             after: Some(filter.after),
             limit: Some(filter.limit),
+            stored: None,
+            with: None,
+            all: None,
         }
+    }
+
+    /// As the query of a URL.
+    pub fn query(&self) -> String {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        if let Ok(Value::Object(fields)) = serde_json::to_value(self) {
+            for (name, value) in fields {
+                match value {
+                    Value::Null => {}
+                    Value::String(text) => drop(query.append_pair(&name, &text)),
+                    other => drop(query.append_pair(&name, &other.to_string())),
+                }
+            }
+        }
+        query.finish()
     }
 
     fn filter(self, limit: usize) -> Result<DeadLetterFilter, Problem> {
@@ -113,14 +141,14 @@ impl Choice {
 
 /// How dead letters are shown.
 #[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(default)]
+#[serde(deny_unknown_fields, default)]
 struct Form {
     /// As they are stored, with all bytes in base64; otherwise with texts and JSON as people read them.
     stored: bool,
 }
 
-fn shown(letter: &DeadLetter, form: &Form) -> Result<Value, Problem> {
-    let shown = if form.stored {
+fn shown(letter: &DeadLetter, stored: bool) -> Result<Value, Problem> {
+    let shown = if stored {
         serde_json::to_value(letter)
     } else {
         serde_json::to_value(DeadLetterDocument::of(letter))
@@ -130,18 +158,18 @@ fn shown(letter: &DeadLetter, form: &Form) -> Result<Value, Problem> {
 
 /// Dead letters, oldest first.
 #[utoipa::path(
-    get, path = "/dead-letters", params(Choice, Form),
+    get, path = "/dead-letters", params(Choice),
     responses((status = 200, body = Vec<Value>), (status = 422, body = Problem))
 )]
 async fn list(
     State(daemon): State<Daemon>,
     Query(choice): Query<Choice>,
-    Query(form): Query<Form>,
 ) -> Result<Json<Vec<Value>>, Problem> {
+    let stored = choice.stored == Some(true);
     let mut filter = choice.filter(100)?;
     filter.limit = filter.limit.min(MOST);
     let letters = tokio::task::block_in_place(|| daemon.dead_letters().list(&filter))?;
-    let shown: Result<_, _> = letters.iter().map(|letter| shown(letter, &form)).collect();
+    let shown: Result<_, _> = letters.iter().map(|letter| shown(letter, stored)).collect();
     Ok(Json(shown?))
 }
 
@@ -156,7 +184,7 @@ async fn show(
     Query(form): Query<Form>,
 ) -> Result<Response, Problem> {
     let letter = tokio::task::block_in_place(|| daemon.dead_letters().show(id))?;
-    Ok(Json(shown(&letter, &form)?).into_response())
+    Ok(Json(shown(&letter, form.stored)?).into_response())
 }
 
 /// Change what will be given again.
@@ -172,7 +200,7 @@ async fn edit(
     Json(edit): Json<Edit>,
 ) -> Result<Json<Value>, Problem> {
     let letter = daemon.dead_letters().edit(id, edit).await?;
-    Ok(Json(shown(&letter, &form)?))
+    Ok(Json(shown(&letter, form.stored)?))
 }
 
 /// Give dead letters of a running flow again, from the stage that could not process them. Answers when they are settled.
@@ -186,17 +214,18 @@ async fn edit(
 async fn replay(
     State(daemon): State<Daemon>,
     Path(flow): Path<String>,
-    Json(choice): Json<Choice>,
+    Json(mut choice): Json<Choice>,
 ) -> Result<Json<ReplaySummary>, Problem> {
+    let with = choice.with.take();
     let filter = choice.filter(usize::MAX)?;
-    Ok(Json(daemon.replay(&flow, &filter, ACTOR).await?))
+    Ok(Json(daemon.replay(&flow, &filter, with, ACTOR).await?))
 }
 
 /// How many there were.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub struct Discarded {
+struct Discarded {
     /// Dead letters that are gone.
-    pub discarded: u64,
+    discarded: u64,
 }
 
 /// Remove dead letters for good. At least one part of the choice must be given.
@@ -208,14 +237,15 @@ async fn discard(
     State(daemon): State<Daemon>,
     Json(choice): Json<Choice>,
 ) -> Result<Json<Discarded>, Problem> {
+    let all = choice.all == Some(true);
     let filter = choice.filter(usize::MAX)?;
     let everything = DeadLetterFilter {
         limit: filter.limit,
         ..DeadLetterFilter::default()
     };
-    if filter == everything {
+    if filter == everything && !all {
         return Err(Problem::invalid(
-            "this would remove every dead letter of the project: name a flow, a stage or numbers",
+            "this would remove every dead letter of the project: name a flow, a stage or numbers, or say `\"all\": true`",
         ));
     }
     let discarded = daemon.dead_letters().discard(&filter).await?;

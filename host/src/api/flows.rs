@@ -145,18 +145,32 @@ async fn settled(
     Ok(Json(status))
 }
 
+/// Which entries are meant.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Asked {
+    /// Only of this flow.
+    flow: Option<String>,
+    /// At most this many, the latest; 100 unless said otherwise.
+    limit: Option<usize>,
+}
+
 /// What was done, by whom, and what was denied.
 #[utoipa::path(
-    get, path = "/audit",
-    params(("flow" = Option<String>, Query, description = "Only of this flow"), ("limit" = Option<usize>, Query)),
-    responses((status = 200, body = serde_json::Value), (status = 422, body = Problem))
+    get, path = "/audit", params(Asked),
+    responses((status = 200, body = Vec<serde_json::Value>), (status = 422, body = Problem))
 )]
 async fn audit(
     State(daemon): State<Daemon>,
-    Query(filter): Query<AuditFilter>,
+    Query(Asked { flow, limit }): Query<Asked>,
 ) -> Result<Json<serde_json::Value>, Problem> {
+    let filter = AuditFilter {
+        flow,
+        limit: limit.unwrap_or(100),
+        ..AuditFilter::default()
+    };
     let page = daemon.audit(&filter)?;
-    serde_json::to_value(page)
+    serde_json::to_value(page.entries)
         .map(Json)
         .map_err(|error| Problem::invalid(error.to_string()))
 }

@@ -25,7 +25,9 @@ use tokio::net::TcpListener;
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use access::Bearer;
 pub use access::Token;
+pub use dead_letters::Choice;
 use problem::Problem;
 
 use crate::app::Daemon;
@@ -43,7 +45,7 @@ const ENDPOINT: &str = "daemon.json";
         description = "Flows, swaps and dead letters of a running crossdock",
         license(name = "Apache-2.0")
     ),
-    modifiers(&access::Bearer)
+    modifiers(&Bearer)
 )]
 struct Description;
 

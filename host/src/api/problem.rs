@@ -15,7 +15,7 @@ use crate::{
 
 /// The body of every answer that is no success.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-pub struct Problem {
+pub(super) struct Problem {
     #[serde(skip)]
     status: u16,
     /// One sentence, and what to do.

@@ -32,7 +32,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{mpsc, oneshot, watch as channel},
+    sync::{Mutex, mpsc, oneshot, watch as channel},
     task::JoinHandle,
 };
 
@@ -45,7 +45,7 @@ use self::{
     supervisor::{Order, Supervisor},
     swap::Swaps,
 };
-use super::{AppError, DeadLetters, Options, Project, ReplaySummary, audit};
+use super::{AppError, DeadLetters, Options, Project, ReplayOptions, ReplaySummary, audit};
 use crate::{
     flow::Finding,
     plugin::Runtime,
@@ -130,6 +130,8 @@ struct Handle {
     /// Files whose change is a change of the flow.
     files: channel::Receiver<Vec<PathBuf>>,
     file: PathBuf,
+    /// Held by what moves records of the flow: a run, or dead letters that are given again without one.
+    turn: Arc<Mutex<()>>,
     task: JoinHandle<()>,
 }
 
@@ -216,6 +218,7 @@ impl Daemon {
             ..FlowStatus::default()
         };
         let (told, status) = channel::channel(first);
+        let turn = Arc::new(Mutex::new(()));
         let (named, files) = channel::channel(vec![file.to_owned()]);
         let supervisor = Supervisor::new(
             Arc::clone(shared),
@@ -224,12 +227,14 @@ impl Daemon {
             asked,
             told,
             named,
+            Arc::clone(&turn),
         );
         let handle = Handle {
             orders,
             status,
             files,
             file: file.to_owned(),
+            turn,
             task: tokio::spawn(supervisor.supervise()),
         };
         flows.insert(name, handle);
@@ -447,17 +452,41 @@ impl Daemon {
         &self,
         flow: &str,
         filter: &DeadLetterFilter,
+        with: Option<String>,
         actor: &str,
     ) -> Result<ReplaySummary, DaemonError> {
-        let Some(commands) = self.ask(flow, Order::Commands).await? else {
+        let entry = AuditEntry::new(Action::DeadLettersReplayed, actor).flow(flow);
+        let commands = self.ask(flow, Order::Commands).await?;
+        if let Some(commands) = commands {
+            if let Some(with) = with {
+                return Err(DaemonError::Conflict(format!(
+                    "flow `{flow}` runs: swap the stage of these dead letters to {with} first and give them again \
+                     then, or stop the flow"
+                )));
+            }
+            self.0.shared.audit.record(entry);
+            let letters = &self.0.shared.letters;
+            return Ok(letters.replay(flow, filter, &commands).await?);
+        }
+        let project = self.ask(flow, Order::Project).await?;
+        let turn = {
+            let flows = self.read();
+            let flow = flows.get(flow).ok_or_else(|| missing(flow, &flows))?;
+            Arc::clone(&flow.turn).try_lock_owned()
+        };
+        let (Some(project), Ok(_turn)) = (project, turn) else {
             return Err(DaemonError::Conflict(format!(
-                "flow `{flow}` is not running, and its dead letters are given to a run: start it with \
-                 `crossdock flow start {flow}`"
+                "flow `{flow}` is about to run, or has no valid file; try again when it runs"
             )));
         };
-        let entry = AuditEntry::new(Action::DeadLettersReplayed, actor).flow(flow);
         self.0.shared.audit.record(entry);
-        Ok(self.0.shared.letters.replay(flow, filter, &commands).await?)
+        let options = ReplayOptions {
+            filter: filter.clone(),
+            with,
+            stop: tokio_util::sync::CancellationToken::new(),
+            progress: channel::channel(super::Progress::default()).0,
+        };
+        Ok(Box::pin(project.replay(&self.0.shared.letters, options)).await?)
     }
 
     /// The audit log.

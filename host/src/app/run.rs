@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -47,7 +47,7 @@ pub struct RunOptions {
 }
 
 /// How a run ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case", tag = "outcome", content = "reason")]
 pub enum Outcome {
     /// The source had no more records.
@@ -59,7 +59,7 @@ pub enum Outcome {
 }
 
 /// What a run did.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct RunSummary {
     /// The flow.
     pub flow: String,
@@ -85,6 +85,7 @@ pub struct RunSummary {
     /// What the flow promises, and why.
     pub delivery: Delivery,
     /// Where checkpoints and dead letters are.
+    #[schema(value_type = String)]
     pub state_dir: PathBuf,
     /// Checkpoints of the run.
     pub epochs: u64,

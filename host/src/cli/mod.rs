@@ -20,6 +20,7 @@ mod daemon;
 mod diagnostic;
 mod dlq;
 mod flow;
+mod follow;
 mod folders;
 mod map;
 mod output;

@@ -189,9 +189,9 @@ async fn follow(
         if how.no_wait || is_final(&swap) {
             break;
         }
-        let news = daemon.get(&format!("swaps/{id}?wait-ms={PATIENCE_MS}"));
+        let asked = format!("swaps/{id}?wait-ms={PATIENCE_MS}");
         swap = tokio::select! {
-            news = news => news?,
+            news = daemon.get(&asked) => news?,
             _ = tokio::signal::ctrl_c() => {
                 output.tell(&format!("the swap goes on: `crossdock swaps {id}` says how, --cancel calls it off"));
                 return Ok(130);

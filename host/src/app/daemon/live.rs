@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{OwnedMutexGuard, mpsc, watch},
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     app::{AppError, Delivery, Progress, Project, RunSummary, audit, run::{Wiring, label}},
-    engine::run::{Command, Control, run},
+    engine::run::{Command, Control, RunError, run},
     flow::{PluginRef, has_errors},
     storage::{Checkpoint, Journal},
 };
@@ -98,6 +98,14 @@ impl Planned {
     }
 }
 
+/// What happens to a run.
+pub(super) enum LiveEvent {
+    /// It has something new to tell.
+    Progressed,
+    /// It is over.
+    Ended(Box<Result<RunSummary, AppError>>),
+}
+
 /// A run that is under way.
 pub(super) struct Live {
     /// What runs.
@@ -124,6 +132,7 @@ impl Live {
         project: Arc<Project>,
         paused: bool,
         from_start: bool,
+        turn: OwnedMutexGuard<()>,
     ) -> Result<Self, AppError> {
         let (delivery, rewound) = {
             let mut findings = Vec::new();
@@ -152,7 +161,10 @@ impl Live {
         let task = {
             let (shared, project, wiring) =
                 (Arc::clone(shared), Arc::clone(&project), Arc::clone(&wiring));
-            tokio::spawn(async move { moving(&shared, &project, &wiring, journal, control).await })
+            tokio::spawn(async move {
+                let _turn = turn;
+                moving(&shared, &project, &wiring, journal, control).await
+            })
         };
         Ok(Self {
             project,
@@ -166,19 +178,23 @@ impl Live {
         })
     }
 
-    /// How it ended. Cancel safe: asked again, it goes on waiting.
-    pub(super) async fn ended(live: &mut Option<Self>) -> Result<RunSummary, AppError> {
-        match live {
-            Some(live) => (&mut live.task).await.unwrap_or_else(|error| {
-                Err(crate::engine::run::RunError::Task(error.to_string()).into())
-            }),
-            None => std::future::pending().await,
-        }
-    }
-
-    /// Ends it where it is; the last checkpoint stands.
-    pub(super) fn abort(&self) {
-        self.task.abort();
+    /// What happens next to a run; without one never ready. Cancel safe.
+    pub(super) async fn event(live: &mut Option<Self>) -> LiveEvent {
+        let Some(live) = live else {
+            return std::future::pending().await;
+        };
+        let (task, progress) = (&mut live.task, &mut live.progress);
+        let ended = tokio::select! {
+            biased;
+            ended = &mut *task => ended,
+            changed = progress.changed() => match changed {
+                Ok(()) => return LiveEvent::Progressed,
+                // The run is over, and only its task says how.
+                Err(_) => task.await,
+            },
+        };
+        let ended = ended.unwrap_or_else(|error| Err(RunError::Task(error.to_string()).into()));
+        LiveEvent::Ended(Box::new(ended))
     }
 }
 

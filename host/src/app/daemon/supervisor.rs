@@ -4,13 +4,13 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{Mutex, mpsc, oneshot, watch},
     time::Instant,
 };
 
 use super::{
     DaemonError, Shared,
-    live::{self, Live},
+    live::{self, Live, LiveEvent},
     memory::{Base, Memory, Version, Wanted},
     status::{FlowState, FlowStatus, StageView},
     swapping::UnderWay,
@@ -80,6 +80,8 @@ pub(super) struct Supervisor {
     pub(super) bases: BTreeMap<String, Base>,
     pub(super) versions: BTreeMap<String, Version>,
     files: watch::Sender<Vec<PathBuf>>,
+    /// See [`super::Handle`].
+    turn: Arc<Mutex<()>>,
     pub(super) live: Option<Live>,
     run_started: Instant,
     retry_at: Option<Instant>,
@@ -105,6 +107,7 @@ impl Supervisor {
         orders: mpsc::Receiver<Order>,
         status: watch::Sender<FlowStatus>,
         files: watch::Sender<Vec<PathBuf>>,
+        turn: Arc<Mutex<()>>,
     ) -> Self {
         Self {
             shared,
@@ -117,6 +120,7 @@ impl Supervisor {
             bases: BTreeMap::new(),
             versions: BTreeMap::new(),
             files,
+            turn,
             live: None,
             run_started: Instant::now(),
             retry_at: None,
@@ -149,9 +153,11 @@ impl Supervisor {
                     Some(order) => self.on_order(order).await,
                     None => self.on_order(Order::Shutdown).await,
                 },
-                ended = Live::ended(&mut self.live) => self.on_ended(ended).await,
+                event = Live::event(&mut self.live) => match event {
+                    LiveEvent::Ended(ended) => self.on_ended(*ended).await,
+                    LiveEvent::Progressed => self.on_progress(),
+                },
                 event = UnderWay::event(&mut self.swap) => self.on_swap_event(event).await,
-                () = progressed(&mut self.live) => self.on_progress(),
                 () = tokio::time::sleep_until(retry), if self.retry_at.is_some() => {
                     self.retry_at = None;
                     self.begin(false).await;
@@ -327,8 +333,10 @@ impl Supervisor {
             return;
         };
         self.enter(FlowState::Starting, None);
+        // Dead letters that are given again without a run end soon, and are bounded.
+        let turn = Arc::clone(&self.turn).lock_owned().await;
         let paused = self.memory.wanted == Wanted::Paused;
-        match Live::start(&self.shared, project, paused, from_start).await {
+        match Live::start(&self.shared, project, paused, from_start, turn).await {
             Ok(live) => {
                 let delivery = live.delivery.clone();
                 self.status.send_modify(|status| {
@@ -512,17 +520,6 @@ impl Supervisor {
     pub(super) fn record(&self, action: Action, actor: &str, detail: &str) {
         let entry = AuditEntry::new(action, actor).flow(&self.flow).detail(detail);
         self.shared.audit.record(entry);
-    }
-}
-
-/// Ready when a run has something new to tell.
-async fn progressed(live: &mut Option<Live>) {
-    let Some(live) = live else {
-        return std::future::pending().await;
-    };
-    if live.progress.changed().await.is_err() {
-        // The run is ending, and says so itself.
-        std::future::pending().await
     }
 }
 

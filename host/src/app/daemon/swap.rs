@@ -479,8 +479,8 @@ fn refused(findings: &[Finding]) -> Result<(), String> {
         .iter()
         .filter(|finding| finding.severity == Severity::Error)
         .map(|finding| match &finding.advice {
-            advice if advice.is_empty() => finding.message.clone(),
-            advice => format!("{} ({advice})", finding.message),
+            None => finding.message.clone(),
+            Some(advice) => format!("{} ({advice})", finding.message),
         })
         .collect();
     if errors.is_empty() {
