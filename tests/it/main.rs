@@ -10,6 +10,7 @@
 mod audit;
 mod author;
 mod bad_input;
+mod daemon;
 mod dead_letters;
 mod demo;
 mod dependencies;
@@ -20,3 +21,4 @@ mod layering;
 mod main_job;
 mod readme;
 mod resume;
+mod swap;

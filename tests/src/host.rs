@@ -126,10 +126,7 @@ fn build() -> PathBuf {
         .args([
             "build",
             "--quiet",
-            "-p",
-            "crossdock",
-            "-p",
-            "crossdock-tests",
+            "--workspace",
             "--bins",
         ])
         .status()
