@@ -14,6 +14,7 @@
 
 mod cache;
 mod captured;
+mod compiler;
 mod engine;
 mod error;
 pub mod host_api;

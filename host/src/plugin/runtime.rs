@@ -14,6 +14,7 @@ use wasmtime::{
 
 use super::{
     cache::{Cache, Origin},
+    compiler::Compiler,
     engine::{self, Ticker},
     error::{PluginError, one_line},
     host_api::{
@@ -66,6 +67,7 @@ struct Inner {
     ticker: Ticker,
     linker: Linker<State>,
     cache: Cache,
+    compiler: Compiler,
     book: Arc<Book>,
     watcher: Arc<Watcher>,
     /// Plugins in use, by digest.
@@ -125,6 +127,7 @@ impl Runtime {
             ticker,
             linker,
             cache: Cache::open(options.cache_dir.as_deref()),
+            compiler: Compiler::start(),
             book: Arc::default(),
             watcher: Arc::default(),
             loaded: Mutex::default(),
@@ -197,8 +200,8 @@ impl Runtime {
             message: one_line(&error),
         };
         let (component, code) = inner
-            .cache
-            .component(&inner.engine, &inspection.digest, bytes)
+            .compiler
+            .run(|| inner.cache.component(&inner.engine, &inspection.digest, bytes))
             .map_err(compile)?;
         let pre = inner.linker.instantiate_pre(&component).map_err(compile)?;
         let kinds = Kinds::find(&pre, &component, &inspection.kinds).map_err(compile)?;
