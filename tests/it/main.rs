@@ -10,6 +10,7 @@
 mod audit;
 mod author;
 mod bad_input;
+mod dead_letters;
 mod demo;
 mod dependencies;
 mod files;

@@ -7,19 +7,18 @@ use serde::Serialize;
 use super::{
     Failure,
     arguments::AuditArguments,
-    dead_letter::{existing, time},
     folders,
     output::{Output, table},
     style,
 };
-use crate::app::{self, AuditEntry, AuditFilter, AuditPage};
+use crate::app::{self, AuditEntry, AuditFilter, AuditPage, DeadLetterDocument};
 
 /// Longer texts are cut in the table; `--json` has them whole.
 const MAX_TARGET: usize = 60;
 const MAX_DETAIL: usize = 80;
 
 pub(super) fn show(arguments: AuditArguments, output: Output) -> Result<u8, Failure> {
-    let folder = existing(folders::state(arguments.state.state))?;
+    let folder = folders::existing_state(arguments.state.state)?;
     let since_ms = arguments.since.map_or(0, |since| {
         // Before 1970 there was nothing.
         u64::try_from(since.as_millisecond()).unwrap_or(0)
@@ -82,7 +81,7 @@ fn row(entry: &AuditEntry) -> Vec<String> {
         _ => format!("{target}{detail}"),
     };
     vec![
-        time(entry.at_ms),
+        DeadLetterDocument::time(entry.at_ms),
         entry.action.to_string(),
         entry.actor.clone(),
         entry.flow.clone(),
