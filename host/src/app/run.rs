@@ -121,6 +121,16 @@ impl Wiring {
     }
 }
 
+impl Wiring {
+    /// Tables of a journal, and the remote systems.
+    pub(super) fn new(journal: Arc<dyn Journal>, connections: Arc<Connections>) -> Self {
+        Self {
+            overlay: Arc::new(Overlay::new(journal)),
+            connections,
+        }
+    }
+}
+
 impl Project {
     /// Runs the flow to its end.
     pub async fn run(&self, options: RunOptions) -> Result<RunSummary, AppError> {
@@ -153,6 +163,9 @@ impl Project {
         let kept = settings.keep.now();
         let expired = store.retain_dead_letters(&self.plan.name, kept).await?;
         audit::grants_changed(&self.plan, &store, audit, &options.actor).await?;
+        let settings = self.settings();
+        let kept = settings.keep.now();
+        let expired = store.retain_dead_letters(&self.plan.name, kept).await?;
         let journal: Arc<dyn Journal> = Arc::new(store);
         let checkpoint = journal.checkpoint(&self.plan.name)?;
         let wiring = Wiring::new(Arc::clone(&journal), connections);

@@ -121,8 +121,8 @@ fn nobody_else_may_read_it() {
 }
 
 #[test]
-fn a_million_denials_are_a_few_lines_and_none_is_lost() {
-    const MANY: u64 = 1_000_000;
+fn a_flood_of_denials_is_a_few_lines_and_none_is_lost() {
+    const MANY: u64 = 100_000;
     let dir = tempfile::tempdir().unwrap();
     let audit = Audit::open(dir.path()).unwrap();
     let begun = Instant::now();
@@ -135,7 +135,7 @@ fn a_million_denials_are_a_few_lines_and_none_is_lost() {
         };
         audit.record(denied(&target));
     }
-    println!("a million denials: {:?}", begun.elapsed());
+    println!("{MANY} denials: {:?}", begun.elapsed());
     audit.record(entry(Action::GrantChanged, "after the flood"));
     drop(audit);
     let found = all(dir.path());

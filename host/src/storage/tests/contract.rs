@@ -402,7 +402,7 @@ fn kept(epoch: u64, count: usize, at_ms: u64, retention: Retention) -> Commit {
 async fn the_oldest_dead_letters_go_by_age_and_by_size() {
     each(async |store| {
         let none = Retention::default();
-        let other = dead_letter("erp", "of another flow", &[b'x'; 100_000]);
+        let other = dead_letter("erp", "of another flow", &vec![b'x'; 100_000]);
         store.commit(letters(vec![other])).await.unwrap();
         for n in 1..=5 {
             let committed = store.commit(kept(n, 2, n * 1000, none)).await.unwrap();
