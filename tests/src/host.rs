@@ -123,15 +123,7 @@ fn build() -> PathBuf {
     let done = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .current_dir(workspace())
         // As `cargo xtask` builds it, so that neither makes the other build anew.
-        .args([
-            "build",
-            "--quiet",
-            "-p",
-            "crossdock",
-            "-p",
-            "crossdock-tests",
-            "--bins",
-        ])
+        .args(["build", "--quiet", "--workspace", "--bins"])
         .status()
         .expect("cargo starts");
     assert!(done.success(), "crossdock does not build");

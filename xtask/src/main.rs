@@ -78,15 +78,8 @@ fn build(release: bool) -> Result<Built, String> {
     let root = workspace();
     guests::build(&root, &[guests::PLUGINS])?;
     let mut cargo = cargo();
-    cargo.args([
-        "build",
-        "--quiet",
-        "-p",
-        "crossdock",
-        "-p",
-        "crossdock-tests",
-        "--bins",
-    ]);
+    // Always the whole workspace: with fewer packages some libraries have fewer features, and are built once more.
+    cargo.args(["build", "--quiet", "--workspace", "--bins"]);
     if release {
         cargo.arg("--release");
     }
