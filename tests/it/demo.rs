@@ -6,7 +6,10 @@ use crossdock_tests::host::{Invocation, TestHost, workspace};
 use serde_json::{Value, json};
 
 /// `cargo xtask demo` with these arguments. What it builds is there already.
-fn demo<A: AsRef<OsStr>>(host: &TestHost, arguments: impl IntoIterator<Item = A>) -> Invocation {
+pub(crate) fn demo<A: AsRef<OsStr>>(
+    host: &TestHost,
+    arguments: impl IntoIterator<Item = A>,
+) -> Invocation {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     // A process group of its own, as a shell makes it: Ctrl-C goes to all of it.
     let invocation = host.command("setsid").arg(cargo).args([

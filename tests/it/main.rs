@@ -18,3 +18,4 @@ mod layering;
 mod main_job;
 mod readme;
 mod resume;
+mod transcript;

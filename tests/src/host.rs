@@ -44,6 +44,14 @@ use tempfile::TempDir;
 /// Longer than anything takes, also on a busy machine: only a test that hangs meets it.
 pub const PATIENCE: Duration = Duration::from_mins(2);
 
+#[path = "../../xtask/src/nested.rs"]
+mod nested;
+
+/// `cargo` in a folder, as a person would start it there: nothing that is built already is built again.
+pub fn cargo(folder: &Path) -> Command {
+    nested::cargo(folder)
+}
+
 /// The root of the repository.
 pub fn workspace() -> &'static Path {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -120,8 +128,7 @@ fn build() -> PathBuf {
     if run.is_some() && fs::read_to_string(&stamp).ok() == run && program.is_file() {
         return program;
     }
-    let done = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .current_dir(workspace())
+    let done = cargo(workspace())
         // As `cargo xtask` builds it, so that neither makes the other build anew.
         .args(["build", "--quiet", "--workspace", "--bins"])
         .status()

@@ -53,7 +53,10 @@ pub(crate) fn run() -> Result<(), String> {
         docs.args(["doc", "--quiet", "--workspace", "--no-deps"]);
         // Modules are private and say what they are to who works on them: their links are checked too.
         docs.arg("--document-private-items");
-        execute(docs.env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links"))
+        execute(docs.env(
+            "RUSTDOCFLAGS",
+            "-D warnings -A rustdoc::private_intra_doc_links",
+        ))
     })?;
     step("dependencies", dependencies)?;
     step("the model of the protocol", model)?;

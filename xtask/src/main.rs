@@ -11,6 +11,7 @@ mod bench;
 mod ci;
 mod demo;
 mod guests;
+mod nested;
 
 /// The project's own commands.
 #[derive(Parser)]
@@ -79,7 +80,7 @@ fn build(release: bool) -> Result<Built, String> {
     guests::build(&root, &[guests::PLUGINS])?;
     let mut cargo = cargo();
     // Always the whole workspace: with fewer packages some libraries have fewer features, and are built once more.
-    cargo.args(["build", "--quiet", "--workspace", "--bins"]);
+    cargo.args(["build", "--workspace", "--bins"]);
     if release {
         cargo.arg("--release");
     }
@@ -100,9 +101,7 @@ fn workspace() -> PathBuf {
 }
 
 fn cargo() -> Command {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(workspace());
-    cargo
+    nested::cargo(&workspace())
 }
 
 /// Runs a command to its end; a failure names it.
