@@ -146,9 +146,8 @@ fn masked_line(line: &str, counts: bool) -> String {
             shown.push(format!("{}sha256:#", &word[..digest]));
         } else if word.starts_with("http://127.0.0.1:") {
             shown.push("http://127.0.0.1:#".to_owned());
-        } else if is_time(word) || is_rate(bare(word)) {
-            shown.push("#".to_owned());
-        } else if counts && word.starts_with("checkpoint") {
+        } else if is_time(word) || is_rate(bare(word)) || (counts && word.starts_with("checkpoint"))
+        {
             shown.push("#".to_owned());
         } else {
             shown.push((*word).to_owned());
