@@ -6,6 +6,7 @@
 //! | `app/check.rs` | everything that can be found out without running |
 //! | `app/run.rs` | wires the stages and runs them |
 //! | `app/mapping.rs` | one mapping on sample records |
+//! | `app/dead_letters.rs` | records that could not be processed: found, mended, given again |
 
 use std::{
     collections::BTreeMap,
@@ -21,11 +22,13 @@ use crate::{
     engine::run::RunError,
     flow::{Finding, Plan, Planned, StagePlan, Variables, installed, project},
     plugin::{PluginError, Runtime, RuntimeOptions},
-    storage::{StorageError, Store},
+    storage::StorageError,
 };
 
 mod check;
+mod dead_letters;
 mod http;
+mod json;
 mod mapping;
 mod run;
 
@@ -37,6 +40,11 @@ pub use crate::{
     },
     storage::{DeadLetter, DeadLetterFilter, StreamCounts},
 };
+pub use dead_letters::{
+    DeadLetterDocument, DeadLetterError, DeadLetters, Edit, ReplayError, ReplayOptions,
+    ReplaySummary,
+};
+pub use json::Bytes;
 pub use mapping::{MapOptions, MapTest, Mapped, MappedRecord};
 pub use run::{Outcome, RunOptions, RunSummary};
 
@@ -88,6 +96,12 @@ pub enum AppError {
     /// The run failed. What was checkpointed stays.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// A dead letter cannot be changed or given out.
+    #[error(transparent)]
+    DeadLetter(#[from] DeadLetterError),
+    /// Dead letters cannot be given again.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
 }
 
 fn first(findings: &[Finding]) -> String {
@@ -105,6 +119,14 @@ impl AppError {
             | Self::Inspect { .. }
             | Self::Plugin(_)
             | Self::Run(RunError::StageChanged { .. }) => 2,
+            Self::DeadLetter(error) => match error {
+                DeadLetterError::Write(_) => 1,
+                _ => 2,
+            },
+            Self::Replay(error) => match error {
+                ReplayError::Refused(_) | ReplayError::LeftBehind { .. } => 1,
+                _ => 2,
+            },
             Self::Run(RunError::Stage(failure))
                 if failure.fault.kind == crate::engine::fault::FaultKind::Config =>
             {
@@ -112,6 +134,11 @@ impl AppError {
             }
             _ => 1,
         }
+    }
+
+    /// Whether it says that nobody reads the output any more.
+    pub fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::DeadLetter(DeadLetterError::Write(error)) if error.kind() == std::io::ErrorKind::BrokenPipe)
     }
 
     /// The findings, when it is about them.
@@ -229,14 +256,4 @@ pub fn inspect(file: &Path) -> Result<Inspection, AppError> {
         path: file.to_owned(),
         source,
     })
-}
-
-/// Dead letters in a state folder.
-pub fn dead_letters(state: &Path, filter: &DeadLetterFilter) -> Result<Vec<DeadLetter>, AppError> {
-    Ok(Store::open(state)?.dead_letters(filter)?)
-}
-
-/// One dead letter.
-pub fn dead_letter(state: &Path, id: u64) -> Result<Option<DeadLetter>, AppError> {
-    Ok(Store::open(state)?.dead_letter(id)?)
 }

@@ -446,7 +446,7 @@ fn a_state_folder_that_another_process_uses() {
         "--state",
     ]);
     // Looking at dead letters is no different.
-    host.crossdock(["dead-letter", "list"])
+    host.crossdock(["dlq", "list"])
         .end()
         .no_panic()
         .exits(1)
@@ -455,7 +455,7 @@ fn a_state_folder_that_another_process_uses() {
     arrival.pass();
     first.end().finished();
     assert_eq!(host.text("out/a.jsonl").lines().count(), 2);
-    host.crossdock(["dead-letter", "list"]).end().exits(0);
+    host.crossdock(["dlq", "list"]).end().exits(0);
 }
 
 #[test]
@@ -497,11 +497,11 @@ fn arguments_that_make_no_sense() {
         &["run", "flows/copy.yaml", "--vr", "A=B"],
         &["run", "flows/copy.yaml", "--var", "AB"],
         &["plan"],
-        &["dead-letter", "show", "many"],
+        &["dlq", "show", "many"],
     ] {
         host.crossdock(arguments).end().no_panic().exits(2);
     }
-    let listed = host.crossdock(["dead-letter", "list"]).end();
+    let listed = host.crossdock(["dlq", "list"]).end();
     listed.exits(2).tells(&["there is no state folder"]);
     assert!(!host.state().exists());
     assert_eq!(

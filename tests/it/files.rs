@@ -177,9 +177,9 @@ fn rows_that_are_no_records_become_dead_letters_and_the_rest_goes_on() {
         );
     }
     let id = letters[0]["id"].to_string();
-    let shown = host.crossdock(["dead-letter", "show", &id]).end();
+    let shown = host.crossdock(["dlq", "show", &id]).end();
     shown.exits(0).tells(&["x,y,z", "in/ragged.csv"]);
-    host.crossdock(["dead-letter", "show", "4711"])
+    host.crossdock(["dlq", "show", "4711"])
         .end()
         .exits(2)
         .tells(&["there is no dead letter 4711"]);
@@ -272,6 +272,6 @@ sinks:
         letters,
         [("mapper", "b"), ("second", "c")].map(|(a, b)| (a.to_owned(), b.to_owned()))
     );
-    let shown = host.crossdock(["dead-letter", "list"]).end();
+    let shown = host.crossdock(["dlq", "list"]).end();
     shown.exits(0).tells(&["mapper", "second", "many"]);
 }

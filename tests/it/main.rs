@@ -9,6 +9,7 @@
 
 mod author;
 mod bad_input;
+mod dead_letters;
 mod demo;
 mod dependencies;
 mod files;

@@ -282,10 +282,10 @@ impl TestHost {
             .end()
     }
 
-    /// The dead letters of the project, as `crossdock dead-letter list --json` gives them.
+    /// The dead letters of the project, as `crossdock dlq list --json` gives them.
     pub fn dead_letters(&self) -> Vec<Value> {
         let listed = self
-            .crossdock(["dead-letter", "list", "--limit", "10000", "--json"])
+            .crossdock(["dlq", "list", "--limit", "10000", "--json"])
             .end();
         let document = listed.exits(0).json();
         document["dead_letters"]

@@ -346,7 +346,7 @@ fn show(built: &Built, done: &Done) {
     ));
     if all_dead > 0.0 {
         lines.push(format!(
-            "{all_dead} records could not be processed, see them with\n  {} dead-letter list --state {} --run {}",
+            "{all_dead} records could not be processed, see them with\n  {} dlq list --state {} --run {}",
             shown(&built.crossdock),
             shown(&done.state),
             text(&summary["run"]),

@@ -144,7 +144,7 @@ fn reaches_nothing(stage: &StagePlan) -> bool {
     granted.connections.is_empty() && granted.http.is_empty() && granted.tcp.is_empty()
 }
 
-fn judge(resolved: &Resolved<'_>, findings: &mut Vec<Finding>) {
+pub(super) fn judge(resolved: &Resolved<'_>, findings: &mut Vec<Finding>) {
     let Resolved {
         stage, inspection, ..
     } = resolved;

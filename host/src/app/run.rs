@@ -12,7 +12,7 @@ use crate::{
     connection::{Connections, Direct},
     engine::{
         chain::TransformerStage,
-        dead_letter::Threshold,
+        dead_letter::{Keep, Threshold},
         delivery::{Delivery, SinkDelivery, SourceDelivery, delivery},
         intake::SourceStage,
         keeper::Recycle,
@@ -22,7 +22,7 @@ use crate::{
         sink_lane::SinkStage,
         stage::Budget,
     },
-    flow::{Egress, StageKind, StagePlan, finding::has_errors},
+    flow::{Egress, Finding, StageKind, StagePlan, finding::has_errors},
     plugin::{Grants, Limits, Plugin, Runtime, StageContext},
     storage::{Journal, Store, StreamCounts},
 };
@@ -68,6 +68,8 @@ pub struct RunSummary {
     pub filtered: BTreeMap<String, BTreeMap<String, u64>>,
     /// Dead letters made by this process.
     pub dead_letters: u64,
+    /// Older dead letters that `dead-letters.keep` and `max-size` have dropped.
+    pub expired_dead_letters: u64,
     /// Records read by this process.
     pub records: u64,
     /// How long it took.
@@ -85,9 +87,19 @@ pub struct RunSummary {
 }
 
 /// What every stage of a run shares.
-struct Wiring {
-    overlay: Arc<Overlay>,
+pub(super) struct Wiring {
+    pub(super) overlay: Arc<Overlay>,
     connections: Arc<Connections>,
+}
+
+impl Wiring {
+    /// Tables of a journal, and the remote systems.
+    pub(super) fn new(journal: Arc<dyn Journal>, connections: Arc<Connections>) -> Self {
+        Self {
+            overlay: Arc::new(Overlay::new(journal)),
+            connections,
+        }
+    }
 }
 
 impl Project {
@@ -95,40 +107,41 @@ impl Project {
     pub async fn run(&self, options: RunOptions) -> Result<RunSummary, AppError> {
         let mut findings = Vec::new();
         let resolved = self.resolve(&mut findings);
-        let connections = match self.connections() {
-            Ok(connections) => Some(connections),
-            Err(error) => {
-                findings.extend(error.findings);
-                None
-            }
-        };
-        let Some(connections) = connections.filter(|_| !has_errors(&findings)) else {
-            return Err(AppError::Findings(findings));
-        };
+        let connections = self.sound(findings)?;
         let store = Store::open(&self.state)?;
         if options.from_start {
             store.forget(&self.plan.name).await?;
         }
+        let settings = self.settings();
+        let kept = settings.keep.now();
+        let expired = store.retain_dead_letters(&self.plan.name, kept).await?;
         let journal: Arc<dyn Journal> = Arc::new(store);
         let checkpoint = journal.checkpoint(&self.plan.name)?;
-        let overlay = Arc::new(Overlay::new(Arc::clone(&journal)));
-        let wiring = Wiring {
-            overlay: Arc::clone(&overlay),
-            connections,
-        };
+        let wiring = Wiring::new(Arc::clone(&journal), connections);
+        let overlay = Arc::clone(&wiring.overlay);
         let runtime = Self::runtime()?;
         let pipeline = self.pipeline(&runtime, &resolved, &wiring).await?;
         let control = Control::new(options.stop, options.progress);
-        let settings = self.settings();
         // A run's state is large; boxed, it does not have to fit into every caller.
         let running = run(pipeline, settings, journal, overlay, checkpoint, control);
-        let summary = Box::pin(running)
+        let mut summary = Box::pin(running)
             .await
             .map_err(|error| self.locate(error))?;
+        summary.expired += expired;
         Ok(self.summary(summary, &resolved))
     }
 
-    async fn pipeline(
+    /// The flow's connections, when nothing was found that stops it.
+    pub(super) fn sound(&self, mut findings: Vec<Finding>) -> Result<Arc<Connections>, AppError> {
+        match self.connections() {
+            Ok(connections) if !has_errors(&findings) => return Ok(connections),
+            Ok(_) => {}
+            Err(error) => findings.extend(error.findings),
+        }
+        Err(AppError::Findings(findings))
+    }
+
+    pub(super) async fn pipeline(
         &self,
         runtime: &Runtime,
         resolved: &[Resolved<'_>],
@@ -179,7 +192,7 @@ impl Project {
         })
     }
 
-    fn context(&self, stage: &StagePlan, wiring: &Wiring) -> StageContext {
+    pub(super) fn context(&self, stage: &StagePlan, wiring: &Wiring) -> StageContext {
         StageContext {
             flow: self.plan.name.as_str().into(),
             stage: stage.name.as_str().into(),
@@ -192,7 +205,7 @@ impl Project {
         }
     }
 
-    fn settings(&self) -> Settings {
+    pub(super) fn settings(&self) -> Settings {
         let plan = &self.plan;
         Settings {
             batch: Budget {
@@ -213,6 +226,10 @@ impl Project {
                 max_count: plan.dead_letters.max_count,
                 max_share: plan.dead_letters.max_share,
                 min_records: plan.dead_letters.min_records,
+            },
+            keep: Keep {
+                time: plan.dead_letters.keep,
+                bytes: plan.dead_letters.max_size,
             },
             drain: DRAIN,
         }
@@ -243,6 +260,7 @@ impl Project {
                 .map(|(name, r)| (name.to_string(), r))
                 .collect(),
             dead_letters: summary.dead_letters,
+            expired_dead_letters: summary.expired,
             records: summary.records,
             seconds,
             records_per_second,

@@ -6,6 +6,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser};
 use clap_complete::Shell;
 use tracing_subscriber::EnvFilter;
 
+use super::dlq::arguments::DlqCommand;
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0    done
@@ -77,9 +79,9 @@ Example:
     /// Work on mappings
     #[command(subcommand)]
     Map(MapCommand),
-    /// Look at records that could not be processed
-    #[command(subcommand)]
-    DeadLetter(DeadLetterCommand),
+    /// Work on dead letters: records that could not be processed
+    #[command(subcommand, alias = "dead-letter")]
+    Dlq(DlqCommand),
     /// Print a completion script for a shell
     #[command(after_help = "\
 Example:
@@ -203,53 +205,6 @@ pub(super) struct MapTestArguments {
     #[command(flatten)]
     pub(super) plugins: PluginFolders,
     /// Print the results as one JSON document
-    #[arg(long)]
-    pub(super) json: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum DeadLetterCommand {
-    /// List dead letters, oldest first
-    #[command(after_help = "\
-Examples:
-  crossdock dead-letter list
-  crossdock dead-letter list --flow prices --limit 10 --json")]
-    List(DeadLetterListArguments),
-    /// Show one dead letter with its record
-    #[command(after_help = "\
-Example:
-  crossdock dead-letter show 17")]
-    Show {
-        /// Its number, from `crossdock dead-letter list`
-        id: u64,
-        #[command(flatten)]
-        state: StateFolder,
-        /// Print it as one JSON document
-        #[arg(long)]
-        json: bool,
-    },
-}
-
-#[derive(Debug, Args)]
-pub(super) struct DeadLetterListArguments {
-    /// Only those of this flow
-    #[arg(long, value_name = "NAME")]
-    pub(super) flow: Option<String>,
-    /// Only those of this run
-    #[arg(long, value_name = "ID")]
-    pub(super) run: Option<String>,
-    /// Only those of this stage
-    #[arg(long, value_name = "NAME")]
-    pub(super) stage: Option<String>,
-    /// Only those behind this number
-    #[arg(long, value_name = "ID", default_value_t = 0)]
-    pub(super) after: u64,
-    /// At most this many
-    #[arg(long, value_name = "COUNT", default_value_t = 100)]
-    pub(super) limit: usize,
-    #[command(flatten)]
-    pub(super) state: StateFolder,
-    /// Print them as one JSON document
     #[arg(long)]
     pub(super) json: bool,
 }

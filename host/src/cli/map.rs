@@ -16,12 +16,11 @@ use super::{
     Failure,
     arguments::MapTestArguments,
     folders,
-    json::Bytes,
     output::Output,
     style::{self, BAD, FAINT, GOOD, Paint, STRONG, WARN},
 };
 use crate::{
-    app::{Fault, MapOptions, MapTest, Mapped, MappedRecord},
+    app::{Bytes, Fault, MapOptions, MapTest, Mapped, MappedRecord},
     flow::project,
 };
 

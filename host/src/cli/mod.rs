@@ -15,10 +15,9 @@
 
 mod arguments;
 mod check;
-mod dead_letter;
 mod diagnostic;
+mod dlq;
 mod folders;
-mod json;
 mod map;
 mod output;
 mod plugin;
@@ -41,7 +40,7 @@ use crate::{
     app::AppError,
     flow::{Finding, Severity},
 };
-use arguments::{Arguments, Command, DeadLetterCommand, MapCommand, PluginCommand};
+use arguments::{Arguments, Command, MapCommand, PluginCommand};
 use output::Output;
 
 /// Runs the command line and gives the exit code: 0 done, 1 failed, 2 usage or configuration error, 3 finished with
@@ -65,12 +64,7 @@ fn dispatch(command: Command, output: Output) -> Result<u8, Failure> {
             plugin::inspect(&file, json, output)
         }
         Command::Map(MapCommand::Test(arguments)) => block_on(map::test(arguments, output)),
-        Command::DeadLetter(DeadLetterCommand::List(arguments)) => {
-            dead_letter::list(arguments, output)
-        }
-        Command::DeadLetter(DeadLetterCommand::Show { id, state, json }) => {
-            dead_letter::show(id, state.state, json, output)
-        }
+        Command::Dlq(command) => block_on(dlq::dlq(command, output)),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "crossdock", &mut script);
@@ -86,9 +80,8 @@ impl Command {
             Self::Run(arguments) => arguments.json,
             Self::Check(arguments) => arguments.json,
             Self::Map(MapCommand::Test(arguments)) => arguments.json,
-            Self::DeadLetter(DeadLetterCommand::List(arguments)) => arguments.json,
-            Self::Plugin(PluginCommand::Inspect { json, .. })
-            | Self::DeadLetter(DeadLetterCommand::Show { json, .. }) => *json,
+            Self::Dlq(command) => command.wants_json(),
+            Self::Plugin(PluginCommand::Inspect { json, .. }) => *json,
             Self::Schema(_) | Self::Completions { .. } => false,
         }
     }

@@ -7,10 +7,10 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Failure, arguments::RunArguments, diagnostic, folders, output::Output, progress, style, summary,
 };
-use crate::app::{AppError, Progress, Project, RunOptions, RunSummary};
+use crate::app::{Progress, Project, RunOptions, RunSummary};
 
 /// The run was aborted: what a shell gives for a program that Ctrl-C ended.
-const ABORTED: u8 = 130;
+pub(super) const ABORTED: u8 = 130;
 
 pub(super) async fn run(arguments: RunArguments, output: Output) -> Result<u8, Failure> {
     let project = Project::open(&folders::options(arguments.flow))?;
@@ -62,11 +62,11 @@ fn document(summary: &RunSummary) -> Value {
 }
 
 /// Waits for a run. The first signal stops it in good order, the second drops it: `None`.
-async fn until_aborted(
-    run: impl Future<Output = Result<RunSummary, AppError>>,
+pub(super) async fn until_aborted<T>(
+    run: impl Future<Output = T>,
     stop: &CancellationToken,
     output: Output,
-) -> Result<Option<Result<RunSummary, AppError>>, Failure> {
+) -> Result<Option<T>, Failure> {
     let mut signals = Signals::new()?;
     let mut run = std::pin::pin!(run);
     loop {

@@ -36,8 +36,15 @@ pub(super) fn render(summary: &RunSummary, paint: Paint) -> String {
         let number = paint.with(WARN, count(summary.dead_letters));
         let _ = writeln!(
             out,
-            " Dead letters  {number}: crossdock dead-letter list --flow {}",
+            " Dead letters  {number}: crossdock dlq list --flow {}",
             summary.flow
+        );
+    }
+    if summary.expired_dead_letters > 0 {
+        let _ = writeln!(
+            out,
+            " Dropped       {} older dead letters, as `dead-letters.keep` and `max-size` say",
+            count(summary.expired_dead_letters)
         );
     }
     let resumed = if summary.resumed {
@@ -166,6 +173,7 @@ pub(super) mod tests {
                 BTreeMap::from([("not enabled".to_owned(), 20), ("no family".to_owned(), 10)]),
             )]),
             dead_letters: dead,
+            expired_dead_letters: dead / 3,
             records: 12_060,
             seconds: 2.5,
             records_per_second: 4_824.0,

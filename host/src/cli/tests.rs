@@ -4,7 +4,8 @@ use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
 
 use super::{
     Failure,
-    arguments::{Arguments, Color, Command, DeadLetterCommand, MapCommand},
+    arguments::{Arguments, Color, Command, MapCommand},
+    dlq::arguments::DlqCommand,
     failed,
 };
 
@@ -46,16 +47,19 @@ fn commands_are_parsed() {
         ("records", "mapper")
     );
     assert_eq!(map.tables, [("t".to_owned(), "t.jsonl".into())]);
-    let list = parse("crossdock dead-letter list --flow a --limit 5 --after 9")
-        .unwrap()
-        .command;
-    let Command::DeadLetter(DeadLetterCommand::List(list)) = list else {
-        panic!("not list")
-    };
-    assert_eq!(
-        (list.flow.as_deref(), list.limit, list.after),
-        (Some("a"), 5, 9)
-    );
+    for name in ["dlq", "dead-letter"] {
+        let list = parse(&format!(
+            "crossdock {name} list --flow a --limit 5 --after 9 --plugin-version 1.0.0"
+        ));
+        let Command::Dlq(DlqCommand::List(list)) = list.unwrap().command else {
+            panic!("not list")
+        };
+        assert_eq!(
+            (list.of.flow.as_deref(), list.limit, list.after),
+            (Some("a"), 5, 9)
+        );
+        assert_eq!(list.choice.plugin_version.as_deref(), Some("1.0.0"));
+    }
 }
 
 #[test]
@@ -98,7 +102,7 @@ fn what_makes_no_sense_is_refused_with_code_2() {
             "expected NAME=FILE",
         ),
         (
-            "crossdock dead-letter show x",
+            "crossdock dlq show x",
             ErrorKind::ValueValidation,
             "invalid digit",
         ),

@@ -2,7 +2,7 @@
 
 use std::{
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use super::{
@@ -11,7 +11,7 @@ use super::{
     run::StageFailure,
     stage::{Identity, Unreadable},
 };
-use crate::storage::DeadLetter;
+use crate::storage::{DeadLetter, Retention};
 
 /// Beyond this the flow fails instead of filling the store with dead letters.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -45,6 +45,26 @@ impl Threshold {
         (read >= self.min_records && share > max).then(|| {
             format!("{dead} dead letters of {read} records are more than `dead-letters.max-share: {max}` allows")
         })
+    }
+}
+
+/// How long and how much of a flow's dead letters is kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Keep {
+    /// For this long.
+    pub time: Option<Duration>,
+    /// So many bytes.
+    pub bytes: Option<u64>,
+}
+
+impl Keep {
+    /// What that means now.
+    pub fn now(self) -> Retention {
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        Retention {
+            not_before_ms: self.time.map(|time| now_ms().saturating_sub(millis(time))),
+            max_bytes: self.bytes,
+        }
     }
 }
 
@@ -112,6 +132,7 @@ impl Undertaker {
             location: fault.location.clone(),
             backtrace: fault.backtrace.clone(),
             at_ms: now_ms(),
+            edited_at_ms: None,
         }
     }
 }

@@ -1,6 +1,10 @@
 //! What a run keeps when it is wound back.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::AtomicU64},
+    time::Instant,
+};
 
 use super::{
     overlay::Overlay,
@@ -23,6 +27,8 @@ pub struct Process {
     pub(super) records: u64,
     /// Dead letters made, without those that were undone.
     pub(super) letters: u64,
+    /// Older dead letters that checkpoints have dropped.
+    pub(super) expired: Arc<AtomicU64>,
     /// Dead letters and records of earlier processes of the run.
     pub(super) before: Option<(u64, u64)>,
     /// Whether the first opening was from a checkpoint.
@@ -51,6 +57,7 @@ impl Process {
             started: Instant::now(),
             records: 0,
             letters: 0,
+            expired: Arc::default(),
             before: None,
             resumed: None,
             readings: BTreeMap::new(),

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     chain::TransformerStage,
     conductor::{Conducted, Conductor},
-    dead_letter::Threshold,
+    dead_letter::{Keep, Threshold},
     fault::Fault,
     intake::SourceStage,
     ledger::Ledger,
@@ -53,6 +53,8 @@ pub struct Settings {
     pub retry: RetryPolicy,
     /// When there are too many dead letters.
     pub threshold: Threshold,
+    /// What is kept of older ones.
+    pub keep: Keep,
     /// How long a stopped run may take to drain and checkpoint.
     pub drain: Duration,
 }
@@ -200,6 +202,8 @@ pub struct Summary {
     pub records: u64,
     /// Dead letters made by this process; more than `dead` of the counts when several sinks refuse a record.
     pub dead_letters: u64,
+    /// Older dead letters that were dropped because only so many are kept.
+    pub expired: u64,
     /// Checkpoints of the run.
     pub epochs: u64,
     /// How long it took.

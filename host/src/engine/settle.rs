@@ -1,12 +1,18 @@
 //! The sinks' side of a run: entries of the lane in order, counts, and the checkpoint.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use futures_util::future::join_all;
 
 use super::{
     batch::Batch,
-    dead_letter::{Threshold, Undertaker, now_ms},
+    dead_letter::{Keep, Threshold, Undertaker, now_ms},
     ledger::Ledger,
     meter::Meter,
     outcome::Outcome,
@@ -48,6 +54,8 @@ pub struct Settler {
     overlay: Arc<Overlay>,
     policy: RetryPolicy,
     threshold: Threshold,
+    keep: Keep,
+    expired: Arc<AtomicU64>,
     /// Dead letters and records read by earlier processes of the run.
     pub before: (u64, u64),
     /// Counts of the run so far.
@@ -78,6 +86,10 @@ pub struct SettlerPlan<'a> {
     pub policy: RetryPolicy,
     /// When there are too many dead letters.
     pub threshold: Threshold,
+    /// What is kept of older ones.
+    pub keep: Keep,
+    /// Counts those that checkpoints drop.
+    pub expired: Arc<AtomicU64>,
     /// Counts that the run goes on from.
     pub ledger: Ledger,
     /// Dead letters and records of the run that do not count for the threshold; `None`: those of the ledger.
@@ -146,6 +158,8 @@ impl Settler {
             overlay: plan.overlay,
             policy: plan.policy,
             threshold: plan.threshold,
+            keep: plan.keep,
+            expired: plan.expired,
             before: plan.before.unwrap_or((total.dead, total.read)),
             ledger: plan.ledger,
             letters: plan.letters,
@@ -292,7 +306,8 @@ impl Settler {
         }
         let mut checkpoint = self.checkpoint(barrier.epoch, finished, states);
         // Invariant 2: one write for all that the epoch produced.
-        self.journal
+        let committed = self
+            .journal
             .commit(Commit {
                 checkpoint: Some(checkpoint.clone()),
                 dead_letters: std::mem::take(&mut self.dead),
@@ -301,8 +316,10 @@ impl Settler {
                     .map(change)
                     .collect(),
                 removed_dead_letters: std::mem::take(&mut self.replayed),
+                retention: self.keep.now(),
             })
             .await?;
+        self.expired.fetch_add(committed.expired, Ordering::Relaxed);
         (self.dead_weight, self.writes_weight) = (0, 0);
         self.overlay.durable(barrier.epoch);
         for (sink, snapshot) in self.sinks.iter_mut().zip(snapshots) {

@@ -125,6 +125,10 @@ pub struct DeadLetterPlan {
     pub max_share: Option<f64>,
     /// The share counts only from this many records on.
     pub min_records: u64,
+    /// How long they are kept.
+    pub keep: Option<Duration>,
+    /// How many bytes of them are kept.
+    pub max_size: Option<u64>,
 }
 
 /// What a stage is in its flow.
@@ -483,6 +487,8 @@ fn resolve(spec: FlowSpec, file: &Path, places: &Arc<Places>) -> Plan {
             max_count: dead_letters.max_count,
             max_share: dead_letters.max_share,
             min_records: dead_letters.min_records,
+            keep: dead_letters.keep.map(|time| time.0),
+            max_size: dead_letters.max_size.map(|size| size.0),
         },
     }
 }

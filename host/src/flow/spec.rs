@@ -36,7 +36,7 @@ pub struct FlowSpec {
     /// What is done when a stage fails in a way that may pass.
     #[serde(default)]
     pub retry: RetrySpec,
-    /// How many records may fail before the run does.
+    /// How many records may fail before the run does, and how long they are kept.
     #[serde(default)]
     pub dead_letters: DeadLettersSpec,
 }
@@ -234,7 +234,7 @@ pub struct RetrySpec {
     pub max: Time,
 }
 
-/// How many records may fail before the run does. Without limits a run goes on.
+/// How many records may fail before the run does (without limits a run goes on), and how long they are kept.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct DeadLettersSpec {
@@ -245,6 +245,12 @@ pub struct DeadLettersSpec {
     pub max_share: Option<f64>,
     /// The share counts only from this many records on.
     pub min_records: u64,
+    /// How long dead letters are kept. For ever when it is left out.
+    #[schemars(extend("examples" = ["30d"]))]
+    pub keep: Option<Time>,
+    /// How much is kept: beyond this size of all dead letters of the flow the oldest go. No limit when it is left out.
+    #[schemars(extend("examples" = ["1GiB"]))]
+    pub max_size: Option<Size>,
 }
 
 impl Default for BatchSpec {
@@ -291,6 +297,8 @@ impl Default for DeadLettersSpec {
             max_count: None,
             max_share: None,
             min_records: 100,
+            keep: None,
+            max_size: None,
         }
     }
 }

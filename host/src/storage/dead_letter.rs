@@ -1,5 +1,7 @@
 //! A record that could not be processed, with everything needed to look at it and to replay it.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::{StorageError, checkpoint::base64_bytes};
@@ -48,6 +50,61 @@ pub struct DeadLetter {
     pub backtrace: Option<String>,
     /// When, in milliseconds since 1970.
     pub at_ms: u64,
+    /// When a person changed it last, in milliseconds since 1970; `None`: it is as the stage got it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edited_at_ms: Option<u64>,
+}
+
+impl DeadLetter {
+    /// What it counts against a limit on the size of all: its record, its message and backtrace, in bytes.
+    pub fn weight(&self) -> u64 {
+        let texts = self.message.len()
+            + self.location.len()
+            + self.backtrace.as_ref().map_or(0, String::len);
+        (self.key.len() + self.headers.len() + self.payload.len() + texts) as u64
+    }
+}
+
+/// What a person changes of a dead letter before it is given again. `None` leaves a part as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeadLetterEdit {
+    /// The key.
+    pub key: Option<Vec<u8>>,
+    /// The headers.
+    pub headers: Option<Vec<u8>>,
+    /// The payload.
+    pub payload: Option<Vec<u8>>,
+    /// `json` or `bytes`.
+    pub form: Option<String>,
+    /// When, in milliseconds since 1970.
+    pub at_ms: u64,
+}
+
+impl DeadLetterEdit {
+    /// Changes a dead letter.
+    pub fn apply(self, letter: &mut DeadLetter) {
+        let Self {
+            key,
+            headers,
+            payload,
+            form,
+            at_ms,
+        } = self;
+        letter.edited_at_ms = Some(at_ms);
+        letter.key = key.unwrap_or_else(|| std::mem::take(&mut letter.key));
+        letter.headers = headers.unwrap_or_else(|| std::mem::take(&mut letter.headers));
+        letter.payload = payload.unwrap_or_else(|| std::mem::take(&mut letter.payload));
+        letter.form = form.unwrap_or_else(|| std::mem::take(&mut letter.form));
+    }
+}
+
+/// How long and how much of a flow's dead letters is kept. What is over it goes, the oldest first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// Those that were made before this go, in milliseconds since 1970.
+    pub not_before_ms: Option<u64>,
+    /// Those beyond this many bytes go (see [`DeadLetter::weight`]).
+    pub max_bytes: Option<u64>,
 }
 
 /// Which dead letters to list. The default is the first 100 of all.
@@ -61,12 +118,24 @@ pub struct DeadLetterFilter {
     pub stage: Option<String>,
     /// Only of this stream.
     pub stream: Option<String>,
+    /// Only of this plugin.
+    pub plugin: Option<String>,
+    /// Only of this version of the plugin.
+    pub version: Option<String>,
     /// Only with this kind of fault: `permanent`, `trap`, ...
     pub fault: Option<String>,
+    /// Only made then or later, in milliseconds since 1970.
+    pub since_ms: Option<u64>,
+    /// Only made before then, in milliseconds since 1970.
+    pub until_ms: Option<u64>,
+    /// Only these; empty: whatever their id.
+    pub ids: BTreeSet<u64>,
     /// Only where the message, location, key or payload contains this text, ASCII letters in either case.
     pub text: Option<String>,
     /// Only with a greater id: for the next page, the last id of the one before.
     pub after: u64,
+    /// Only up to this id.
+    pub up_to: Option<u64>,
     /// At most this many.
     pub limit: usize,
 }
@@ -78,15 +147,44 @@ impl Default for DeadLetterFilter {
             run: None,
             stage: None,
             stream: None,
+            plugin: None,
+            version: None,
             fault: None,
+            since_ms: None,
+            until_ms: None,
+            ids: BTreeSet::new(),
             text: None,
             after: 0,
+            up_to: None,
             limit: 100,
         }
     }
 }
 
 impl DeadLetterFilter {
+    /// Whether it asks for all there are, apart from `after`, `up_to` and `limit`.
+    pub fn is_all(&self) -> bool {
+        let Self {
+            after,
+            up_to,
+            limit,
+            ..
+        } = *self;
+        *self
+            == Self {
+                after,
+                up_to,
+                limit,
+                ..Self::default()
+            }
+    }
+
+    /// The greatest id that can match.
+    pub(super) fn last(&self) -> u64 {
+        let up_to = self.up_to.unwrap_or(u64::MAX);
+        self.ids.last().map_or(up_to, |last| up_to.min(*last))
+    }
+
     /// Whether a dead letter is asked for, by everything but `after` and `limit`.
     pub fn matches(&self, letter: &DeadLetter) -> bool {
         let is = |wanted: &Option<String>, found: &str| {
@@ -96,7 +194,13 @@ impl DeadLetterFilter {
             && is(&self.run, &letter.run)
             && is(&self.stage, &letter.stage)
             && is(&self.stream, &letter.stream)
+            && is(&self.plugin, &letter.plugin)
+            && is(&self.version, &letter.version)
             && is(&self.fault, &letter.fault)
+            && self.since_ms.is_none_or(|since| letter.at_ms >= since)
+            && self.until_ms.is_none_or(|until| letter.at_ms < until)
+            && (self.ids.is_empty() || self.ids.contains(&letter.id))
+            && self.up_to.is_none_or(|last| letter.id <= last)
             && self.text.as_deref().is_none_or(|text| {
                 let places = [
                     letter.message.as_bytes(),

@@ -73,6 +73,19 @@ pub(super) fn flow_of_dead_letter(key: &[u8]) -> Option<&str> {
     name_in(key)
 }
 
+/// What is stored under [`dead_letter_of_flow`], so that retention need not read the dead letter: when it was made and
+/// its weight.
+pub(super) fn dead_letter_note(at_ms: u64, weight: u64) -> Vec<u8> {
+    [at_ms.to_be_bytes(), weight.to_be_bytes()].concat()
+}
+
+/// When a dead letter was made, and its weight, from what [`dead_letter_note`] made.
+pub(super) fn note_of_dead_letter(note: &[u8]) -> Option<(u64, u64)> {
+    let (at_ms, weight) = note.split_first_chunk::<8>()?;
+    let weight = <[u8; 8]>::try_from(weight).ok()?;
+    Some((u64::from_be_bytes(*at_ms), u64::from_be_bytes(weight)))
+}
+
 /// The number that ends a key.
 pub(super) fn id_in(key: &[u8]) -> Option<u64> {
     let at = key.len().checked_sub(8)?;

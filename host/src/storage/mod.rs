@@ -33,7 +33,7 @@ use std::{
 use async_trait::async_trait;
 
 pub use checkpoint::{Checkpoint, StageState, StreamCounts};
-pub use dead_letter::{DeadLetter, DeadLetterFilter};
+pub use dead_letter::{DeadLetter, DeadLetterEdit, DeadLetterFilter, Retention};
 pub use store::Store;
 
 /// One write to a table. `None` removes the entry.
@@ -58,6 +58,15 @@ pub struct Commit {
     pub table_changes: Vec<TableChange>,
     /// Ids of dead letters that were given again and are settled anew: they go.
     pub removed_dead_letters: Vec<u64>,
+    /// What is kept of the flow's older dead letters. It needs a checkpoint, which names the flow.
+    pub retention: Retention,
+}
+
+/// What a commit did beyond what it was asked to write.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// Older dead letters that are gone because of [`Commit::retention`].
+    pub expired: u64,
 }
 
 /// The part of the store that a run needs.
@@ -65,7 +74,7 @@ pub struct Commit {
 pub trait Journal: Send + Sync {
     /// Makes a commit durable. When it returns `Ok` the commit survives a crash of the machine; when it fails, nothing
     /// of it is there.
-    async fn commit(&self, commit: Commit) -> Result<(), StorageError>;
+    async fn commit(&self, commit: Commit) -> Result<Committed, StorageError>;
     /// The last checkpoint of a flow.
     fn checkpoint(&self, flow: &str) -> Result<Option<Checkpoint>, StorageError>;
     /// Values by key, in the order asked.

@@ -13,12 +13,13 @@ use std::{
 use async_trait::async_trait;
 
 use super::{
-    Checkpoint, Commit, DeadLetter, DeadLetterFilter, Journal, StorageError,
+    Checkpoint, Commit, Committed, DeadLetter, DeadLetterEdit, DeadLetterFilter, Journal,
+    Retention, StorageError,
     blob::{BlobDir, sync_dir},
     checkpoint, dead_letter, key,
     kv::{Kv, MemoryKv},
     sled::SledKv,
-    writer::{Shelf, Work, Writer},
+    writer::{Shelf, Work, Writer, number},
 };
 
 /// How many entries are read at once while counting and searching.
@@ -131,12 +132,25 @@ impl Store {
         if filter.limit == 0 {
             return Ok(found);
         }
+        let last = filter.last();
         let mut take = |letter: DeadLetter| {
+            let id = letter.id;
             if filter.matches(&letter) {
                 found.push(letter);
             }
-            found.len() < filter.limit
+            found.len() < filter.limit && id < last
         };
+        // Named ones are fetched, not searched.
+        if !filter.ids.is_empty() {
+            for &id in filter.ids.range(filter.after.saturating_add(1)..) {
+                if let Some(letter) = self.dead_letter(id)?
+                    && !take(letter)
+                {
+                    break;
+                }
+            }
+            return Ok(found);
+        }
         if let Some(flow) = &filter.flow {
             let after = key::dead_letter_of_flow(flow, filter.after);
             self.each(&key::dead_letters_of_flow(flow), after, |key, _| {
@@ -187,6 +201,44 @@ impl Store {
         self.writer.run(Work::RemoveDeadLetters(ids.to_vec())).await
     }
 
+    /// Changes a dead letter; says whether it was there.
+    pub async fn edit_dead_letter(
+        &self,
+        id: u64,
+        edit: DeadLetterEdit,
+    ) -> Result<bool, StorageError> {
+        let work = Work::EditDeadLetter(id, Box::new(edit));
+        Ok(self.writer.run(work).await? > 0)
+    }
+
+    /// Drops all dead letters of a flow that its retention does not keep, and says how many they were.
+    pub async fn retain_dead_letters(
+        &self,
+        flow: &str,
+        retention: Retention,
+    ) -> Result<u64, StorageError> {
+        let mut dropped = 0;
+        loop {
+            // Each write drops a limited number, so that commits of other flows need not wait for all of it.
+            let now = self
+                .writer
+                .run(Work::Retain(flow.to_owned(), retention))
+                .await?;
+            dropped += now;
+            if now == 0 {
+                return Ok(dropped);
+            }
+        }
+    }
+
+    /// The id that was given last; 0 when none was.
+    pub fn last_dead_letter(&self) -> Result<u64, StorageError> {
+        number(
+            self.shelf.kv.get(key::LAST_DEAD_LETTER)?.as_deref(),
+            key::LAST_DEAD_LETTER,
+        )
+    }
+
     /// Calls `visit` with each entry below a prefix until it says `false`.
     fn each(
         &self,
@@ -212,11 +264,9 @@ impl Store {
 
 #[async_trait]
 impl Journal for Store {
-    async fn commit(&self, commit: Commit) -> Result<(), StorageError> {
-        self.writer
-            .run(Work::Commit(Box::new(commit)))
-            .await
-            .map(|_| ())
+    async fn commit(&self, commit: Commit) -> Result<Committed, StorageError> {
+        let expired = self.writer.run(Work::Commit(Box::new(commit))).await?;
+        Ok(Committed { expired })
     }
 
     fn checkpoint(&self, flow: &str) -> Result<Option<Checkpoint>, StorageError> {

@@ -1,11 +1,18 @@
 //! The one thread that writes. It takes all commits that wait, writes them as one batch with one fsync, and answers each.
 
-use std::{path::PathBuf, sync::Arc, thread};
+mod letters;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::PathBuf,
+    sync::Arc,
+    thread,
+};
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Checkpoint, Commit, StorageError,
+    Checkpoint, Commit, DeadLetterEdit, Retention, StorageError,
     blob::{BlobDir, Hash, MAX_INLINE},
     key,
     kv::{Batch, Kv},
@@ -26,6 +33,10 @@ pub(super) enum Work {
     Forget(String),
     /// Drops dead letters; the answer says how many there were.
     RemoveDeadLetters(Vec<u64>),
+    /// Changes a dead letter; the answer says whether it was there.
+    EditDeadLetter(u64, Box<DeadLetterEdit>),
+    /// Drops some dead letters of a flow that are over its retention; the answer says how many.
+    Retain(String, Retention),
 }
 
 struct Job {
@@ -189,6 +200,7 @@ impl Drop for Writer {
 
 fn work(shelf: &Shelf, mut queue: mpsc::Receiver<Job>) {
     let mut jobs = Vec::with_capacity(QUEUE);
+    let mut weights = Weights::default();
     while let Some(first) = queue.blocking_recv() {
         jobs.push(first);
         while jobs.len() < QUEUE
@@ -196,13 +208,16 @@ fn work(shelf: &Shelf, mut queue: mpsc::Receiver<Job>) {
         {
             jobs.push(job);
         }
-        write_group(shelf, jobs.drain(..));
+        write_group(shelf, &mut weights, jobs.drain(..));
     }
 }
 
+/// Bytes of all dead letters per flow, as far as they were asked for. Counted once; kept true by every write after.
+type Weights = HashMap<String, u64>;
+
 /// Writes several jobs as one batch. A job that cannot be prepared fails alone; a batch that fails, fails for all.
-fn write_group(shelf: &Shelf, jobs: impl Iterator<Item = Job>) {
-    let mut group = match Group::new(shelf) {
+fn write_group(shelf: &Shelf, weights: &mut Weights, jobs: impl Iterator<Item = Job>) {
+    let mut group = match Group::new(shelf, weights) {
         Ok(group) => group,
         Err(error) => {
             jobs.for_each(|job| answer(job.answer, Err(error.again())));
@@ -242,10 +257,11 @@ struct Group<'a> {
     made: Vec<Hash>,
     /// Blobs that lose a user with this group.
     left: Vec<Hash>,
+    weights: &'a mut Weights,
 }
 
 impl<'a> Group<'a> {
-    fn new(shelf: &'a Shelf) -> Result<Self, StorageError> {
+    fn new(shelf: &'a Shelf, weights: &'a mut Weights) -> Result<Self, StorageError> {
         let sequence = number(shelf.kv.get(key::SEQUENCE)?.as_deref(), key::SEQUENCE)? + 1;
         Ok(Self {
             shelf,
@@ -253,6 +269,7 @@ impl<'a> Group<'a> {
             changes: Batch::new(),
             made: Vec::new(),
             left: Vec::new(),
+            weights,
         })
     }
 
@@ -263,19 +280,29 @@ impl<'a> Group<'a> {
             changes: Batch::new(),
             made: Vec::new(),
             left: Vec::new(),
+            gained: BTreeMap::new(),
         };
         let prepared = match work {
-            Work::Commit(commit) => stage.commit(*commit).map(|()| 0),
+            Work::Commit(commit) => stage.commit(*commit),
             Work::Forget(flow) => stage.remove(key::checkpoint(&flow)).map(u64::from),
             Work::RemoveDeadLetters(ids) => stage.remove_dead_letters(&ids),
+            Work::EditDeadLetter(id, edit) => stage.edit_dead_letter(id, *edit),
+            Work::Retain(flow, retention) => stage.retain(&flow, retention),
         };
         let Stage {
             changes,
             mut made,
             left,
+            gained,
             ..
         } = stage;
         if prepared.is_ok() {
+            for (flow, (more, less)) in gained {
+                // Only flows that somebody asked for are counted.
+                if let Some(weight) = self.weights.get_mut(&flow) {
+                    *weight = weight.saturating_add(more).saturating_sub(less);
+                }
+            }
             self.changes.extend(changes);
             self.made.extend(made);
             self.left.extend(left);
@@ -309,6 +336,8 @@ impl<'a> Group<'a> {
             }
         });
         if outcome.is_err() {
+            // What is stored now is counted anew when somebody asks.
+            self.weights.clear();
             self.shelf.release(&self.made);
         }
         self.shelf.release(&self.left);
@@ -318,10 +347,12 @@ impl<'a> Group<'a> {
 
 /// Changes of one job.
 struct Stage<'g, 'a> {
-    group: &'g Group<'a>,
+    group: &'g mut Group<'a>,
     changes: Batch,
     made: Vec<Hash>,
     left: Vec<Hash>,
+    /// Bytes of dead letters that each flow gets and loses.
+    gained: BTreeMap<String, (u64, u64)>,
 }
 
 impl Stage<'_, '_> {
@@ -337,9 +368,12 @@ impl Stage<'_, '_> {
         }
     }
 
-    fn commit(&mut self, commit: Commit) -> Result<(), StorageError> {
+    /// Says how many dead letters the retention has dropped.
+    fn commit(&mut self, commit: Commit) -> Result<u64, StorageError> {
+        let mut flow = None;
         if let Some(checkpoint) = commit.checkpoint {
             self.put_checkpoint(&checkpoint)?;
+            flow = Some(checkpoint.flow);
         }
         self.remove_dead_letters(&commit.removed_dead_letters)?;
         if !commit.dead_letters.is_empty() {
@@ -350,10 +384,7 @@ impl Stage<'_, '_> {
             for mut letter in commit.dead_letters {
                 id += 1;
                 letter.id = id;
-                let what = || format!("dead letter {id}");
-                self.put(key::dead_letter(id), &to_json(&letter, what)?)?;
-                self.changes
-                    .insert(key::dead_letter_of_flow(&letter.flow, id), Some(Vec::new()));
+                self.put_dead_letter(&letter)?;
             }
             self.changes.insert(
                 key::LAST_DEAD_LETTER.to_vec(),
@@ -369,7 +400,7 @@ impl Stage<'_, '_> {
                 }
             }
         }
-        Ok(())
+        flow.map_or(Ok(0), |flow| self.retain(&flow, commit.retention))
     }
 
     fn put_checkpoint(&mut self, checkpoint: &Checkpoint) -> Result<(), StorageError> {
@@ -378,25 +409,6 @@ impl Stage<'_, '_> {
             key::checkpoint(&checkpoint.flow),
             &to_json(checkpoint, what)?,
         )
-    }
-
-    fn remove_dead_letters(&mut self, ids: &[u64]) -> Result<u64, StorageError> {
-        let mut removed = 0;
-        for &id in ids {
-            let key = key::dead_letter(id);
-            let Some(stored) = self.stored(&key)? else {
-                continue;
-            };
-            let letter = super::dead_letter::parse(
-                id,
-                &self.group.shelf.resolve(&key, stored)?.unwrap_or_default(),
-            )?;
-            self.remove(key)?;
-            self.changes
-                .insert(key::dead_letter_of_flow(&letter.flow, id), None);
-            removed += 1;
-        }
-        Ok(removed)
     }
 
     fn put(&mut self, key: Vec<u8>, value: &[u8]) -> Result<(), StorageError> {

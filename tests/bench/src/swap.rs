@@ -12,7 +12,7 @@ use std::{
 use crossdock::{
     engine::{
         chain::TransformerStage,
-        dead_letter::Threshold,
+        dead_letter::{Keep, Threshold},
         intake::SourceStage,
         keeper::Recycle,
         overlay::Overlay,
@@ -293,6 +293,7 @@ fn settings() -> Settings {
             max_share: None,
             min_records: 0,
         },
+        keep: Keep::default(),
         drain: Duration::from_secs(30),
     }
 }

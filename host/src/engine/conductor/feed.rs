@@ -18,6 +18,7 @@ use crate::engine::{
     stage::{Read, TableWrite, Unreadable},
     swap::Switch,
 };
+use crate::storage::DeadLetter;
 
 /// A source that has nothing now is asked again after at most this long.
 const LONGEST_IDLE: Duration = Duration::from_mins(1);
@@ -191,8 +192,32 @@ impl Conductor {
         self.lane.push_back(Entry::Batch { epoch, passing });
     }
 
+    /// Why dead letters are none of this run, if so.
+    fn cannot_give(&self, letters: &[DeadLetter]) -> Option<String> {
+        let pipeline = &self.process.pipeline;
+        let foreign = letters.iter().find(|letter| letter.flow != *pipeline.flow);
+        if let Some(letter) = foreign {
+            let (id, flow) = (letter.id, &letter.flow);
+            return Some(format!("dead letter {id} is of flow `{flow}`"));
+        }
+        let gone = letters.iter().find(|letter| {
+            letter.stage != self.source.0
+                && self.chain.position(&letter.stage).is_none()
+                && !pipeline.sinks.iter().any(|s| *s.name == *letter.stage)
+        })?;
+        let (id, stage) = (gone.id, &gone.stage);
+        Some(format!(
+            "dead letter {id} is of stage `{stage}`, which the flow has no more: discard it, or give the stage its name back"
+        ))
+    }
+
     /// Sends dead letters through the flow from the stage that could not process them, and a barrier behind them.
     fn give_again(&mut self, replay: Replay) {
+        if let Some(why) = self.cannot_give(&replay.letters) {
+            // Whoever asked may be gone.
+            let _ = replay.answer.send(Err(why));
+            return;
+        }
         let limit = self.process.settings.batch.records as usize;
         let mut records = 0;
         for again in replay::batches(&replay.letters, limit) {

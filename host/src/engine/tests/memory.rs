@@ -22,7 +22,7 @@ use crate::{
     engine::{
         batch::{Batch, Builder, Form, Record},
         chain::TransformerStage,
-        dead_letter::Threshold,
+        dead_letter::{Keep, Threshold},
         fault::{Fault, FaultKind},
         intake::SourceStage,
         keeper::Recycle,
@@ -170,6 +170,7 @@ impl Default for World {
                     max: Duration::from_micros(20),
                 },
                 threshold: Threshold::default(),
+                keep: Keep::default(),
                 drain: Duration::from_secs(10),
             },
             recycle: Recycle::default(),

@@ -497,6 +497,38 @@ async fn a_pause_settles_everything_and_reads_no_more() {
 }
 
 #[tokio::test]
+async fn dead_letters_of_another_flow_or_stage_are_refused() {
+    let mut world = endless(false);
+    world.trouble = on("map.apply", "11", FaultKind::Permanent);
+    let (summary, answers) = run_while(&world, async |live| {
+        live.until(|p| p.epoch >= 3).await;
+        let own = world.journal.dead.lock().unwrap()[0].clone();
+        let foreign = crate::storage::DeadLetter {
+            flow: "other".into(),
+            ..own.clone()
+        };
+        let gone = crate::storage::DeadLetter {
+            stage: "gone".into(),
+            ..own
+        };
+        let mut answers = Vec::new();
+        for letter in [foreign, gone] {
+            let (answer, answered) = oneshot::channel();
+            let letters = vec![letter];
+            let replay = Command::Replay(Replay { letters, answer });
+            live.commands.send(replay).await.ok().unwrap();
+            answers.push(answered.await.unwrap().unwrap_err());
+        }
+        world.stop.cancel();
+        answers
+    })
+    .await;
+    assert!(answers[0].contains("of flow `other`"), "{answers:?}");
+    assert!(answers[1].contains("stage `gone`"), "{answers:?}");
+    assert_eq!(summary.unwrap().ledger.total().replayed, 0);
+}
+
+#[tokio::test]
 async fn dead_letters_are_given_again_from_their_stage() {
     let mended = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let is_mended = Arc::clone(&mended);
@@ -565,7 +597,8 @@ async fn a_storm_of_swaps_loses_nothing_and_doubles_nothing() {
                     FaultKind::Memory,
                 ];
                 let kind = kinds[random.usize(..4)];
-                let trouble = match random.u32(..5) {
+                let choice = random.u32(..5);
+                let trouble = match choice {
                     0 | 1 => none(),
                     2 => first(open, u64::MAX, FaultKind::Config),
                     3 => first_after("storm", kind)(call),
@@ -576,8 +609,15 @@ async fn a_storm_of_swaps_loses_nothing_and_doubles_nothing() {
                 if request.probation.time.is_zero() {
                     // Without a probation only a good version may come.
                     request.candidate = live.candidate(stage, none());
+                } else if choice == 3 || choice == 4 && stage != "source" {
+                    // However slow the machine is: it fails on probation, not after it.
+                    request.probation.time = Duration::from_mins(1);
                 }
-                match live.swap(request).await.unwrap().state {
+                let Some(status) = live.swap(request).await else {
+                    // Something is wrong, and the run says what.
+                    break;
+                };
+                match status.state {
                     SwapState::Done => done += 1,
                     SwapState::RolledBack => back += 1,
                     SwapState::Refused => refused += 1,

@@ -5,7 +5,10 @@ use std::path::Path;
 use futures_util::future::join_all;
 
 use super::{
-    super::{Commit, DeadLetterFilter, Journal as _, StorageError, Store, key, kv::Batch},
+    super::{
+        Commit, DeadLetter, DeadLetterEdit, DeadLetterFilter, Journal as _, Retention,
+        StorageError, Store, key, kv::Batch,
+    },
     changes, checkpoint, dead_letter, letters, save, set, unset,
 };
 
@@ -49,6 +52,7 @@ async fn forgetting_a_flow_keeps_its_tables_and_dead_letters() {
             dead_letters: vec![dead_letter("shop", "bad", b"{}")],
             table_changes: vec![set("ids", "a", b"1")],
             removed_dead_letters: vec![],
+            retention: Retention::default(),
         };
         store.commit(commit).await.unwrap();
         assert!(store.forget("shop").await.unwrap());
@@ -292,7 +296,204 @@ async fn dead_letters_are_found_by_what_is_in_them() {
             [0; 0]
         );
         assert_eq!(ids(DeadLetterFilter { limit: 0, ..all() }), [0; 0]);
+        let within = |since_ms, until_ms| {
+            ids(DeadLetterFilter {
+                since_ms,
+                until_ms,
+                after: 600,
+                ..all()
+            })
+        };
+        let made = Some(1_700_000_000_000);
+        assert_eq!(within(made, None), [601, 602]);
+        assert_eq!(within(None, made), [0; 0], "`until` is not in it");
+        assert_eq!(
+            ids(DeadLetterFilter {
+                ids: [3, 301, 7000].into(),
+                ..all()
+            }),
+            [3, 301]
+        );
+        assert_eq!(
+            ids(DeadLetterFilter {
+                ids: [3, 301].into(),
+                flow: some("shop"),
+                ..all()
+            }),
+            [301]
+        );
+        assert_eq!(
+            ids(DeadLetterFilter {
+                ids: [3, 301].into(),
+                after: 3,
+                ..all()
+            }),
+            [301]
+        );
+        for (plugin, version, found) in [
+            ("mapper", "1.0.0", vec![601, 602]),
+            ("mapper", "1.0.1", vec![]),
+            ("other", "1.0.0", vec![]),
+        ] {
+            let filter = DeadLetterFilter {
+                plugin: some(plugin),
+                version: some(version),
+                after: 600,
+                ..all()
+            };
+            assert_eq!(ids(filter), found);
+        }
+        assert_eq!(
+            ids(DeadLetterFilter {
+                flow: some("shop"),
+                up_to: Some(601),
+                ..all()
+            }),
+            [301]
+        );
         assert_eq!(ids(all()).len(), 100);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_dead_letter_can_be_changed_and_is_else_as_it_was() {
+    each(async |store| {
+        let made = dead_letter("shop", "bad", &vec![b'x'; 30_000]);
+        store.commit(letters(vec![made.clone()])).await.unwrap();
+        let edit = DeadLetterEdit {
+            payload: Some(b"{\"a\":1}".to_vec()),
+            key: Some(b"new".to_vec()),
+            at_ms: 1_700_000_000_001,
+            ..DeadLetterEdit::default()
+        };
+        assert!(store.edit_dead_letter(1, edit.clone()).await.unwrap());
+        assert!(!store.edit_dead_letter(2, edit).await.unwrap());
+        let expected = DeadLetter {
+            id: 1,
+            payload: b"{\"a\":1}".to_vec(),
+            key: b"new".to_vec(),
+            edited_at_ms: Some(1_700_000_000_001),
+            ..made
+        };
+        assert_eq!(store.dead_letter(1).unwrap(), Some(expected));
+        assert_eq!(store.last_dead_letter().unwrap(), 1);
+    })
+    .await;
+}
+
+/// A commit with a checkpoint of `shop`, `count` dead letters of 1000 bytes each made at `at_ms`, and a retention.
+fn kept(epoch: u64, count: usize, at_ms: u64, retention: Retention) -> Commit {
+    let letter = DeadLetter {
+        at_ms,
+        key: vec![],
+        location: String::new(),
+        ..dead_letter("shop", "", &[b'x'; 1000])
+    };
+    Commit {
+        checkpoint: Some(checkpoint("shop", epoch, b"")),
+        dead_letters: vec![letter; count],
+        retention,
+        ..Commit::default()
+    }
+}
+
+#[tokio::test]
+async fn the_oldest_dead_letters_go_by_age_and_by_size() {
+    each(async |store| {
+        let none = Retention::default();
+        let other = dead_letter("erp", "of another flow", &vec![b'x'; 100_000]);
+        store.commit(letters(vec![other])).await.unwrap();
+        for n in 1..=5 {
+            let committed = store.commit(kept(n, 2, n * 1000, none)).await.unwrap();
+            assert_eq!(committed.expired, 0);
+        }
+        let left = || -> Vec<u64> {
+            let all = store.dead_letters(&DeadLetterFilter::default()).unwrap();
+            all.iter().map(|letter| letter.id).collect()
+        };
+        // By age: those of the first two commits.
+        let age = Retention {
+            not_before_ms: Some(3000),
+            max_bytes: None,
+        };
+        assert_eq!(store.commit(kept(6, 0, 0, age)).await.unwrap().expired, 4);
+        assert_eq!(left(), [1, 6, 7, 8, 9, 10, 11]);
+        // By size: six of 1000 bytes are there, the next two are on top.
+        let size = Retention {
+            not_before_ms: None,
+            max_bytes: Some(5_500),
+        };
+        assert_eq!(
+            store.commit(kept(7, 2, 6000, size)).await.unwrap().expired,
+            3
+        );
+        assert_eq!(left(), [1, 9, 10, 11, 12, 13]);
+        assert_eq!(store.commit(kept(8, 0, 0, size)).await.unwrap().expired, 0);
+        // What is removed or becomes smaller makes room.
+        store.remove_dead_letters(&[9]).await.unwrap();
+        let edit = DeadLetterEdit {
+            payload: Some(vec![b'y'; 10]),
+            ..DeadLetterEdit::default()
+        };
+        store.edit_dead_letter(10, edit).await.unwrap();
+        assert_eq!(
+            store.commit(kept(9, 2, 7000, size)).await.unwrap().expired,
+            0
+        );
+        assert_eq!(left(), [1, 10, 11, 12, 13, 14, 15]);
+        // At once, when a flow starts.
+        let nothing = Retention {
+            not_before_ms: None,
+            max_bytes: Some(0),
+        };
+        assert_eq!(store.retain_dead_letters("shop", nothing).await.unwrap(), 6);
+        assert_eq!(left(), [1]);
+        assert_eq!(store.count_dead_letters().unwrap()["erp"], 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_commit_drops_a_limited_number_and_the_next_one_goes_on() {
+    each(async |store| {
+        store
+            .commit(kept(1, 2500, 1000, Retention::default()))
+            .await
+            .unwrap();
+        let age = Retention {
+            not_before_ms: Some(2000),
+            max_bytes: None,
+        };
+        let mut dropped = Vec::new();
+        for epoch in 2..6 {
+            dropped.push(store.commit(kept(epoch, 0, 0, age)).await.unwrap().expired);
+        }
+        assert_eq!(dropped, [1000, 1000, 500, 0]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn sizes_are_right_when_commits_are_written_together() {
+    each(async |store| {
+        let size = |max_bytes| Retention {
+            not_before_ms: None,
+            max_bytes: Some(max_bytes),
+        };
+        // Whatever was joined into one write: in the end only what fits is there.
+        let commits = (1..=20).map(|n| store.commit(kept(n, 3, n, size(10_000))));
+        let mut expired = 0;
+        for outcome in join_all(commits).await {
+            expired += outcome.unwrap().expired;
+        }
+        expired += store
+            .commit(kept(21, 0, 0, size(10_000)))
+            .await
+            .unwrap()
+            .expired;
+        assert_eq!(store.count_dead_letters().unwrap()["shop"], 10);
+        assert_eq!(expired, 50);
     })
     .await;
 }
@@ -306,6 +507,7 @@ async fn many_commits_at_once_all_arrive_and_get_their_own_ids() {
                 dead_letters: vec![dead_letter(&format!("flow-{n}"), "bad", b"{}")],
                 table_changes: vec![set("t", &n.to_string(), b"1")],
                 removed_dead_letters: vec![],
+                retention: Retention::default(),
             };
             store.commit(commit)
         });

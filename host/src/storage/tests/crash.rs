@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    super::{Commit, Journal as _, Store},
+    super::{Commit, Journal as _, Retention, Store},
     checkpoint, dead_letter, set,
 };
 
@@ -26,6 +26,7 @@ fn epoch_commit(epoch: u64) -> Commit {
         dead_letters: vec![dead_letter("shop", &epoch.to_string(), b"{}")],
         table_changes: vec![set("t", "epoch", epoch.to_string().as_bytes())],
         removed_dead_letters: vec![],
+        retention: Retention::default(),
     }
 }
 

@@ -53,6 +53,7 @@ fn dead_letter(flow: &str, message: &str, payload: &[u8]) -> DeadLetter {
         location: "products.csv:3".into(),
         backtrace: None,
         at_ms: 1_700_000_000_000,
+        edited_at_ms: None,
     }
 }
 

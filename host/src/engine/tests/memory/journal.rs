@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Mutex};
 
 use async_trait::async_trait;
 
-use crate::storage::{Checkpoint, Commit, DeadLetter, Journal, StorageError};
+use crate::storage::{Checkpoint, Commit, Committed, DeadLetter, Journal, StorageError};
 
 #[derive(Default)]
 pub(in crate::engine::tests) struct MemoryJournal {
@@ -17,7 +17,7 @@ pub(in crate::engine::tests) struct MemoryJournal {
 
 #[async_trait]
 impl Journal for MemoryJournal {
-    async fn commit(&self, commit: Commit) -> Result<(), StorageError> {
+    async fn commit(&self, commit: Commit) -> Result<Committed, StorageError> {
         tokio::task::yield_now().await;
         if let Some(left) = self.fail_after.lock().unwrap().as_mut() {
             if *left == 0 {
@@ -44,7 +44,7 @@ impl Journal for MemoryJournal {
                 None => drop(tables.remove(&key)),
             }
         }
-        Ok(())
+        Ok(Committed::default())
     }
 
     fn checkpoint(&self, _flow: &str) -> Result<Option<Checkpoint>, StorageError> {

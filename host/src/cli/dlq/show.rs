@@ -1,142 +1,19 @@
-//! `crossdock dead-letter`: records that could not be processed.
+//! Dead letters for people.
 
-use std::{borrow::Cow, fmt::Write as _, path::PathBuf};
+use std::fmt::Write as _;
 
-use jiff::Timestamp;
-use serde::Serialize;
-
-use super::{
-    Failure,
-    arguments::DeadLetterListArguments,
-    folders,
-    json::Bytes,
-    output::{Output, table},
-    style::{self, BAD, FAINT, Paint, STRONG},
+use crate::{
+    app::{Bytes, DeadLetter, DeadLetterDocument},
+    cli::{
+        output::table,
+        style::{self, BAD, FAINT, Paint, STRONG},
+    },
 };
-use crate::app::{self, DeadLetter, DeadLetterFilter};
 
 /// A message is cut to this in the list; `show` has it whole.
 const MAX_MESSAGE: usize = 70;
 
-pub(super) fn list(arguments: DeadLetterListArguments, output: Output) -> Result<u8, Failure> {
-    let folder = existing(folders::state(arguments.state.state))?;
-    let filter = DeadLetterFilter {
-        flow: arguments.flow,
-        run: arguments.run,
-        stage: arguments.stage,
-        after: arguments.after,
-        limit: arguments.limit,
-        ..DeadLetterFilter::default()
-    };
-    let letters = app::dead_letters(&folder, &filter)?;
-    if arguments.json {
-        let dead_letters = letters.iter().map(document).collect();
-        output.print_json(&List {
-            ok: true,
-            dead_letters,
-        });
-    } else {
-        output.print(&listed(&letters, filter.limit));
-    }
-    Ok(0)
-}
-
-pub(super) fn show(
-    id: u64,
-    state: Option<PathBuf>,
-    json: bool,
-    output: Output,
-) -> Result<u8, Failure> {
-    let folder = existing(folders::state(state))?;
-    let Some(letter) = app::dead_letter(&folder, id)? else {
-        let place = style::path(&folder);
-        return Err(Failure::Usage(format!(
-            "there is no dead letter {id} in {place}; `crossdock dead-letter list` shows which there are"
-        )));
-    };
-    if json {
-        output.print_json(&One {
-            ok: true,
-            dead_letter: document(&letter),
-        });
-    } else {
-        output.print(&shown(&letter, output.paint));
-    }
-    Ok(0)
-}
-
-/// Looking must not make a folder.
-fn existing(folder: PathBuf) -> Result<PathBuf, Failure> {
-    if folder.is_dir() {
-        return Ok(folder);
-    }
-    let place = style::path(&folder);
-    Err(Failure::Usage(format!(
-        "there is no state folder {place}; name it with --state, or run a flow first"
-    )))
-}
-
-#[derive(Serialize)]
-struct List<'a> {
-    ok: bool,
-    dead_letters: Vec<Document<'a>>,
-}
-
-#[derive(Serialize)]
-struct One<'a> {
-    ok: bool,
-    dead_letter: Document<'a>,
-}
-
-/// A dead letter with its bytes as people can read them, in JSON.
-#[derive(Serialize)]
-struct Document<'a> {
-    id: u64,
-    at: String,
-    flow: &'a str,
-    run: &'a str,
-    stage: &'a str,
-    plugin: &'a str,
-    version: &'a str,
-    digest: &'a str,
-    config_digest: &'a str,
-    fault: &'a str,
-    message: &'a str,
-    location: &'a str,
-    backtrace: Option<&'a str>,
-    stream: &'a str,
-    form: &'a str,
-    delete: bool,
-    key: Cow<'a, str>,
-    headers: Bytes<'a>,
-    payload: Bytes<'a>,
-}
-
-fn document(letter: &DeadLetter) -> Document<'_> {
-    Document {
-        id: letter.id,
-        at: time(letter.at_ms),
-        flow: &letter.flow,
-        run: &letter.run,
-        stage: &letter.stage,
-        plugin: &letter.plugin,
-        version: &letter.version,
-        digest: &letter.digest,
-        config_digest: &letter.config_digest,
-        fault: &letter.fault,
-        message: &letter.message,
-        location: &letter.location,
-        backtrace: letter.backtrace.as_deref(),
-        stream: &letter.stream,
-        form: &letter.form,
-        delete: letter.delete,
-        key: String::from_utf8_lossy(&letter.key),
-        headers: Bytes(&letter.headers),
-        payload: Bytes(&letter.payload),
-    }
-}
-
-fn listed(letters: &[DeadLetter], limit: usize) -> String {
+pub(super) fn listed(letters: &[DeadLetter], limit: usize) -> String {
     if letters.is_empty() {
         return "no dead letters\n".to_owned();
     }
@@ -145,7 +22,7 @@ fn listed(letters: &[DeadLetter], limit: usize) -> String {
         .map(|letter| {
             vec![
                 letter.id.to_string(),
-                time(letter.at_ms),
+                DeadLetterDocument::time(letter.at_ms),
                 letter.flow.clone(),
                 letter.stage.clone(),
                 letter.stream.clone(),
@@ -166,7 +43,7 @@ fn listed(letters: &[DeadLetter], limit: usize) -> String {
     out
 }
 
-fn shown(letter: &DeadLetter, paint: Paint) -> String {
+pub(super) fn shown(letter: &DeadLetter, paint: Paint) -> String {
     let mut out = format!(
         "{} {}: {}\n",
         paint.with(STRONG, format!("dead letter {}", letter.id)),
@@ -181,7 +58,10 @@ fn shown(letter: &DeadLetter, paint: Paint) -> String {
     };
     let key = String::from_utf8_lossy(&letter.key);
     let headers = String::from_utf8_lossy(&letter.headers);
-    let at = time(letter.at_ms);
+    let at = DeadLetterDocument::time(letter.at_ms);
+    let edited = letter
+        .edited_at_ms
+        .map_or_else(String::new, DeadLetterDocument::time);
     let lines = [
         ("where", letter.location.as_str()),
         ("when", &at),
@@ -190,6 +70,7 @@ fn shown(letter: &DeadLetter, paint: Paint) -> String {
         ("stage", &letter.stage),
         ("plugin", plugin.trim_end()),
         ("config", &letter.config_digest),
+        ("edited", &edited),
         ("stream", &stream),
         ("key", &key),
         ("headers", &headers),
@@ -221,13 +102,6 @@ fn payload(bytes: &[u8]) -> String {
     )
 }
 
-fn time(at_ms: u64) -> String {
-    let stamp = i64::try_from(at_ms)
-        .ok()
-        .and_then(|millis| Timestamp::from_millisecond(millis).ok());
-    stamp.map_or_else(|| at_ms.to_string(), |stamp| stamp.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -254,6 +128,7 @@ mod tests {
             location: "map.yaml:12".to_owned(),
             backtrace: None,
             at_ms: 1_700_000_000_000,
+            edited_at_ms: None,
         }
     }
 
@@ -266,6 +141,7 @@ mod tests {
             payload: vec![0xFF; 40],
             backtrace: Some("0: plugin::map\n".to_owned()),
             delete: true,
+            edited_at_ms: Some(1_700_000_060_000),
             ..letter()
         };
         insta::assert_snapshot!(shown(&trapped, Paint { on: false }));
@@ -273,12 +149,14 @@ mod tests {
 
     #[test]
     fn documents_have_text_where_there_is_text() {
-        insta::assert_snapshot!(serde_json::to_string_pretty(&document(&letter())).unwrap());
+        insta::assert_snapshot!(
+            serde_json::to_string_pretty(&DeadLetterDocument::of(&letter())).unwrap()
+        );
         let letter = DeadLetter {
             payload: vec![0xFF, 0],
             ..letter()
         };
-        let binary = serde_json::to_value(document(&letter)).unwrap();
+        let binary = serde_json::to_value(DeadLetterDocument::of(&letter)).unwrap();
         assert_eq!(binary["payload"], serde_json::json!({"base64": "/wA="}));
     }
 }

@@ -9,7 +9,7 @@ const STEP: &str = "  ";
 
 /// Bytes that are a JSON text, some other text, or neither.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Bytes<'a>(pub(super) &'a [u8]);
+pub struct Bytes<'a>(pub &'a [u8]);
 
 impl<'a> Bytes<'a> {
     fn json(self) -> Option<&'a RawValue> {
@@ -17,7 +17,7 @@ impl<'a> Bytes<'a> {
     }
 
     /// Indented where it is JSON, as it is where it is another text, `None` where it is none.
-    pub(super) fn pretty(self) -> Option<Cow<'a, str>> {
+    pub fn pretty(self) -> Option<Cow<'a, str>> {
         match self.json() {
             Some(json) => Some(indented(json.get()).into()),
             None => std::str::from_utf8(self.0).ok().map(Cow::Borrowed),
@@ -40,6 +40,11 @@ impl Serialize for Bytes<'_> {
         map.serialize_entry("base64", &STANDARD.encode(self.0))?;
         map.end()
     }
+}
+
+/// A valid JSON text on one line. Only white space outside of strings changes.
+pub(super) fn compact(json: &str) -> String {
+    json.chars().filter(char_outside()).collect()
 }
 
 /// A valid JSON text with one value a line. Only white space outside of strings changes.
@@ -140,7 +145,8 @@ mod tests {
             let json = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }.unwrap();
             let indented = indented(&json);
             prop_assert_eq!(&indented, &serde_json::to_string_pretty(&value).unwrap());
-            prop_assert_eq!(serde_json::from_str::<Value>(&indented).unwrap(), value);
+            prop_assert_eq!(serde_json::from_str::<Value>(&indented).unwrap(), value.clone());
+            prop_assert_eq!(compact(&json), serde_json::to_string(&value).unwrap());
         }
     }
 }
