@@ -105,7 +105,10 @@ fn what_cannot_be_served_or_written_is_said_in_a_line() {
     // A folder that holds something else.
     host.write("in/readme.txt", "hello");
     let ended = demo(&host, ["--catalogue", "in"]).end();
-    ended.no_panic().exits(1).tells(&["categories.csv"]);
+    ended
+        .no_panic()
+        .exits(1)
+        .tells(&["in holds no", "is no folder of Akeneo CSV files"]);
     // A folder that cannot be made, whoever asks.
     host.write("file", "x");
     let ended = demo(&host, ["--products", "10", "--out", "file/shop"]).end();
