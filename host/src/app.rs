@@ -49,13 +49,13 @@ pub use crate::{
     },
 };
 pub use audit::{audit_log, cli_actor};
-pub use dead_letters::{
-    DeadLetterDocument, DeadLetterError, DeadLetters, Edit, ReplayError, ReplayOptions,
-    ReplaySummary,
-};
 pub use daemon::{
     CheckpointView, Daemon, DaemonError, FlowState, FlowStatus, ServeOptions, StageView,
     SwapOptions, SwapView, VersionView,
+};
+pub use dead_letters::{
+    DeadLetterDocument, DeadLetterError, DeadLetters, Edit, ReplayError, ReplayOptions,
+    ReplaySummary,
 };
 pub use json::Bytes;
 pub use mapping::{MapOptions, MapTest, Mapped, MappedRecord};

@@ -202,7 +202,10 @@ fn one_module_only_knows_each_great_library() {
             if owners.contains(&module.as_str()) {
                 seen.insert(library);
             } else {
-                wrong.push(format!("{path}: only `{}` may know `{library}`", owners.join("` and `")));
+                wrong.push(format!(
+                    "{path}: only `{}` may know `{library}`",
+                    owners.join("` and `")
+                ));
             }
         }
     }

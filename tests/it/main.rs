@@ -21,5 +21,5 @@ mod layering;
 mod main_job;
 mod readme;
 mod resume;
-mod transcript;
 mod swap;
+mod transcript;

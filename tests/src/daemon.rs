@@ -71,12 +71,19 @@ impl<'a> TestDaemon<'a> {
     pub fn until_checkpoints(&mut self, flow: &str, more: u64) -> Value {
         let epoch = |status: &Value| status["checkpoint"]["epoch"].as_u64().unwrap_or(0);
         let first = epoch(&self.status(flow));
-        self.until(flow, "made a checkpoint", |status| epoch(status) >= first + more)
+        self.until(flow, "made a checkpoint", |status| {
+            epoch(status) >= first + more
+        })
     }
 
     /// A swap to its end.
     pub fn swap(&self, arguments: &[&str]) -> Ended {
-        let all: Vec<&str> = ["swap"].iter().chain(arguments).chain(&["--json"]).copied().collect();
+        let all: Vec<&str> = ["swap"]
+            .iter()
+            .chain(arguments)
+            .chain(&["--json"])
+            .copied()
+            .collect();
         self.ask(&all)
     }
 

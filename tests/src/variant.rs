@@ -13,60 +13,36 @@ use serde_json::Value;
 /// The section that holds a manifest.
 const SECTION: &str = "crossdock:manifest";
 
-/// The component in `plugin` with its manifest changed.
+/// The component in `plugin` with its manifest changed: a new one is put before all else, and the first one counts.
 pub fn with_manifest(plugin: &Path, change: impl FnOnce(&mut Value)) -> Vec<u8> {
     let bytes = fs::read(plugin).unwrap_or_else(|e| panic!("{}: {e}", plugin.display()));
-    let mut out = bytes[..8].to_vec();
-    let mut manifest = None;
-    let mut at = 8;
-    while at < bytes.len() {
-        let start = at;
-        let id = bytes[at];
-        at += 1;
-        let size = leb(&bytes, &mut at);
-        let end = at + size;
-        let mut inside = at;
-        let name = (id == 0).then(|| {
-            let length = leb(&bytes, &mut inside);
-            inside += length;
-            &bytes[inside - length..inside]
-        });
-        if name == Some(SECTION.as_bytes()) {
-            manifest = serde_json::from_slice(&bytes[inside..end]).ok();
-        } else {
-            out.extend_from_slice(&bytes[start..end]);
-        }
-        at = end;
-    }
-    let mut manifest: Value = manifest.expect("the plugin has a manifest");
+    let name = SECTION.as_bytes();
+    let starts =
+        (0..bytes.len().saturating_sub(name.len())).filter(|at| bytes[*at..].starts_with(name));
+    let mut found = starts.filter_map(|at| {
+        let text = bytes.get(at + name.len()..)?;
+        let mut values = serde_json::Deserializer::from_slice(text).into_iter::<Value>();
+        values.next()?.ok().filter(Value::is_object)
+    });
+    let mut manifest = found.next().expect("the plugin has a manifest");
     change(&mut manifest);
     let text = manifest.to_string();
     let mut section = Vec::new();
-    put_leb(&mut section, SECTION.len());
-    section.extend_from_slice(SECTION.as_bytes());
+    put_leb(&mut section, name.len());
+    section.extend_from_slice(name);
     section.extend_from_slice(text.as_bytes());
+    // Magic and version, then the section (a custom one is 0), then all that was there.
+    let mut out = bytes[..8].to_vec();
     out.push(0);
     put_leb(&mut out, section.len());
     out.extend_from_slice(&section);
+    out.extend_from_slice(&bytes[8..]);
     out
 }
 
 /// The same plugin under another version number.
 pub fn version(plugin: &Path, version: &str) -> Vec<u8> {
     with_manifest(plugin, |manifest| manifest["version"] = version.into())
-}
-
-fn leb(bytes: &[u8], at: &mut usize) -> usize {
-    let (mut value, mut shift) = (0, 0);
-    loop {
-        let byte = bytes[*at];
-        *at += 1;
-        value |= usize::from(byte & 0x7F) << shift;
-        shift += 7;
-        if byte & 0x80 == 0 {
-            return value;
-        }
-    }
 }
 
 fn put_leb(out: &mut Vec<u8>, mut value: usize) {

@@ -250,14 +250,12 @@ fn reason(stdout: &[u8]) -> String {
 }
 
 fn start(built: &Built, options: &Options) -> Result<(Standin, Value), String> {
-    match &options.catalogue {
-        Some(folder) => serve(built, "--catalogue", absolute(folder)?.as_os_str()),
-        None => {
-            let usual = if options.swap { 20_000 } else { 1_000 };
-            let products = options.products.unwrap_or(usual);
-            serve(built, "--products", products.to_string().as_ref())
-        }
+    if let Some(folder) = &options.catalogue {
+        return serve(built, "--catalogue", absolute(folder)?.as_os_str());
     }
+    let usual = if options.swap { 20_000 } else { 1_000 };
+    let products = options.products.unwrap_or(usual);
+    serve(built, "--products", products.to_string().as_ref())
 }
 
 /// A stand-in that serves this, and what it says when it is ready.

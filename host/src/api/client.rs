@@ -57,7 +57,10 @@ impl Client {
             return Ok(None);
         };
         let client = Self::new(endpoint)?;
-        match client.send::<serde_json::Value>(Method::GET, "health", None::<&()>).await {
+        match client
+            .send::<serde_json::Value>(Method::GET, "health", None::<&()>)
+            .await
+        {
             Ok(_) => Ok(Some(client)),
             // It ended without a word; the file is what is left of it.
             Err(ClientError::Unreachable { .. }) => Ok(None),
@@ -66,6 +69,8 @@ impl Client {
     }
 
     fn new(endpoint: Endpoint) -> Result<Self, ClientError> {
+        // The client asks for one, whatever it speaks. Another one that is there already does as well.
+        drop(rustls::crypto::ring::default_provider().install_default());
         let http = reqwest::Client::builder()
             .no_proxy()
             // It speaks plain HTTP on this machine: no certificates are needed.
@@ -153,13 +158,18 @@ impl Client {
         if status.is_success() {
             return serde_json::from_slice(&bytes).map_err(|error| ClientError::Refused {
                 status: status.as_u16(),
-                error: format!("the daemon's answer is not understood: {error}; is it of another version?"),
+                error: format!(
+                    "the daemon's answer is not understood: {error}; is it of another version?"
+                ),
                 findings: Vec::new(),
             });
         }
         let (error, findings) = match serde_json::from_slice::<Problem>(&bytes) {
             Ok(problem) => (problem.error, problem.findings),
-            Err(_) => (String::from_utf8_lossy(&bytes).trim().to_owned(), Vec::new()),
+            Err(_) => (
+                String::from_utf8_lossy(&bytes).trim().to_owned(),
+                Vec::new(),
+            ),
         };
         Err(ClientError::Refused {
             status: status.as_u16(),

@@ -57,7 +57,9 @@ async fn status(
     let mut watched = daemon.watch_flow(&flow)?;
     if let Some(states) = wait.while_in {
         let is_left = |status: &FlowStatus| {
-            !states.split(',').any(|state| state == status.state.as_str())
+            !states
+                .split(',')
+                .any(|state| state == status.state.as_str())
         };
         // Neither a flow that is gone nor a long wait is an error: the answer says how it is.
         drop(tokio::time::timeout(LONGEST_WAIT, watched.wait_for(is_left)).await);

@@ -149,9 +149,14 @@ fn router(daemon: Daemon, token: Token) -> Router {
         .with_state(daemon)
         .split_for_parts();
     guarded
-        .fallback(|| async { Problem::missing("there is nothing here; /api/v1/openapi.json says what there is") })
+        .fallback(|| async {
+            Problem::missing("there is nothing here; /api/v1/openapi.json says what there is")
+        })
         .layer(middleware::from_fn_with_state(token, access::check))
-        .route("/api/v1/openapi.json", get(|| async move { Json(description) }))
+        .route(
+            "/api/v1/openapi.json",
+            get(|| async move { Json(description) }),
+        )
         .merge(open)
         .layer(DefaultBodyLimit::max(MAX_BODY))
 }

@@ -43,7 +43,9 @@ async fn begin(
         return Err(Problem::invalid("a share is a number between 0 and 1"));
     }
     if options.plugin.is_none() && options.config.is_none() {
-        return Err(Problem::invalid("a swap needs another plugin, another config, or both"));
+        return Err(Problem::invalid(
+            "a swap needs another plugin, another config, or both",
+        ));
     }
     let view = daemon.swap(&flow, options, ACTOR).await?;
     Ok((StatusCode::ACCEPTED, Json(view)))

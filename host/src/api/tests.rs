@@ -3,7 +3,11 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::{Api, Endpoint, Token, client::{Client, ClientError}, description};
+use super::{
+    Api, Endpoint, Token,
+    client::{Client, ClientError},
+    description,
+};
 use crate::app::{Daemon, ServeOptions};
 
 /// A daemon of a project without flows, and its client.
@@ -18,7 +22,6 @@ async fn served(project: &Path) -> (Client, CancellationToken, tokio::task::Join
         drain: std::time::Duration::from_secs(5),
         actor: "test".to_owned(),
     })
-    .await
     .unwrap();
     let token = Token::random().unwrap();
     let address = "127.0.0.1:0".parse().unwrap();
@@ -26,7 +29,9 @@ async fn served(project: &Path) -> (Client, CancellationToken, tokio::task::Join
     let stop = CancellationToken::new();
     let stopped = stop.clone();
     let serving = tokio::spawn(async move {
-        api.serve(async move { stopped.cancelled().await }).await.unwrap();
+        api.serve(async move { stopped.cancelled().await })
+            .await
+            .unwrap();
         daemon.shutdown().await;
     });
     let client = Client::find(&project.join(".crossdock")).await.unwrap();
@@ -67,7 +72,11 @@ async fn only_who_has_the_token_is_answered() {
 }
 
 async fn reqwest_get(url: &str, token: &str) -> (u16, String) {
-    let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
+    let http = reqwest::Client::builder()
+        .no_proxy()
+        .tls_certs_only([])
+        .build()
+        .unwrap();
     let mut request = http.get(url);
     if !token.is_empty() {
         request = request.bearer_auth(token);
@@ -86,14 +95,46 @@ async fn what_is_wrong_with_a_request_is_said() {
     };
     let swap = json!({ "stage": "map", "plugin": "mapper" });
     let cases = [
-        (client.get("flows/prices").await, 404, "there is no flow `prices`"),
-        (client.post("flows/prices/start", &json!({})).await, 404, "the project has none"),
-        (client.post("flows/prices/swaps", &swap).await, 404, "there is no flow"),
-        (client.post("flows/prices/swaps", &json!({ "stage": "map" })).await, 422, "another plugin, another config"),
+        (
+            client.get("flows/prices").await,
+            404,
+            "there is no flow `prices`",
+        ),
+        (
+            client.post("flows/prices/start", &json!({})).await,
+            404,
+            "the project has none",
+        ),
+        (
+            client.post("flows/prices/swaps", &swap).await,
+            404,
+            "there is no flow",
+        ),
+        (
+            client
+                .post("flows/prices/swaps", &json!({ "stage": "map" }))
+                .await,
+            422,
+            "another plugin, another config",
+        ),
         (client.get("swaps/7").await, 404, "there is no swap 7"),
-        (client.get("dead-letters/7").await, 422, "there is no dead letter 7"),
-        (client.post("dead-letters/discard", &json!({})).await, 422, "every dead letter"),
-        (client.post("dead-letters/discard", &json!({ "ids": "1,x" })).await, 422, "`x` is no number"),
+        (
+            client.get("dead-letters/7").await,
+            422,
+            "there is no dead letter 7",
+        ),
+        (
+            client.post("dead-letters/discard", &json!({})).await,
+            422,
+            "every dead letter",
+        ),
+        (
+            client
+                .post("dead-letters/discard", &json!({ "ids": "1,x" }))
+                .await,
+            422,
+            "`x` is no number",
+        ),
     ];
     for (result, status, text) in cases {
         let (found, error) = told(result);
@@ -104,7 +145,10 @@ async fn what_is_wrong_with_a_request_is_said() {
     assert_eq!(told(client.post("flows/a/swaps", &share).await).0, 422);
     let typo = json!({ "stage": "map", "plugin": "mapper", "probation": 1 });
     let (status, error) = told(client.post("flows/a/swaps", &typo).await);
-    assert!(status == 422 && error.contains("probation"), "{status} {error}");
+    assert!(
+        status == 422 && error.contains("probation"),
+        "{status} {error}"
+    );
     stop.cancel();
     serving.await.unwrap();
 }
@@ -123,12 +167,21 @@ fn the_description_says_what_there_is() {
     all.sort();
     insta::assert_snapshot!(all.join("\n"));
     let schemas = description["components"]["schemas"].as_object().unwrap();
-    for name in ["FlowStatus", "SwapView", "SwapOptions", "Problem", "Progress"] {
+    for name in [
+        "FlowStatus",
+        "SwapView",
+        "SwapOptions",
+        "Problem",
+        "Progress",
+    ] {
         assert!(schemas.contains_key(name), "{name}");
     }
     for (path, methods) in paths {
         for (method, operation) in methods.as_object().unwrap() {
-            assert!(operation["summary"].is_string(), "{method} {path} says nothing of itself");
+            assert!(
+                operation["summary"].is_string(),
+                "{method} {path} says nothing of itself"
+            );
         }
     }
 }

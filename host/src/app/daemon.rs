@@ -36,14 +36,15 @@ use tokio::{
     task::JoinHandle,
 };
 
-pub use self::{
-    status::{CheckpointView, FlowState, FlowStatus, StageView},
-    swap::{SwapOptions, SwapView, VersionView},
-};
 use self::{
     kept::Kept,
     supervisor::{Order, Supervisor},
     swap::Swaps,
+    watch::Stamps,
+};
+pub use self::{
+    status::{CheckpointView, FlowState, FlowStatus, StageView},
+    swap::{SwapOptions, SwapView, VersionView},
 };
 use super::{AppError, DeadLetters, Options, Project, ReplayOptions, ReplaySummary, audit};
 use crate::{
@@ -128,7 +129,7 @@ struct Handle {
     orders: mpsc::Sender<Order>,
     status: channel::Receiver<FlowStatus>,
     /// Files whose change is a change of the flow.
-    files: channel::Receiver<Vec<PathBuf>>,
+    files: channel::Receiver<Stamps>,
     file: PathBuf,
     /// Held by what moves records of the flow: a run, or dead letters that are given again without one.
     turn: Arc<Mutex<()>>,
@@ -149,7 +150,7 @@ impl Daemon {
     ///
     /// # Errors
     /// There is no project, or its store cannot be opened.
-    pub async fn start(options: ServeOptions) -> Result<Self, AppError> {
+    pub fn start(options: ServeOptions) -> Result<Self, AppError> {
         let folder = std::path::absolute(&options.project).map_err(|source| AppError::Read {
             path: options.project.clone(),
             source,
@@ -195,6 +196,7 @@ impl Daemon {
     /// Starts a flow. One whose file does not even tell its name goes by the file's.
     fn add(&self, file: &Path) {
         let shared = &self.0.shared;
+        let stamps = Stamps::take([file.to_owned()]);
         let name = Project::open(&shared.options_for(file)).map_or_else(
             |_| {
                 let stem = file.file_stem().unwrap_or_default();
@@ -219,7 +221,7 @@ impl Daemon {
         };
         let (told, status) = channel::channel(first);
         let turn = Arc::new(Mutex::new(()));
-        let (named, files) = channel::channel(vec![file.to_owned()]);
+        let (named, files) = channel::channel(stamps);
         let supervisor = Supervisor::new(
             Arc::clone(shared),
             name.clone(),
@@ -261,7 +263,10 @@ impl Daemon {
     /// All flows, by name.
     pub fn flows(&self) -> Vec<FlowStatus> {
         let flows = self.read();
-        flows.values().map(|flow| flow.status.borrow().clone()).collect()
+        flows
+            .values()
+            .map(|flow| flow.status.borrow().clone())
+            .collect()
     }
 
     /// One flow.
@@ -325,7 +330,8 @@ impl Daemon {
     /// There is no such flow.
     pub async fn stop_flow(&self, name: &str, actor: &str) -> Result<(), DaemonError> {
         let actor = actor.to_owned();
-        self.ask(name, |answer| Order::Stop { actor, answer }).await?
+        self.ask(name, |answer| Order::Stop { actor, answer })
+            .await?
     }
 
     /// Lets a flow read nothing more; what was read is settled and checkpointed.
@@ -334,7 +340,8 @@ impl Daemon {
     /// It does not run.
     pub async fn pause_flow(&self, name: &str, actor: &str) -> Result<(), DaemonError> {
         let actor = actor.to_owned();
-        self.ask(name, |answer| Order::Pause { actor, answer }).await?
+        self.ask(name, |answer| Order::Pause { actor, answer })
+            .await?
     }
 
     /// Lets a paused flow read again.
@@ -343,7 +350,8 @@ impl Daemon {
     /// It does not run.
     pub async fn resume_flow(&self, name: &str, actor: &str) -> Result<(), DaemonError> {
         let actor = actor.to_owned();
-        self.ask(name, |answer| Order::Resume { actor, answer }).await?
+        self.ask(name, |answer| Order::Resume { actor, answer })
+            .await?
     }
 
     /// Begins to put another version in the place of a stage.
@@ -523,7 +531,10 @@ fn missing(name: &str, flows: &BTreeMap<String, Handle>) -> DaemonError {
     DaemonError::Missing(if names.is_empty() {
         format!("there is no flow `{name}`: the project has none")
     } else {
-        format!("there is no flow `{name}`; there is `{}`", names.join("`, `"))
+        format!(
+            "there is no flow `{name}`; there is `{}`",
+            names.join("`, `")
+        )
     })
 }
 
@@ -532,7 +543,11 @@ impl Shared {
     fn tidy(&self) {
         let remembered = self.state.join("flows");
         let mut needed = std::collections::BTreeSet::new();
-        for entry in std::fs::read_dir(remembered).into_iter().flatten().flatten() {
+        for entry in std::fs::read_dir(remembered)
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
             let name = entry.file_name().to_string_lossy().into_owned();
             let Some(flow) = name.strip_suffix(".json") else {
                 continue;

@@ -121,16 +121,6 @@ impl Wiring {
     }
 }
 
-impl Wiring {
-    /// Tables of a journal, and the remote systems.
-    pub(super) fn new(journal: Arc<dyn Journal>, connections: Arc<Connections>) -> Self {
-        Self {
-            overlay: Arc::new(Overlay::new(journal)),
-            connections,
-        }
-    }
-}
-
 impl Project {
     /// Runs the flow to its end.
     pub async fn run(&self, options: RunOptions) -> Result<RunSummary, AppError> {
@@ -159,9 +149,6 @@ impl Project {
         if options.from_start {
             store.forget(&self.plan.name).await?;
         }
-        let settings = self.settings();
-        let kept = settings.keep.now();
-        let expired = store.retain_dead_letters(&self.plan.name, kept).await?;
         audit::grants_changed(&self.plan, &store, audit, &options.actor).await?;
         let settings = self.settings();
         let kept = settings.keep.now();

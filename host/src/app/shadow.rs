@@ -105,12 +105,14 @@ impl HttpSend for ShadowHttp {
         connection: &str,
         request: HttpRequest,
     ) -> Result<HttpResponse, HttpError> {
-        self.0.answer(&key(connection, &request)).unwrap_or_else(|| {
-            Err(HttpError::Unreachable(format!(
-                "{} {}: cut off in the shadow, since the running version has not asked this",
-                request.method, request.url
-            )))
-        })
+        self.0
+            .answer(&key(connection, &request))
+            .unwrap_or_else(|| {
+                Err(HttpError::Unreachable(format!(
+                    "{} {}: cut off in the shadow, since the running version has not asked this",
+                    request.method, request.url
+                )))
+            })
     }
 }
 
@@ -143,7 +145,10 @@ mod tests {
         recorder.keep(recorder.key("erp", &request("a")), &answer);
         assert_eq!(shadow.send("erp", request("a")).await, answer);
         let other = shadow.send("other", request("a")).await.unwrap_err();
-        assert!(other.to_string().contains("cut off in the shadow"), "{other}");
+        assert!(
+            other.to_string().contains("cut off in the shadow"),
+            "{other}"
+        );
         drop(shadow);
         assert!(recorder.key("erp", &request("a")).is_none());
     }

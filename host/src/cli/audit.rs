@@ -11,7 +11,7 @@ use super::{
     output::{Output, table},
     style,
 };
-use crate::app::{self, DeadLetterDocument, AuditEntry, AuditFilter, AuditPage};
+use crate::app::{self, AuditEntry, AuditFilter, AuditPage, DeadLetterDocument};
 
 /// Longer texts are cut in the table; `--json` has them whole.
 const MAX_TARGET: usize = 60;

@@ -14,7 +14,12 @@ pub(super) struct ProjectFolder {
     #[arg(long, value_name = "DIR")]
     project: Option<PathBuf>,
     /// Folder with checkpoints and dead letters [default: .crossdock in the project's folder]
-    #[arg(long, value_name = "DIR", env = "CROSSDOCK_STATE", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "CROSSDOCK_STATE",
+        hide_env_values = true
+    )]
     state: Option<PathBuf>,
 }
 
@@ -22,7 +27,11 @@ impl ProjectFolder {
     fn state(&self) -> PathBuf {
         let given = self.state.clone();
         given
-            .or_else(|| self.project.as_ref().map(|project| folders::state_of(project)))
+            .or_else(|| {
+                self.project
+                    .as_ref()
+                    .map(|project| folders::state_of(project))
+            })
             .unwrap_or_else(|| folders::state(None))
     }
 

@@ -18,17 +18,20 @@ use tokio_util::sync::CancellationToken;
 use self::arguments::{
     DiscardArguments, DlqCommand, ExportArguments, ListArguments, OfFlow, ReplayArguments,
 };
+use self::letters::{Exported, Letters};
 use super::{
     Failure, folders,
     output::Output,
     progress, run,
     style::{self, BAD, GOOD, STRONG, WARN, counted},
 };
-use self::letters::{Exported, Letters};
-use crate::{api::client::Client, app::{
-    DeadLetter, DeadLetterDocument, DeadLetterFilter, DeadLetters, Progress, Project,
-    ReplayOptions, ReplaySummary,
-}};
+use crate::{
+    api::client::Client,
+    app::{
+        DeadLetter, DeadLetterDocument, DeadLetterFilter, DeadLetters, Progress, Project,
+        ReplayOptions, ReplaySummary,
+    },
+};
 
 pub(super) async fn dlq(command: DlqCommand, output: Output) -> Result<u8, Failure> {
     match command {
@@ -122,7 +125,10 @@ async fn discard(arguments: DiscardArguments, output: Output) -> Result<u8, Fail
         arguments.ids,
         arguments.all,
     )?;
-    let discarded = Letters::open(arguments.state.state).await?.discard(&filter).await?;
+    let discarded = Letters::open(arguments.state.state)
+        .await?
+        .discard(&filter)
+        .await?;
     if arguments.json {
         output.print_json(&json!({ "ok": true, "discarded": discarded }));
     } else {

@@ -162,7 +162,9 @@ async fn list(project: &ProjectFolder, json: bool, output: Output) -> Result<u8,
                     "read" => stages.and_then(|s| s.first()).map(|s| &s["records_out"]),
                     _ => stages.and_then(|s| s.last()).map(|s| &s["records_in"]),
                 };
-                found.and_then(Value::as_u64).map_or_else(String::new, count)
+                found
+                    .and_then(Value::as_u64)
+                    .map_or_else(String::new, count)
             };
             vec![
                 text(&flow["flow"]).to_owned(),
@@ -175,7 +177,9 @@ async fn list(project: &ProjectFolder, json: bool, output: Output) -> Result<u8,
             ]
         })
         .collect();
-    let header = ["flow", "state", "delivery", "why", "read", "written", "dead"];
+    let header = [
+        "flow", "state", "delivery", "why", "read", "written", "dead",
+    ];
     output.print(&table(&header, 4, &rows));
     Ok(0)
 }
@@ -234,15 +238,22 @@ fn shown(status: &Value, paint: Paint) -> String {
         .into_iter()
         .flatten()
         .map(|stage| {
-            let own = progress.and_then(|stages| {
-                stages.iter().find(|own| own["name"] == stage["name"])
-            });
+            let own =
+                progress.and_then(|stages| stages.iter().find(|own| own["name"] == stage["name"]));
             let of = |name: &str| own.map_or_else(String::new, |own| number(&own[name]));
-            let swapped = if stage["swapped"] == true { " (swapped in)" } else { "" };
+            let swapped = if stage["swapped"] == true {
+                " (swapped in)"
+            } else {
+                ""
+            };
             vec![
                 text(&stage["name"]).to_owned(),
                 text(&stage["kind"]).to_owned(),
-                format!("{} {}{swapped}", text(&stage["plugin"]), text(&stage["version"])),
+                format!(
+                    "{} {}{swapped}",
+                    text(&stage["plugin"]),
+                    text(&stage["version"])
+                ),
                 of("records_in"),
                 of("records_out"),
                 of("rejected"),
@@ -255,7 +266,11 @@ fn shown(status: &Value, paint: Paint) -> String {
     let label = text(&status["delivery"]["label"]);
     if !label.is_empty() {
         let _ = writeln!(out, "\n Delivery      {}", paint.with(STRONG, label));
-        for reason in status["delivery"]["reasons"].as_array().into_iter().flatten() {
+        for reason in status["delivery"]["reasons"]
+            .as_array()
+            .into_iter()
+            .flatten()
+        {
             let _ = writeln!(out, "               {}", paint.with(FAINT, text(reason)));
         }
     }
@@ -263,7 +278,9 @@ fn shown(status: &Value, paint: Paint) -> String {
     if checkpoint.is_object() {
         let sum = |name: &str| -> u64 {
             let streams = checkpoint["streams"].as_object().into_iter().flatten();
-            streams.filter_map(|(_, counts)| counts[name].as_u64()).sum()
+            streams
+                .filter_map(|(_, counts)| counts[name].as_u64())
+                .sum()
         };
         let balanced = if checkpoint["balanced"] == true {
             "balanced"
@@ -291,7 +308,10 @@ fn shown(status: &Value, paint: Paint) -> String {
         );
     }
     if let Some(swap) = status["swap"].as_u64() {
-        let _ = writeln!(out, " Swap          {swap} is under way: crossdock swaps {swap}");
+        let _ = writeln!(
+            out,
+            " Swap          {swap} is under way: crossdock swaps {swap}"
+        );
     }
     out
 }
@@ -320,7 +340,8 @@ mod tests {
         });
         insta::assert_snapshot!(shown(&status, Paint { on: false }));
         assert_eq!(exit_code(&status), 0);
-        let failed = json!({ "flow": "prices", "state": "failed", "reason": "too many dead letters" });
+        let failed =
+            json!({ "flow": "prices", "state": "failed", "reason": "too many dead letters" });
         assert_eq!(
             headline(&failed, Paint { on: false }),
             "prices is failed: too many dead letters"

@@ -81,7 +81,10 @@ pub(super) async fn run(
         if how.json {
             output.print_json(&super::failed(reason, &[]));
         } else {
-            output.tell(&format!("{} {flow}: {reason}", output.paint_errors.with(BAD, "×")));
+            output.tell(&format!(
+                "{} {flow}: {reason}",
+                output.paint_errors.with(BAD, "×")
+            ));
         }
         return Ok(1);
     };
@@ -94,12 +97,7 @@ pub(super) async fn run(
 }
 
 /// The flow's status after the end of its run.
-async fn watched(
-    daemon: &Client,
-    flow: &str,
-    how: How,
-    output: Output,
-) -> Result<Value, Failure> {
+async fn watched(daemon: &Client, flow: &str, how: How, output: Output) -> Result<Value, Failure> {
     if !how.progress {
         return settled(daemon, flow, &LIVE).await;
     }

@@ -5,7 +5,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Failure, arguments::RunArguments, diagnostic, folders, follow, output::Output, progress, style, summary,
+    Failure, arguments::RunArguments, diagnostic, folders, follow, output::Output, progress, style,
+    summary,
 };
 use crate::{
     api::client::Client,

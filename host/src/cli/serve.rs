@@ -27,7 +27,13 @@ pub(super) struct ServeArguments {
     #[arg(default_value = ".")]
     project: PathBuf,
     /// Where the admin API listens: an address of this machine. Port 0 takes any that is free
-    #[arg(long, value_name = "ADDRESS", env = "CROSSDOCK_LISTEN", hide_env_values = true, default_value = "127.0.0.1:7070")]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "CROSSDOCK_LISTEN",
+        hide_env_values = true,
+        default_value = "127.0.0.1:7070"
+    )]
     listen: SocketAddr,
     /// Take changed flow files, files that they name, and plugins over while flows run
     #[arg(long)]
@@ -42,7 +48,12 @@ pub(super) struct ServeArguments {
     #[arg(long = "var", value_name = "NAME=VALUE", value_parser = variable)]
     variables: Vec<(String, String)>,
     /// Folder for checkpoints and dead letters [default: .crossdock in the project's folder]
-    #[arg(long, value_name = "DIR", env = "CROSSDOCK_STATE", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "CROSSDOCK_STATE",
+        hide_env_values = true
+    )]
     state: Option<PathBuf>,
     #[command(flatten)]
     plugins: PluginFolders,
@@ -66,8 +77,7 @@ pub(super) async fn serve(arguments: ServeArguments, output: Output) -> Result<u
         watch: arguments.watch,
         drain: arguments.drain,
         actor: cli_actor(),
-    })
-    .await?;
+    })?;
     let api = match Api::bind(daemon.clone(), arguments.listen, token).await {
         Ok(api) => api,
         Err(source) => {

@@ -1,6 +1,10 @@
 //! `crossdock swap`, `crossdock swaps`, `crossdock rollback`: another version of a stage while records flow.
 
-use std::{fmt::Write as _, path::PathBuf, time::Duration};
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -90,7 +94,7 @@ pub(super) struct SwapsArguments {
 }
 
 pub(super) async fn swap(arguments: SwapArguments, output: Output) -> Result<u8, Failure> {
-    let config = arguments.config.map(config).transpose()?;
+    let config = arguments.config.as_deref().map(config).transpose()?;
     let plugin = arguments.plugin.map(absolute).transpose()?;
     let daemon = arguments.follow.project.daemon().await?;
     let mut body = json!({
@@ -148,7 +152,7 @@ pub(super) async fn swaps(arguments: SwapsArguments, output: Output) -> Result<u
 /// A path is one of the folder that this command runs in, not of the daemon's.
 fn absolute(plugin: String) -> Result<String, Failure> {
     let is_path = plugin.contains('/')
-        || std::path::Path::new(&plugin)
+        || Path::new(&plugin)
             .extension()
             .is_some_and(|own| own == "wasm");
     if !is_path {
@@ -161,9 +165,9 @@ fn absolute(plugin: String) -> Result<String, Failure> {
     Ok(path.display().to_string())
 }
 
-fn config(file: PathBuf) -> Result<Value, Failure> {
+fn config(file: &Path) -> Result<Value, Failure> {
     let wrong = |why: String| Failure::Usage(format!("{}: {why}", file.display()));
-    let text = std::fs::read_to_string(&file).map_err(|error| wrong(error.to_string()))?;
+    let text = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
     let config: Value = serde_saphyr::from_str(&text).map_err(|error| wrong(error.to_string()))?;
     if config.is_object() {
         Ok(config)
@@ -252,7 +256,11 @@ fn result(swap: &Value, paint: Paint) -> String {
     let place = format!("{} of {}", text(&swap["stage"]), text(&swap["flow"]));
     let place = paint.with(STRONG, place);
     let (from, to) = (&swap["from"], &swap["to"]);
-    let to_version = if to.is_object() { version(to) } else { "the new version".to_owned() };
+    let to_version = if to.is_object() {
+        version(to)
+    } else {
+        "the new version".to_owned()
+    };
     let reason = text(&swap["reason"]);
     let because = if reason.is_empty() {
         String::new()
@@ -375,7 +383,11 @@ fn listed(swaps: &[Value]) -> String {
                 text(&swap["flow"]).to_owned(),
                 text(&swap["stage"]).to_owned(),
                 version(&swap["from"]),
-                if to.is_object() { version(to) } else { String::new() },
+                if to.is_object() {
+                    version(to)
+                } else {
+                    String::new()
+                },
                 text(&swap["state"]).to_owned(),
                 style::cut(text(&swap["reason"]), 60),
             ]

@@ -36,8 +36,9 @@ impl Compiler {
 /// For this thread only: on Linux a thread has a priority of its own.
 #[cfg(target_os = "linux")]
 fn lower_priority() {
-    // It was an offer.
-    drop(rustix::process::setpriority_process(None, NICE));
+    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+        tracing::debug!("compiling keeps its priority: {error}");
+    }
 }
 
 #[cfg(not(target_os = "linux"))]

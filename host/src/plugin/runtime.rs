@@ -74,6 +74,15 @@ struct Inner {
     loaded: Mutex<HashMap<String, Weak<Plugin>>>,
 }
 
+/// How a plugin is compiled.
+#[derive(Debug, Clone, Copy)]
+enum Pace {
+    /// Somebody waits for it.
+    Full,
+    /// Flows are running.
+    Aside,
+}
+
 /// Everything about a stage that its plugin does not bring along.
 #[derive(Clone)]
 pub struct StageContext {
@@ -139,6 +148,18 @@ impl Runtime {
     /// # Errors
     /// See [`PluginError`]; each names the file and what to do.
     pub async fn load(&self, path: &Path) -> Result<Arc<Plugin>, PluginError> {
+        self.load_file(path, Pace::Full).await
+    }
+
+    /// The same while flows run: when it has to be compiled, that takes longer and little from them.
+    ///
+    /// # Errors
+    /// As [`Runtime::load`].
+    pub async fn load_aside(&self, path: &Path) -> Result<Arc<Plugin>, PluginError> {
+        self.load_file(path, Pace::Aside).await
+    }
+
+    async fn load_file(&self, path: &Path, pace: Pace) -> Result<Arc<Plugin>, PluginError> {
         let file = path.to_owned();
         let reading = tokio::task::spawn_blocking(move || read_component(&file));
         let bytes = reading
@@ -149,7 +170,7 @@ impl Runtime {
                 path: path.to_owned(),
                 source,
             })?;
-        self.load_bytes(bytes, &path.display().to_string()).await
+        self.load_at(bytes, path.display().to_string(), pace).await
     }
 
     /// Loads a plugin from its bytes. `origin` names them in errors.
@@ -161,10 +182,18 @@ impl Runtime {
         bytes: Vec<u8>,
         origin: &str,
     ) -> Result<Arc<Plugin>, PluginError> {
+        self.load_at(bytes, origin.to_owned(), Pace::Full).await
+    }
+
+    async fn load_at(
+        &self,
+        bytes: Vec<u8>,
+        origin: String,
+        pace: Pace,
+    ) -> Result<Arc<Plugin>, PluginError> {
         let runtime = self.clone();
-        let origin = origin.to_owned();
         // Compiling takes seconds for large plugins, checking the cache a moment.
-        let loading = tokio::task::spawn_blocking(move || runtime.load_now(&bytes, &origin));
+        let loading = tokio::task::spawn_blocking(move || runtime.load_now(&bytes, &origin, pace));
         loading
             .await
             .map_err(|error| PluginError::Engine(format!("loading was cut off: {error}")))?
@@ -185,7 +214,7 @@ impl Runtime {
         self.0.book.denials()
     }
 
-    fn load_now(&self, bytes: &[u8], origin: &str) -> Result<Arc<Plugin>, PluginError> {
+    fn load_now(&self, bytes: &[u8], origin: &str, pace: Pace) -> Result<Arc<Plugin>, PluginError> {
         let inspection = inspect(bytes).map_err(|source| PluginError::Inspect {
             origin: origin.to_owned(),
             source,
@@ -199,10 +228,16 @@ impl Runtime {
             origin: origin.to_owned(),
             message: one_line(&error),
         };
-        let (component, code) = inner
-            .compiler
-            .run(|| inner.cache.component(&inner.engine, &inspection.digest, bytes))
-            .map_err(compile)?;
+        let component = || {
+            inner
+                .cache
+                .component(&inner.engine, &inspection.digest, bytes)
+        };
+        let (component, code) = match pace {
+            Pace::Full => component(),
+            Pace::Aside => inner.compiler.run(component),
+        }
+        .map_err(compile)?;
         let pre = inner.linker.instantiate_pre(&component).map_err(compile)?;
         let kinds = Kinds::find(&pre, &component, &inspection.kinds).map_err(compile)?;
         let name = match &inspection.manifest {

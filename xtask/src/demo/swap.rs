@@ -12,7 +12,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{Done, Options, channel, reason, serve, text};
+use super::{Done, Options, channel, reason, text};
 use crate::{Built, print, say, variant, workspace};
 
 /// The flow, and the stage of it that is swapped.
@@ -61,7 +61,10 @@ impl Swapped {
     fn switched_at(&self) -> u64 {
         let steps = self.swap["steps"].as_array().into_iter().flatten();
         let mut switch = steps.filter(|step| step["state"] == "switch");
-        switch.next().and_then(|step| step["records"].as_u64()).unwrap_or(0)
+        switch
+            .next()
+            .and_then(|step| step["records"].as_u64())
+            .unwrap_or(0)
     }
 
     fn pause_ms(&self) -> f64 {
@@ -93,7 +96,11 @@ impl Swapped {
 
 /// Runs the job in a daemon, swaps, and compares with what the undisturbed run has left.
 pub(super) fn job(built: &Built, options: &Options, before: &Done) -> Result<Swapped, String> {
-    let out = before.folder.parent().unwrap_or(Path::new(".")).join("swapped");
+    let out = before
+        .folder
+        .parent()
+        .unwrap_or(Path::new("."))
+        .join("swapped");
     // What an earlier demo has left is no part of this one.
     drop(fs::remove_dir_all(&out));
     let (files, state) = (out.join("spryker-import"), out.join(".crossdock"));
@@ -107,15 +114,28 @@ pub(super) fn job(built: &Built, options: &Options, before: &Done) -> Result<Swa
     let daemon = daemon(built, &ready, &files, &state)?;
     let ask = |arguments: &[&str]| ask(built, &state, arguments);
     until(&ask, &format!("passed {AFTER} records"), |status| {
-        let stages = status["progress"]["stages"].as_array().into_iter().flatten();
+        let stages = status["progress"]["stages"]
+            .as_array()
+            .into_iter()
+            .flatten();
         let mut own = stages.filter(|stage| stage["name"] == STAGE);
         own.next().and_then(|stage| stage["records_in"].as_u64()) >= Some(AFTER)
     })?;
-    let shown = format!("crossdock swap {FLOW} {STAGE} mapper-next.wasm --shadow 500 --probation 1s");
+    let shown =
+        format!("crossdock swap {FLOW} {STAGE} mapper-next.wasm --shadow 500 --probation 1s");
     say(&format!("$ {shown}"));
     let path = next.display().to_string();
     let swap = Command::new(&built.crossdock)
-        .args(["swap", FLOW, STAGE, &path, "--shadow", "500", "--max-difference", "0%"])
+        .args([
+            "swap",
+            FLOW,
+            STAGE,
+            &path,
+            "--shadow",
+            "500",
+            "--max-difference",
+            "0%",
+        ])
         .args(["--probation", "1s", "--state"])
         .arg(&state)
         .status()
@@ -183,8 +203,13 @@ fn ask(built: &Built, state: &Path, arguments: &[&str]) -> Result<Value, String>
         .stdin(Stdio::null())
         .output()
         .map_err(|e| format!("{}: {e}", built.crossdock.display()))?;
-    serde_json::from_slice(&asked.stdout)
-        .map_err(|_| format!("crossdock {}: {}", arguments.join(" "), reason(&asked.stdout)))
+    serde_json::from_slice(&asked.stdout).map_err(|_| {
+        format!(
+            "crossdock {}: {}",
+            arguments.join(" "),
+            reason(&asked.stdout)
+        )
+    })
 }
 
 /// Waits until the flow's status is like this.
@@ -203,7 +228,9 @@ fn until(
         if Instant::now() > end || ["finished", "failed", "stopped"].contains(&state) {
             return Err(format!(
                 "the flow is {state} and has not {what}: {}",
-                status["reason"].as_str().unwrap_or("a larger catalogue (--products) leaves more time")
+                status["reason"]
+                    .as_str()
+                    .unwrap_or("a larger catalogue (--products) leaves more time")
             ));
         }
         thread::sleep(Duration::from_millis(50));
@@ -221,7 +248,11 @@ fn compare(one: &Path, other: &Path) -> Result<usize, String> {
     };
     let (ours, theirs) = (names(one)?, names(other)?);
     if ours != theirs {
-        return Err(format!("{} and {} hold other files", one.display(), other.display()));
+        return Err(format!(
+            "{} and {} hold other files",
+            one.display(),
+            other.display()
+        ));
     }
     for name in &ours {
         if read(&one.join(name))? != read(&other.join(name))? {

@@ -29,9 +29,8 @@ impl Kept {
     /// It cannot be read or written, or the file is not what it was when its digest was taken.
     pub(super) fn keep(&self, file: &Path, digest: &str) -> io::Result<PathBuf> {
         let place = self.path(digest);
-        let is_there = |path: &Path| {
-            fs::read(path).is_ok_and(|bytes| catalogue::digest(&bytes) == digest)
-        };
+        let is_there =
+            |path: &Path| fs::read(path).is_ok_and(|bytes| catalogue::digest(&bytes) == digest);
         if file == place || is_there(&place) {
             return Ok(place);
         }
@@ -66,9 +65,9 @@ impl Kept {
         files.into_iter().rev().map(|(_, path)| path).find(|path| {
             let bytes = catalogue::read_component(path).ok();
             let inspection = bytes.and_then(|bytes| catalogue::inspect(&bytes).ok());
-            inspection.and_then(|found| found.manifest).is_some_and(|manifest| {
-                manifest.name == name && manifest.version == version
-            })
+            inspection
+                .and_then(|found| found.manifest)
+                .is_some_and(|manifest| manifest.name == name && manifest.version == version)
         })
     }
 

@@ -1,6 +1,10 @@
 //! One run of a flow inside of the daemon, and how it is opened.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use tokio::{
     sync::{OwnedMutexGuard, mpsc, watch},
@@ -11,9 +15,13 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Shared,
     memory::{Base, Version},
+    watch::Stamps,
 };
 use crate::{
-    app::{AppError, Delivery, Progress, Project, RunSummary, audit, run::{Wiring, label}},
+    app::{
+        AppError, Delivery, Progress, Project, RunSummary, audit,
+        run::{Wiring, label},
+    },
     engine::run::{Command, Control, RunError, run},
     flow::{PluginRef, has_errors},
     storage::{Checkpoint, Journal},
@@ -27,21 +35,21 @@ pub(super) struct Planned {
     pub(super) bases: BTreeMap<String, Base>,
     /// The version of every stage.
     pub(super) versions: BTreeMap<String, Version>,
-    /// Files whose change means another plan.
-    pub(super) files: Vec<PathBuf>,
+    /// The files that it was planned with: another one of them means another plan.
+    pub(super) files: Stamps,
 }
 
 /// Plans a flow and keeps its components. Blocks: it reads files.
-pub(super) fn plan(shared: &Shared, file: &std::path::Path) -> Result<Planned, AppError> {
-    let mut project = Project::open(&shared.options_for(file))?;
+pub(super) fn plan(shared: &Shared, file: &Path) -> Result<Planned, AppError> {
+    let options = shared.options_for(file);
+    // Which files there are is said by the flow's file; what is in them counts from when they were stamped.
+    let files = Stamps::take(Project::open(&options)?.files(file));
+    let mut project = Project::open(&options)?;
     let mut findings = Vec::new();
     let (mut bases, mut versions) = (BTreeMap::new(), BTreeMap::new());
-    let mut files = vec![file.to_owned()];
-    files.extend(project.plan.files.iter().cloned());
     let mut placed = Vec::new();
     for resolved in project.resolve(&mut findings) {
         let (stage, digest) = (resolved.stage, resolved.inspection.digest.clone());
-        files.push(resolved.path.clone());
         let base = Base {
             reference: stage.plugin.to_string(),
             digest: digest.clone(),
@@ -78,11 +86,25 @@ pub(super) fn keeping(source: std::io::Error) -> AppError {
     AppError::Keep(source)
 }
 
-fn stem(path: &std::path::Path) -> String {
+fn stem(path: &Path) -> String {
     path.file_stem()
         .unwrap_or_default()
         .to_string_lossy()
         .into_owned()
+}
+
+impl Project {
+    /// The files that decide what runs.
+    fn files(&self, flow_file: &Path) -> Vec<PathBuf> {
+        let plugins = self.plan.stages().filter_map(|stage| match &stage.plugin {
+            PluginRef::Path(path) => Some(path.clone()),
+            PluginRef::Name(name) => Some(self.locator.find(name).ok()?.path),
+        });
+        std::iter::once(flow_file.to_owned())
+            .chain(self.plan.files.iter().cloned())
+            .chain(plugins)
+            .collect()
+    }
 }
 
 impl Planned {
@@ -159,8 +181,11 @@ impl Live {
             progress: told,
         };
         let task = {
-            let (shared, project, wiring) =
-                (Arc::clone(shared), Arc::clone(&project), Arc::clone(&wiring));
+            let (shared, project, wiring) = (
+                Arc::clone(shared),
+                Arc::clone(&project),
+                Arc::clone(&wiring),
+            );
             tokio::spawn(async move {
                 let _turn = turn;
                 moving(&shared, &project, &wiring, journal, control).await
@@ -219,7 +244,9 @@ async fn moving(
     let pipeline = project.pipeline(&shared.runtime, &resolved, wiring).await?;
     let overlay = Arc::clone(&wiring.overlay);
     // A run's state is large; boxed, it does not have to fit into the task.
-    let running = Box::pin(run(pipeline, settings, journal, overlay, checkpoint, control));
+    let running = Box::pin(run(
+        pipeline, settings, journal, overlay, checkpoint, control,
+    ));
     let mut summary = running.await.map_err(|error| project.locate(error))?;
     summary.expired += expired;
     Ok(project.summary(summary, &resolved))

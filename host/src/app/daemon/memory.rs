@@ -30,6 +30,10 @@ pub(super) enum Wanted {
 }
 
 /// A version of a plugin with its config: what is in the place of a stage.
+#[allow(
+    clippy::struct_field_names,
+    reason = "a plugin's version is its version"
+)]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Version {
     /// The plugin's name.
@@ -288,6 +292,9 @@ mod tests {
         memory.format = FORMAT + 1;
         memory.save(dir.path(), "f").unwrap();
         let error = Memory::load(dir.path(), "f").unwrap_err().to_string();
-        assert!(error.contains("format 2") && error.contains("remove it"), "{error}");
+        assert!(
+            error.contains("format 2") && error.contains("remove it"),
+            "{error}"
+        );
     }
 }

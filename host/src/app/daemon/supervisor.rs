@@ -13,12 +13,16 @@ use super::{
     live::{self, Live, LiveEvent},
     memory::{Base, Memory, Version, Wanted},
     status::{FlowState, FlowStatus, StageView},
-    swapping::UnderWay,
     swap::SwapOptions,
+    swapping::UnderWay,
+    watch::Stamps,
 };
 use crate::{
     app::{AppError, Outcome, Phase, Project, RunSummary, audit},
-    engine::{dead_letter::now_ms, run::{Command, RunError}},
+    engine::{
+        dead_letter::now_ms,
+        run::{Command, RunError},
+    },
     storage::{Action, AuditEntry, Journal as _},
 };
 
@@ -79,7 +83,7 @@ pub(super) struct Supervisor {
     pub(super) project: Option<Arc<Project>>,
     pub(super) bases: BTreeMap<String, Base>,
     pub(super) versions: BTreeMap<String, Version>,
-    files: watch::Sender<Vec<PathBuf>>,
+    files: watch::Sender<Stamps>,
     /// See [`super::Handle`].
     turn: Arc<Mutex<()>>,
     pub(super) live: Option<Live>,
@@ -106,7 +110,7 @@ impl Supervisor {
         file: PathBuf,
         orders: mpsc::Receiver<Order>,
         status: watch::Sender<FlowStatus>,
-        files: watch::Sender<Vec<PathBuf>>,
+        files: watch::Sender<Stamps>,
         turn: Arc<Mutex<()>>,
     ) -> Self {
         Self {
@@ -184,11 +188,11 @@ impl Supervisor {
                 tell(answer, Ok(()));
             }
             Order::Pause { actor, answer } => {
-                let done = self.pause(true, &actor).await;
+                let done = self.pause(true, &actor);
                 tell(answer, done);
             }
             Order::Resume { actor, answer } => {
-                let done = self.pause(false, &actor).await;
+                let done = self.pause(false, &actor);
                 tell(answer, done);
             }
             Order::Swap {
@@ -232,7 +236,10 @@ impl Supervisor {
             None => {}
         }
         self.want(Wanted::Running);
-        self.record(Action::FlowStarted, actor, if from_start { "from the start" } else { "" });
+        if from_start {
+            self.record(Action::CheckpointForgotten, actor, "");
+        }
+        self.record(Action::FlowStarted, actor, "asked to start");
         self.restarts = 0;
         self.retry_at = None;
         self.begin(from_start).await;
@@ -257,7 +264,7 @@ impl Supervisor {
         }
     }
 
-    async fn pause(&mut self, pause: bool, actor: &str) -> Result<(), DaemonError> {
+    fn pause(&mut self, pause: bool, actor: &str) -> Result<(), DaemonError> {
         let Some(live) = &self.live else {
             return Err(DaemonError::Conflict(format!(
                 "flow `{}` is not running; start it with `crossdock flow start {}`",
@@ -285,7 +292,8 @@ impl Supervisor {
 
     /// Writes the memory. A state folder that cannot be written is told; the checkpoint fails then as well.
     pub(super) fn remember(&self) {
-        let saved = tokio::task::block_in_place(|| self.memory.save(&self.shared.state, &self.flow));
+        let saved =
+            tokio::task::block_in_place(|| self.memory.save(&self.shared.state, &self.flow));
         if let Err(error) = saved {
             tracing::error!(flow = %self.flow, "what was asked of the flow cannot be remembered: {error}");
         }
@@ -343,6 +351,7 @@ impl Supervisor {
                     status.delivery = Some(delivery);
                     status.runs += 1;
                 });
+                self.record(Action::FlowStarted, audit::HOST, "");
                 self.live = Some(live);
                 self.run_started = Instant::now();
             }
@@ -363,7 +372,8 @@ impl Supervisor {
                 };
                 self.restarts = 0;
                 self.record(Action::FlowStopped, audit::HOST, state.as_str());
-                self.status.send_modify(|status| status.last = Some(summary));
+                self.status
+                    .send_modify(|status| status.last = Some(summary));
                 self.enter(state, reason);
             }
             Err(error) => self.fail(&error),
@@ -376,7 +386,11 @@ impl Supervisor {
     /// The flow failed: started again when that may help.
     fn fail(&mut self, error: &AppError) {
         tracing::error!(flow = %self.flow, "{error}");
-        self.record(Action::FlowStopped, audit::HOST, &format!("failed: {error}"));
+        self.record(
+            Action::FlowStopped,
+            audit::HOST,
+            &format!("failed: {error}"),
+        );
         let findings = error.findings().to_vec();
         self.status.send_modify(|status| status.findings = findings);
         if self.ending || !may_heal(error) {
@@ -393,7 +407,8 @@ impl Supervisor {
         self.retry_at = Some(Instant::now() + wait);
         self.enter(FlowState::Retrying, Some(error.to_string()));
         let at = now_ms() + u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        self.status.send_modify(|status| status.retry_at_ms = Some(at));
+        self.status
+            .send_modify(|status| status.retry_at_ms = Some(at));
     }
 
     /// Takes a changed file over: by swaps where only stages differ, by a new run where the flow itself does.
@@ -418,10 +433,10 @@ impl Supervisor {
         }
         self.files.send_replace(planned.files.clone());
         if self.live.is_none() {
-            if self.memory.wanted != Wanted::Stopped {
-                self.begin(false).await;
-            } else {
+            if self.memory.wanted == Wanted::Stopped {
                 self.load();
+            } else {
+                self.begin(false).await;
             }
             return;
         }
@@ -518,7 +533,9 @@ impl Supervisor {
 
     /// A line in the audit log.
     pub(super) fn record(&self, action: Action, actor: &str, detail: &str) {
-        let entry = AuditEntry::new(action, actor).flow(&self.flow).detail(detail);
+        let entry = AuditEntry::new(action, actor)
+            .flow(&self.flow)
+            .detail(detail);
         self.shared.audit.record(entry);
     }
 }

@@ -169,7 +169,13 @@ pub(super) struct Swaps {
 }
 
 impl Swaps {
-    pub(super) fn begin(&self, flow: &str, stage: &str, actor: &str, from: &Version) -> Arc<Record> {
+    pub(super) fn begin(
+        &self,
+        flow: &str,
+        stage: &str,
+        actor: &str,
+        from: &Version,
+    ) -> Arc<Record> {
         let mut status = SwapStatus::default();
         status.enter(SwapState::Prepare, 0, None);
         let view = SwapView {
@@ -284,7 +290,7 @@ pub(super) async fn prepare(
     refused(&findings)?;
     let plugin = shared
         .runtime
-        .load(&resolved.path)
+        .load_aside(&resolved.path)
         .await
         .map_err(|error| error.to_string())?;
     if plugin.name() != place.from.plugin {
@@ -371,8 +377,8 @@ fn cut_off(context: StageContext, place: &Place, stage: &StagePlan) -> StageCont
             read,
             connections,
             tables,
-            precise_clock,
             egress,
+            precise_clock,
             ..Grants::default()
         },
         http: Arc::new(ShadowHttp::new(place.wiring.recorder(&stage.name))),
@@ -390,7 +396,10 @@ fn find(
     options: &SwapOptions,
 ) -> Result<Found, String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
-    let config = options.config.clone().unwrap_or_else(|| current.config.clone());
+    let config = options
+        .config
+        .clone()
+        .unwrap_or_else(|| current.config.clone());
     if !config.is_object() {
         return Err("the config must be an object: names with values".to_owned());
     }

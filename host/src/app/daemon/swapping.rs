@@ -12,7 +12,10 @@ use super::{
 };
 use crate::{
     app::{Label, audit, run::Wiring},
-    engine::{run::Command, swap::{SwapState, SwapStatus}},
+    engine::{
+        run::Command,
+        swap::{SwapState, SwapStatus},
+    },
     flow::StagePlan,
     storage::{Action, AuditEntry, Journal},
 };
@@ -42,7 +45,7 @@ pub(super) enum SwapEvent {
     /// It is prepared, or refused.
     Prepared(Box<Result<Prepared, String>>),
     /// The run tells how it goes.
-    Told(SwapStatus),
+    Told(Box<SwapStatus>),
     /// The run tells no more.
     Silent,
 }
@@ -58,7 +61,7 @@ impl UnderWay {
                 task.await.unwrap_or_else(|error| Err(error.to_string())),
             )),
             Step::Asked { status, .. } => match status.changed().await {
-                Ok(()) => SwapEvent::Told(status.borrow_and_update().clone()),
+                Ok(()) => SwapEvent::Told(Box::new(status.borrow_and_update().clone())),
                 Err(_) => SwapEvent::Silent,
             },
         }
@@ -99,18 +102,19 @@ impl Supervisor {
             .swaps
             .begin(&self.flow, &options.stage, actor, &from);
         let id = record.view().id;
-        let place = match &self.live {
-            Some(live) => Place::of(live, from.clone()),
-            None => {
-                let journal: Arc<dyn Journal> = Arc::clone(&self.shared.store) as _;
-                let connections = tokio::task::block_in_place(|| project.sound(Vec::new()))
-                    .map_err(|error| DaemonError::Invalid(error.to_string(), error.findings().to_vec()))?;
-                Place {
-                    wiring: Arc::new(Wiring::new(journal, connections)),
-                    project,
-                    label: Label::AtMostOnce,
-                    from: from.clone(),
-                }
+        let place = if let Some(live) = &self.live {
+            Place::of(live, from.clone())
+        } else {
+            let journal: Arc<dyn Journal> = Arc::clone(&self.shared.store) as _;
+            let connections = tokio::task::block_in_place(|| project.sound(Vec::new()));
+            let connections = connections.map_err(|error| {
+                DaemonError::Invalid(error.to_string(), error.findings().to_vec())
+            })?;
+            Place {
+                wiring: Arc::new(Wiring::new(journal, connections)),
+                project,
+                label: Label::AtMostOnce,
+                from: from.clone(),
             }
         };
         let stage = options.stage.clone();
@@ -219,7 +223,8 @@ impl Supervisor {
         });
         let fresh = swap.told.replace(status.state) != Some(status.state);
         if !status.state.is_final() {
-            if fresh {
+            // The preparation was noted when it began.
+            if fresh && status.state != SwapState::Prepare {
                 self.note(status.state, None);
             }
             return;
@@ -249,7 +254,10 @@ impl Supervisor {
             }
             swapped.take_over(version.clone(), from);
             if version.digest == base.digest
-                && self.project.as_ref().is_some_and(|_| stage.config_digest() == base.config_digest)
+                && self
+                    .project
+                    .as_ref()
+                    .is_some_and(|_| stage.config_digest() == base.config_digest)
             {
                 // That is what the file says.
                 swapped.in_force = None;
@@ -271,7 +279,13 @@ impl Supervisor {
     /// The swap ends without the run.
     fn end_swap(&mut self, state: SwapState, reason: Option<String>) {
         if let Some(swap) = &self.swap {
-            let records = swap.record.view().status.steps.last().map_or(0, |s| s.records);
+            let records = swap
+                .record
+                .view()
+                .status
+                .steps
+                .last()
+                .map_or(0, |s| s.records);
             swap.record.end(state, records, reason.clone());
         }
         self.close_swap(state, reason);
@@ -339,7 +353,11 @@ impl Supervisor {
             SwapState::RolledBack => Action::RolledBack,
             SwapState::Refused => Action::SwapFailed,
         };
-        let actor = if state == SwapState::Prepare { view.actor.as_str() } else { audit::HOST };
+        let actor = if state == SwapState::Prepare {
+            view.actor.as_str()
+        } else {
+            audit::HOST
+        };
         let detail = match reason {
             Some(reason) => format!("swap {} {}: {reason}", view.id, state.as_str()),
             None => format!("swap {} {}", view.id, state.as_str()),

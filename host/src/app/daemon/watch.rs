@@ -15,44 +15,51 @@ use super::{Daemon, Inner, flow_files, supervisor::Order};
 /// Between two looks.
 const EVERY: Duration = Duration::from_millis(200);
 
-/// What of a file tells that it is another one.
+/// What of a file tells that it is another one; `None` when it is not there.
 type Stamp = Option<(SystemTime, u64)>;
 
-fn stamp(path: &Path) -> Stamp {
-    let found = std::fs::metadata(path).ok()?;
-    Some((found.modified().ok()?, found.len()))
+/// Files as they are at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Stamps(BTreeMap<PathBuf, Stamp>);
+
+impl Stamps {
+    /// Of these files now. Blocks. Taken before the files are read, so that a change in between is one.
+    pub(super) fn take(files: impl IntoIterator<Item = PathBuf>) -> Self {
+        let stamp = |path: &Path| {
+            let found = std::fs::metadata(path).ok()?;
+            Some((found.modified().ok()?, found.len()))
+        };
+        let stamps = files.into_iter().map(|path| {
+            let stamp = stamp(&path);
+            (path, stamp)
+        });
+        Self(stamps.collect())
+    }
+
+    fn again(&self) -> Self {
+        Self::take(self.0.keys().cloned())
+    }
 }
 
-/// One flow's files as they were when they were taken over, and as they were seen last.
+/// How one flow's files were seen last.
 #[derive(Default)]
 struct Seen {
-    taken: BTreeMap<PathBuf, Stamp>,
-    last: BTreeMap<PathBuf, Stamp>,
+    last: Stamps,
+    /// The flow was told of them like this.
+    told: Option<Stamps>,
 }
 
 impl Seen {
-    /// Whether the files have changed since they were taken over and have come to rest.
-    fn changed(&mut self, files: &[PathBuf]) -> bool {
-        let now: BTreeMap<PathBuf, Stamp> = files
-            .iter()
-            .map(|path| (path.clone(), stamp(path)))
-            .collect();
+    /// Whether the files have changed since the flow was planned with them, have come to rest, and it does not know.
+    fn changed(&mut self, planned: &Stamps) -> bool {
+        let now = planned.again();
         let rests = now == self.last;
-        self.last.clone_from(&now);
-        if self.taken.is_empty() {
-            self.taken = now;
-            return false;
+        self.last = now.clone();
+        let is_news = rests && now != *planned && self.told.as_ref() != Some(&now);
+        if is_news {
+            self.told = Some(now);
         }
-        // Files that are named now and were not are no change: the flow was planned with them.
-        for (path, stamp) in &now {
-            self.taken.entry(path.clone()).or_insert(*stamp);
-        }
-        self.taken.retain(|path, _| now.contains_key(path));
-        let changed = rests && now != self.taken;
-        if changed {
-            self.taken = now;
-        }
-        changed
+        is_news
     }
 }
 
@@ -118,18 +125,20 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.yaml");
         let write = |text: &str| std::fs::write(&path, text).unwrap();
-        let mut seen = Seen::default();
-        let files = [path.clone()];
         write("1");
-        assert!(!seen.changed(&files) && !seen.changed(&files));
+        let planned = Stamps::take([path.clone(), dir.path().join("b.yaml")]);
+        let mut seen = Seen::default();
+        assert!(!seen.changed(&planned) && !seen.changed(&planned));
         write("12");
-        assert!(!seen.changed(&files), "it may still be written");
+        assert!(!seen.changed(&planned), "it may still be written");
         write("123");
-        assert!(!seen.changed(&files));
-        assert!(seen.changed(&files) && !seen.changed(&files));
-        let other = dir.path().join("b.yaml");
-        std::fs::write(&other, "").unwrap();
-        assert!(!seen.changed(&[path.clone(), other.clone()]));
-        assert!(!seen.changed(&[path, other]));
+        assert!(!seen.changed(&planned));
+        assert!(seen.changed(&planned));
+        assert!(!seen.changed(&planned), "it is told once");
+        std::fs::write(dir.path().join("b.yaml"), "").unwrap();
+        assert!(!seen.changed(&planned));
+        assert!(seen.changed(&planned), "a file that was missing is there");
+        let planned = planned.again();
+        assert!(!seen.changed(&planned) && !seen.changed(&planned));
     }
 }

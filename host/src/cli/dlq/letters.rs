@@ -60,9 +60,9 @@ impl Letters {
     pub(super) async fn show(&self, id: u64) -> Result<DeadLetter, Failure> {
         match self {
             Self::Own(letters) => Ok(letters.show(id)?),
-            Self::Daemon(daemon) => {
-                Ok(daemon.get(&format!("dead-letters/{id}?stored=true")).await?)
-            }
+            Self::Daemon(daemon) => Ok(daemon
+                .get(&format!("dead-letters/{id}?stored=true"))
+                .await?),
         }
     }
 
