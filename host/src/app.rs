@@ -3,6 +3,7 @@
 //! | file | what it does |
 //! |---|---|
 //! | `app.rs` | opens a project: the plan of one flow, its plugins, its connections |
+//! | `app/audit.rs` | what goes into the audit log |
 //! | `app/check.rs` | everything that can be found out without running |
 //! | `app/run.rs` | wires the stages and runs them |
 //! | `app/mapping.rs` | one mapping on sample records |
@@ -25,6 +26,7 @@ use crate::{
     storage::StorageError,
 };
 
+mod audit;
 mod check;
 mod dead_letters;
 mod http;
@@ -38,8 +40,11 @@ pub use crate::{
         fault::{Fault, FaultKind},
         run::{Phase, Progress, StageProgress},
     },
-    storage::{DeadLetter, DeadLetterFilter, StreamCounts},
+    storage::{
+        Action, AuditEntry, AuditFilter, AuditPage, DeadLetter, DeadLetterFilter, StreamCounts,
+    },
 };
+pub use audit::{audit_log, cli_actor};
 pub use dead_letters::{
     DeadLetterDocument, DeadLetterError, DeadLetters, Edit, ReplayError, ReplayOptions,
     ReplaySummary,

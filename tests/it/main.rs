@@ -7,6 +7,7 @@
     reason = "tests"
 )]
 
+mod audit;
 mod author;
 mod bad_input;
 mod dead_letters;

@@ -6,7 +6,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{AppError, Project, Resolved, http::StageHttp};
+use super::{AppError, Project, Resolved, audit, http::StageHttp};
 use crate::{
     catalogue,
     connection::{Connections, Direct},
@@ -24,7 +24,7 @@ use crate::{
     },
     flow::{Egress, Finding, StageKind, StagePlan, finding::has_errors},
     plugin::{Grants, Limits, Plugin, Runtime, StageContext},
-    storage::{Journal, Store, StreamCounts},
+    storage::{Audit, Journal, Store, StreamCounts},
 };
 
 /// How long a stopped run may take to drain.
@@ -34,6 +34,8 @@ const DRAIN: std::time::Duration = std::time::Duration::from_secs(30);
 pub struct RunOptions {
     /// Forget the last checkpoint first.
     pub from_start: bool,
+    /// Who starts it, for the audit log.
+    pub actor: String,
     /// Cancelled: drain, checkpoint, end.
     pub stop: CancellationToken,
     /// Told how it goes.
@@ -109,9 +111,28 @@ impl Project {
         let resolved = self.resolve(&mut findings);
         let connections = self.sound(findings)?;
         let store = Store::open(&self.state)?;
+        let audit = Audit::open(&self.state)?;
+        self.audit_start(&audit, &options.actor, options.from_start);
+        // A run's state is large; boxed, it does not have to fit into every caller.
+        let ended = Box::pin(self.run_on(store, &audit, connections, &resolved, options)).await;
+        self.audit_end(&audit, &ended);
+        // Writing what waits takes a moment of the disk.
+        let _closed = tokio::task::spawn_blocking(move || drop(audit)).await;
+        ended
+    }
+
+    async fn run_on(
+        &self,
+        store: Store,
+        audit: &Audit,
+        connections: Arc<Connections>,
+        resolved: &[Resolved<'_>],
+        options: RunOptions,
+    ) -> Result<RunSummary, AppError> {
         if options.from_start {
             store.forget(&self.plan.name).await?;
         }
+        audit::grants_changed(&self.plan, &store, audit, &options.actor).await?;
         let settings = self.settings();
         let kept = settings.keep.now();
         let expired = store.retain_dead_letters(&self.plan.name, kept).await?;
@@ -120,15 +141,15 @@ impl Project {
         let wiring = Wiring::new(Arc::clone(&journal), connections);
         let overlay = Arc::clone(&wiring.overlay);
         let runtime = Self::runtime()?;
-        let pipeline = self.pipeline(&runtime, &resolved, &wiring).await?;
+        runtime.tell_denials(audit::denials(audit));
+        let pipeline = self.pipeline(&runtime, resolved, &wiring).await?;
         let control = Control::new(options.stop, options.progress);
-        // A run's state is large; boxed, it does not have to fit into every caller.
         let running = run(pipeline, settings, journal, overlay, checkpoint, control);
         let mut summary = Box::pin(running)
             .await
             .map_err(|error| self.locate(error))?;
         summary.expired += expired;
-        Ok(self.summary(summary, &resolved))
+        Ok(self.summary(summary, resolved))
     }
 
     /// The flow's connections, when nothing was found that stops it.

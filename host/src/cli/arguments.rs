@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser};
 use clap_complete::Shell;
+use jiff::Timestamp;
 use tracing_subscriber::EnvFilter;
 
 use super::dlq::arguments::DlqCommand;
+use crate::{app::Action, flow::quantity::Time};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -82,6 +84,16 @@ Example:
     /// Work on dead letters: records that could not be processed
     #[command(subcommand, alias = "dead-letter")]
     Dlq(DlqCommand),
+    /// Show who did what: denials, grants, swaps, secrets, runs
+    #[command(after_help = "\
+Examples:
+  crossdock audit
+  crossdock audit --flow prices --since 2d
+  crossdock audit --action denied --since 2026-01-31T08:00:00Z --json
+
+It can be read while a host is running. A count says how often the same thing was denied since the line
+about it before.")]
+    Audit(AuditArguments),
     /// Print a completion script for a shell
     #[command(after_help = "\
 Example:
@@ -210,6 +222,30 @@ pub(super) struct MapTestArguments {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct AuditArguments {
+    /// Only what concerns this flow
+    #[arg(long, value_name = "NAME")]
+    pub(super) flow: Option<String>,
+    /// Only what concerns this plugin
+    #[arg(long, value_name = "NAME")]
+    pub(super) plugin: Option<String>,
+    /// Only this action (`denied`, `grant-changed`, ...); may be repeated
+    #[arg(long = "action", value_name = "ACTION")]
+    pub(super) actions: Vec<Action>,
+    /// Only from this time on: an age such as `30m` or `2d`, or a time such as `2026-01-31T08:00:00Z`
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    pub(super) since: Option<Timestamp>,
+    /// At most this many, the latest
+    #[arg(long, value_name = "COUNT", default_value_t = 100)]
+    pub(super) limit: usize,
+    #[command(flatten)]
+    pub(super) state: StateFolder,
+    /// Print them as one JSON document
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct StateFolder {
     /// Folder with checkpoints and dead letters [default: .crossdock in the project's folder]
     #[arg(
@@ -219,6 +255,21 @@ pub(super) struct StateFolder {
         hide_env_values = true
     )]
     pub(super) state: Option<PathBuf>,
+}
+
+/// An age or a time.
+fn since(text: &str) -> Result<Timestamp, String> {
+    let day = |text: &str| format!("{text}T00:00:00Z").parse::<Timestamp>().ok();
+    if let Some(time) = text.parse().ok().or_else(|| day(text)) {
+        return Ok(time);
+    }
+    let age: Time = text.parse().map_err(|_| {
+        "expected an age such as `30m` or `2d`, or a time such as `2026-01-31T08:00:00Z`".to_owned()
+    })?;
+    // What is older than time itself is everything.
+    Ok(Timestamp::now()
+        .checked_sub(age.0)
+        .unwrap_or(Timestamp::MIN))
 }
 
 fn log_filter(text: &str) -> Result<String, String> {

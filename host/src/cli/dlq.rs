@@ -51,16 +51,9 @@ pub(super) async fn dlq(command: DlqCommand, output: Output) -> Result<u8, Failu
     }
 }
 
-/// The dead letters of a state folder. Looking must not make one.
+/// The dead letters of a state folder.
 fn open(state: Option<PathBuf>) -> Result<DeadLetters, Failure> {
-    let folder = folders::state(state);
-    if folder.is_dir() {
-        return Ok(DeadLetters::open(&folder)?);
-    }
-    let place = style::path(&folder);
-    Err(Failure::Usage(format!(
-        "there is no state folder {place}; name it with --state, or run a flow first"
-    )))
+    Ok(DeadLetters::open(&folders::existing_state(state)?)?)
 }
 
 #[derive(Serialize)]

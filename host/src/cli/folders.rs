@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::arguments::FlowArguments;
+use super::{Failure, arguments::FlowArguments, style};
 use crate::{app::Options, flow::project};
 
 /// The folder with the state, in a project's folder.
@@ -60,6 +60,18 @@ pub(super) fn state(given: Option<PathBuf>) -> PathBuf {
         let current = env::current_dir().unwrap_or_default();
         project_around(&current).join(STATE)
     })
+}
+
+/// The same, when it is there: looking must not make a folder.
+pub(super) fn existing_state(given: Option<PathBuf>) -> Result<PathBuf, Failure> {
+    let folder = state(given);
+    if folder.is_dir() {
+        return Ok(folder);
+    }
+    let place = style::path(&folder);
+    Err(Failure::Usage(format!(
+        "there is no state folder {place}; name it with --state, or run a flow first"
+    )))
 }
 
 /// The nearest folder that holds a project's parts; the folder itself when there is none.

@@ -14,6 +14,7 @@
 )]
 
 mod arguments;
+mod audit;
 mod check;
 mod diagnostic;
 mod dlq;
@@ -64,6 +65,7 @@ fn dispatch(command: Command, output: Output) -> Result<u8, Failure> {
             plugin::inspect(&file, json, output)
         }
         Command::Map(MapCommand::Test(arguments)) => block_on(map::test(arguments, output)),
+        Command::Audit(arguments) => audit::show(arguments, output),
         Command::Dlq(command) => block_on(dlq::dlq(command, output)),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -80,6 +82,7 @@ impl Command {
             Self::Run(arguments) => arguments.json,
             Self::Check(arguments) => arguments.json,
             Self::Map(MapCommand::Test(arguments)) => arguments.json,
+            Self::Audit(arguments) => arguments.json,
             Self::Dlq(command) => command.wants_json(),
             Self::Plugin(PluginCommand::Inspect { json, .. }) => *json,
             Self::Schema(_) | Self::Completions { .. } => false,

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Failure, arguments::RunArguments, diagnostic, folders, output::Output, progress, style, summary,
 };
-use crate::app::{Progress, Project, RunOptions, RunSummary};
+use crate::app::{self, Progress, Project, RunOptions, RunSummary};
 
 /// The run was aborted: what a shell gives for a program that Ctrl-C ended.
 pub(super) const ABORTED: u8 = 130;
@@ -26,6 +26,7 @@ pub(super) async fn run(arguments: RunArguments, output: Output) -> Result<u8, F
     });
     let options = RunOptions {
         from_start: arguments.from_start,
+        actor: app::cli_actor(),
         stop: stop.clone(),
         progress: sender,
     };

@@ -296,9 +296,11 @@ pub struct Denial {
     pub stage: String,
     /// The plugin.
     pub plugin: String,
+    /// The plugin's version.
+    pub version: String,
     /// `sha256:…` of its component.
     pub digest: String,
-    /// `connection`, `table`, `url`, `name`, `address`, `link` or `quota`.
+    /// `connection`, `table`, `url`, `name`, `address`, `path`, `link` or `quota`.
     pub what: &'static str,
     /// Its name.
     pub name: String,
@@ -308,7 +310,8 @@ pub struct Denial {
 
 /// Is told what plugins tried to reach without a grant: the audit log.
 pub trait DenialWatcher: Send + Sync {
-    /// It happened. Called from within the plugin's call, so it must not block.
+    /// It happened once more (`count` is 1). Called from within the plugin's call, as often as the plugin likes, so it
+    /// must neither block nor keep each of them.
     fn denied(&self, denial: &Denial);
 }
 
@@ -320,8 +323,8 @@ pub(super) type Watcher = OnceLock<Arc<dyn DenialWatcher>>;
 pub(super) struct Denials(Mutex<BTreeMap<(&'static str, String), u64>>);
 
 impl Denials {
-    /// Counts one. `true` the first time, so that the log is not flooded.
-    pub(super) fn note(&self, what: &'static str, name: &str) -> bool {
+    /// Counts one. Gives the name under which it is counted, and whether it is the first, so that the log is not flooded.
+    pub(super) fn note(&self, what: &'static str, name: &str) -> (String, bool) {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let name: String = name.chars().filter(|c| !c.is_control()).take(200).collect();
         let known = seen.contains_key(&(what, name.clone()));
@@ -330,9 +333,9 @@ impl Denials {
         } else {
             MORE.to_owned()
         };
-        let count = seen.entry((what, name)).or_insert(0);
+        let count = seen.entry((what, name.clone())).or_insert(0);
         *count += 1;
-        *count == 1
+        (name, *count == 1)
     }
 
     pub(super) fn list(&self) -> Vec<(&'static str, String, u64)> {
@@ -466,8 +469,8 @@ mod tests {
     #[test]
     fn denials_are_counted_and_bounded() {
         let denials = Denials::default();
-        assert!(denials.note("table", "a"));
-        assert!(!denials.note("table", "a"));
+        assert!(denials.note("table", "a").1);
+        assert_eq!(denials.note("table", "a"), ("a".to_owned(), false));
         assert_eq!(denials.list(), [("table", "a".to_owned(), 2)]);
         for at in 0..MAX_DENIALS * 2 {
             denials.note("connection", &at.to_string());

@@ -172,7 +172,7 @@ impl Runtime {
         self.0.book.metrics()
     }
 
-    /// Tells somebody of every attempt without a grant, each different one once per stage. The first to ask is told.
+    /// Tells somebody of every attempt without a grant. The first to ask is told.
     pub fn tell_denials(&self, watcher: Arc<dyn DenialWatcher>) {
         drop(self.0.watcher.set(watcher));
     }
@@ -311,6 +311,11 @@ impl Plugin {
             .map_or("0.0.0", |manifest| &manifest.version)
     }
 
+    /// Name, version and digest.
+    fn place(&self) -> [&str; 3] {
+        [&self.name, self.version(), self.digest()]
+    }
+
     /// What it says of itself.
     pub fn manifest(&self) -> Option<&Manifest> {
         self.inspection.manifest.as_ref()
@@ -408,11 +413,11 @@ impl Plugin {
                 kinds,
             });
         }
-        let page =
-            self.runtime
-                .0
-                .book
-                .page(&context.flow, &context.stage, &self.name, self.digest());
+        let page = self
+            .runtime
+            .0
+            .book
+            .page(&context.flow, &context.stage, self.place());
         let config = context.config.to_string();
         let identity = Identity {
             plugin: self.name.clone(),
@@ -427,6 +432,7 @@ impl Plugin {
             flow: context.flow,
             stage: context.stage,
             plugin: self.name.clone(),
+            version: self.version().to_owned(),
             grants: context.grants,
             limits: context.limits,
             tables: context.tables,

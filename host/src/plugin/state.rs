@@ -41,6 +41,7 @@ pub(super) struct Scope {
     pub(super) flow: Arc<str>,
     pub(super) stage: Arc<str>,
     pub(super) plugin: String,
+    pub(super) version: String,
     pub(super) grants: Grants,
     pub(super) limits: Limits,
     pub(super) tables: Arc<dyn Tables>,
@@ -66,19 +67,21 @@ impl Scope {
             plugin,
             ..
         } = self;
-        if self.denials.note(what, name) {
+        let (name, is_first) = self.denials.note(what, name);
+        if is_first {
             tracing::warn!(target: "plugin", %flow, %stage, %plugin, what, name, "denied: not granted");
-            if let Some(watcher) = self.watcher.get() {
-                watcher.denied(&Denial {
-                    flow: flow.to_string(),
-                    stage: stage.to_string(),
-                    plugin: plugin.clone(),
-                    digest: self.digest.clone(),
-                    what,
-                    name: name.chars().take(200).collect(),
-                    count: 1,
-                });
-            }
+        }
+        if let Some(watcher) = self.watcher.get() {
+            watcher.denied(&Denial {
+                flow: flow.to_string(),
+                stage: stage.to_string(),
+                plugin: plugin.clone(),
+                version: self.version.clone(),
+                digest: self.digest.clone(),
+                what,
+                name,
+                count: 1,
+            });
         }
     }
 }

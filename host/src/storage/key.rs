@@ -8,6 +8,7 @@ const DEAD_LETTER: u8 = b'd';
 const DEAD_LETTER_BY_FLOW: u8 = b'f';
 const TABLE: u8 = b't';
 const BLOB_USE: u8 = b'b';
+const GRANTED: u8 = b'g';
 
 /// The format of the whole store, a big-endian `u32`.
 pub(super) const STORE_FORMAT: &[u8] = b"mformat";
@@ -45,6 +46,10 @@ pub(super) fn checkpoints() -> Vec<u8> {
 
 pub(super) fn flow_of_checkpoint(key: &[u8]) -> Option<&str> {
     name_in(key)
+}
+
+pub(super) fn granted(flow: &str) -> Vec<u8> {
+    named(GRANTED, flow, &[])
 }
 
 pub(super) fn dead_letter(id: u64) -> Vec<u8> {

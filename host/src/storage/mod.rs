@@ -14,6 +14,7 @@
     )
 )]
 
+pub mod audit;
 mod blob;
 pub mod checkpoint;
 pub mod dead_letter;
@@ -26,15 +27,20 @@ mod tests;
 mod writer;
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
 };
 
 use async_trait::async_trait;
 
+pub use audit::{Action, Audit, AuditEntry, AuditFilter, AuditPage};
 pub use checkpoint::{Checkpoint, StageState, StreamCounts};
 pub use dead_letter::{DeadLetter, DeadLetterEdit, DeadLetterFilter, Retention};
 pub use store::Store;
+
+/// What the stages of a flow are granted, as lines of text by stage.
+pub type Granted = BTreeMap<String, BTreeSet<String>>;
 
 /// One write to a table. `None` removes the entry.
 #[derive(Debug, Clone, PartialEq, Eq)]

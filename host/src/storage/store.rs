@@ -13,7 +13,7 @@ use std::{
 use async_trait::async_trait;
 
 use super::{
-    Checkpoint, Commit, Committed, DeadLetter, DeadLetterEdit, DeadLetterFilter, Journal,
+    Checkpoint, Commit, Committed, DeadLetter, DeadLetterEdit, DeadLetterFilter, Granted, Journal,
     Retention, StorageError,
     blob::{BlobDir, sync_dir},
     checkpoint, dead_letter, key,
@@ -112,6 +112,27 @@ impl Store {
     /// whether there was one.
     pub async fn forget(&self, flow: &str) -> Result<bool, StorageError> {
         Ok(self.writer.run(Work::Forget(flow.to_owned())).await? > 0)
+    }
+
+    /// What a flow was granted when it last ran. Nothing when it never did.
+    pub fn granted(&self, flow: &str) -> Result<Granted, StorageError> {
+        let Some(json) = self.shelf.get(&key::granted(flow))? else {
+            return Ok(Granted::new());
+        };
+        serde_json::from_slice(&json).map_err(|error| StorageError::Corrupt {
+            what: format!("the last grants of flow {flow}"),
+            message: error.to_string(),
+        })
+    }
+
+    /// Remembers what a flow is granted.
+    pub async fn set_granted(&self, flow: &str, granted: &Granted) -> Result<(), StorageError> {
+        let json = serde_json::to_vec(granted).map_err(|error| StorageError::Corrupt {
+            what: format!("the grants of flow {flow}"),
+            message: error.to_string(),
+        })?;
+        let work = Work::SetGranted(flow.to_owned(), json);
+        self.writer.run(work).await.map(drop)
     }
 
     /// Names of the flows that have a checkpoint, ordered.

@@ -31,6 +31,8 @@ pub(super) enum Work {
     Commit(Box<Commit>),
     /// Drops the checkpoint of a flow.
     Forget(String),
+    /// Remembers what a flow is granted, as JSON.
+    SetGranted(String, Vec<u8>),
     /// Drops dead letters; the answer says how many there were.
     RemoveDeadLetters(Vec<u64>),
     /// Changes a dead letter; the answer says whether it was there.
@@ -285,6 +287,7 @@ impl<'a> Group<'a> {
         let prepared = match work {
             Work::Commit(commit) => stage.commit(*commit),
             Work::Forget(flow) => stage.remove(key::checkpoint(&flow)).map(u64::from),
+            Work::SetGranted(flow, json) => stage.put(key::granted(&flow), &json).map(|()| 0),
             Work::RemoveDeadLetters(ids) => stage.remove_dead_letters(&ids),
             Work::EditDeadLetter(id, edit) => stage.edit_dead_letter(id, *edit),
             Work::Retain(flow, retention) => stage.retain(&flow, retention),

@@ -115,6 +115,7 @@ pub(in crate::plugin) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()
             Box::new(async move { Ok((refused,)) })
         },
     )?;
+    super::paths::link(linker, TYPES)?;
     linker.allow_shadowing(false);
     Ok(())
 }
@@ -160,7 +161,7 @@ async fn set_size(
 }
 
 /// An error that the guest gets, or one that ends the call.
-fn given<T>(outcome: Result<T, FsError>) -> wasmtime::Result<Result<T, ErrorCode>> {
+pub(super) fn given<T>(outcome: Result<T, FsError>) -> wasmtime::Result<Result<T, ErrorCode>> {
     match outcome {
         Ok(value) => Ok(Ok(value)),
         Err(error) => error.downcast().map(Err),

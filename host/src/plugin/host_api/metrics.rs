@@ -90,18 +90,25 @@ type StageKey = (String, String, String);
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Page {
-    /// `sha256:…` of the component that is in the stage, the latest when it was replaced.
+    /// Version and `sha256:…` of the component that is in the stage, the latest when it was replaced.
+    version: String,
     digest: String,
     pub(crate) metrics: Arc<StageMetrics>,
     pub(in crate::plugin) denials: Arc<Denials>,
 }
 
 impl Book {
-    /// The page of one stage.
-    pub(crate) fn page(&self, flow: &str, stage: &str, plugin: &str, digest: &str) -> Page {
+    /// The page of one stage, for the plugin of this name, version and digest.
+    pub(crate) fn page(
+        &self,
+        flow: &str,
+        stage: &str,
+        [plugin, version, digest]: [&str; 3],
+    ) -> Page {
         let mut pages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (flow.to_owned(), stage.to_owned(), plugin.to_owned());
         let page = pages.entry(key).or_default();
+        version.clone_into(&mut page.version);
         digest.clone_into(&mut page.digest);
         page.clone()
     }
@@ -140,6 +147,7 @@ impl Book {
                         flow: flow.clone(),
                         stage: stage.clone(),
                         plugin: plugin.clone(),
+                        version: page.version.clone(),
                         digest: page.digest.clone(),
                         what,
                         name,
@@ -167,14 +175,14 @@ impl metrics::Host for State {
 mod tests {
     use super::*;
 
+    const PLUGIN: [&str; 3] = ["plugin", "1.0.0", "sha256:0"];
+
     #[test]
     fn counters_add_gauges_replace_and_names_are_checked() {
         let book = Book::default();
-        let page = book.page("flow", "stage", "plugin", "sha256:0");
+        let page = book.page("flow", "stage", PLUGIN);
         page.metrics.count("rows", 2);
-        book.page("flow", "stage", "plugin", "sha256:0")
-            .metrics
-            .count("rows", 3);
+        book.page("flow", "stage", PLUGIN).metrics.count("rows", 3);
         page.metrics.gauge("lag", 1.0);
         page.metrics.gauge("lag", 2.5);
         page.metrics.gauge("rows", 9.0);

@@ -11,6 +11,7 @@ pub mod tables;
 pub(super) mod clock;
 pub(super) mod files;
 pub(super) mod log;
+mod paths;
 mod random;
 pub(super) mod sockets;
 pub(super) mod wasi_http;

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossdock_sdk::http::Request;
+use crossdock_sdk::{http::Request, table::Table};
 use wasip2::{
     clocks::{monotonic_clock, wall_clock},
     filesystem::{preopens, types as files},
@@ -64,6 +64,11 @@ pub(crate) fn attempt(text: &str) -> Option<String> {
             .map_err(shown),
         "lookup" => lookup(one),
         "http" => http("", &rest),
+        "table" => Table::new(one)
+            .get_many(&["k"])
+            .map(|found| format!("{} values", found.len()))
+            .map_err(shown),
+        "flood-denials" => flood_denials(one.parse().unwrap_or_default()),
         "via" => http(one, &rest[1..]),
         "wasi-http" => wasi_http(&rest),
         "clock" => Ok(clock()),
@@ -171,6 +176,18 @@ fn lookup(name: &str) -> Result<String, String> {
             Err(e) => return Err(format!("{e:?}")),
         }
     }
+}
+
+/// Asks for what is not granted, this often, half of it the same.
+fn flood_denials(times: usize) -> Result<String, String> {
+    for at in 0..times {
+        let host = if at % 2 == 0 { 0 } else { at };
+        let url = format!("http://{host}.example.com/");
+        if Request::new("GET", url).send().is_ok() {
+            return Ok(format!("an answer at {at}"));
+        }
+    }
+    Err(format!("{times} times"))
 }
 
 /// METHOD URL and headers as NAME=VALUE; `\r\n` in them is meant.

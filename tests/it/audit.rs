@@ -1,0 +1,207 @@
+//! What plugins tried and what they were granted is on record, and stays there.
+
+use crossdock_tests::host::{TestHost, test_plugin};
+use serde_json::{Value, json};
+
+/// csv -> puppet -> jsonl: record `rN` makes the puppet do act N. `grants` are those of the puppet.
+fn project(acts: &[String], grants: &str) -> TestHost {
+    let host = TestHost::new();
+    let rows: Vec<String> = (0..acts.len()).map(|at| format!("r{at},{at}")).collect();
+    host.write("in/r.csv", format!("id,n\n{}\n", rows.join("\n")));
+    write_flow(&host, acts, grants);
+    host
+}
+
+fn write_flow(host: &TestHost, acts: &[String], grants: &str) {
+    let on: serde_json::Map<String, Value> = acts
+        .iter()
+        .enumerate()
+        .map(|(at, act)| (format!("r{at}"), json!(act)))
+        .collect();
+    let config = json!({ "on": on });
+    let puppet = test_plugin("puppet");
+    host.flow(
+        "watched",
+        &format!(
+            "
+source:
+  plugin: csv
+  config: {{ files: in/*.csv, key: id }}
+  grants: {{ files: {{ read: [in] }} }}
+transformers:
+  - name: puppet
+    plugin: {}
+    workers: 1
+    config: {config}
+    grants: {grants}
+sinks:
+  - plugin: jsonl
+    config: {{ file: out/r.jsonl }}
+    grants: {{ files: {{ write: [out] }} }}
+retry: {{ attempts: 1 }}
+batch: {{ records: 1 }}
+",
+            puppet.display()
+        ),
+    );
+}
+
+fn entries(host: &TestHost, more: &[&str]) -> Vec<Value> {
+    let arguments = ["audit", "--limit", "100000", "--json"];
+    let shown = host.crossdock(arguments.iter().chain(more)).end();
+    let document = shown.exits(0).json();
+    assert_eq!(
+        (&document["ok"], &document["damaged"]),
+        (&json!(true), &json!(0))
+    );
+    document["entries"].as_array().cloned().unwrap()
+}
+
+/// `action target detail` of entries.
+fn told(entries: &[Value]) -> Vec<String> {
+    let text = |entry: &Value, name: &str| entry[name].as_str().unwrap_or_default().to_owned();
+    let line = |entry: &Value| {
+        let [action, stage, target, detail] =
+            ["action", "stage", "target", "detail"].map(|name| text(entry, name));
+        format!("{action} {stage} {target}{detail}")
+    };
+    entries.iter().map(line).collect()
+}
+
+#[test]
+fn every_way_in_that_is_denied_is_in_the_audit_log() {
+    let acts = [
+        "http GET http://127.0.0.1:9/a",
+        "wasi-http GET http://127.0.0.1:9/b",
+        "via shop GET /",
+        "tcp 127.0.0.1:9",
+        "lookup data.example.com",
+        "read in/../../secret",
+        "write in/new",
+        "rename in/r.csv in/x.csv",
+        "symlink ../x in/link",
+        "table prices",
+    ];
+    let host = project(
+        &acts.map(str::to_owned),
+        "{ files: { read: [in] }, tcp: [\"db.example.com:5432\"] }",
+    );
+    host.run("watched").exits(3);
+    let denied = entries(&host, &["--action", "denied"]);
+    let found = told(&denied);
+    for expected in [
+        "url http://127.0.0.1:9",
+        "connection shop",
+        "address 127.0.0.1:9",
+        "name data.example.com",
+        "path ../../secret",
+        "path new",
+        "path r.csv to x.csv",
+        "link symbolic links",
+        "table prices",
+    ] {
+        let line = format!("denied puppet {expected}");
+        assert!(found.contains(&line), "{line:?} is not in {found:#?}");
+    }
+    for entry in &denied {
+        assert_eq!(
+            (&entry["flow"], &entry["actor"]),
+            (&json!("watched"), &json!("plugin"))
+        );
+        assert_eq!(
+            (&entry["plugin"], &entry["version"]),
+            (&json!("puppet"), &json!("0.1.0"))
+        );
+        assert!(entry["digest"].as_str().unwrap().starts_with("sha256:"));
+    }
+    // Two ways, one URL: the second is counted.
+    let url = denied
+        .iter()
+        .filter(|one| one["target"] == "url http://127.0.0.1:9");
+    assert_eq!(
+        url.map(|one| one["count"].as_u64().unwrap_or(1))
+            .sum::<u64>(),
+        2
+    );
+}
+
+#[test]
+fn changes_of_grants_are_told_once() {
+    let acts = ["ok".to_owned()];
+    let host = project(&acts, "{ tables: [a] }").with("USER", "ann");
+    host.run("watched").finished();
+    let first = told(&entries(&host, &[]));
+    assert_eq!(first.len(), 5, "{first:#?}");
+    assert_eq!(first[0], "flow-started  ");
+    assert!(
+        first.contains(&"grant-changed puppet + tables: a".to_owned()),
+        "{first:#?}"
+    );
+    assert!(first[4].starts_with("flow-stopped  r") || first[4].ends_with("finished"));
+    // The same grants again are no change.
+    host.run("watched").finished();
+    assert_eq!(entries(&host, &["--action", "grant-changed"]).len(), 3);
+    write_flow(
+        &host,
+        &acts,
+        "{ tables: [b], http: [\"https://api.example.com/\"] }",
+    );
+    host.run_with("watched", ["--from-start"]).finished();
+    let changed = entries(&host, &["--action", "grant-changed"]);
+    let last = changed.last().unwrap();
+    assert_eq!(
+        told(&changed).last().unwrap(),
+        "grant-changed puppet + http: https://api.example.com/, + tables: b, - tables: a"
+    );
+    assert_eq!(
+        (&last["actor"], &last["flow"]),
+        (&json!("cli:ann"), &json!("watched"))
+    );
+    assert_eq!(
+        entries(&host, &["--action", "checkpoint-forgotten"]).len(),
+        1
+    );
+    assert!(entries(&host, &["--flow", "other"]).is_empty());
+    assert!(entries(&host, &["--since", "2999-01-01"]).is_empty());
+    // As people read it.
+    let shown = host.crossdock(["audit", "--since", "1h"]).end();
+    shown
+        .exits(0)
+        .tells(&["grant-changed", "cli:ann", "watched", "- tables: a"]);
+}
+
+#[test]
+fn a_flood_of_denials_is_counted() {
+    let host = project(&["flood-denials 20000".to_owned()], "{}");
+    host.run("watched").exits(3);
+    let denied = entries(&host, &["--action", "denied"]);
+    let counted: u64 = denied
+        .iter()
+        .map(|one| one["count"].as_u64().unwrap_or(1))
+        .sum();
+    assert_eq!(counted, 20_000);
+    assert!(denied.len() < 600, "{} lines", denied.len());
+    let folder = host.state().join("audit");
+    let bytes: u64 = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|file| file.unwrap().metadata().unwrap().len())
+        .sum();
+    assert!(bytes < 500_000, "{bytes} bytes");
+}
+
+#[test]
+fn without_a_state_folder_there_is_nothing_to_show() {
+    let host = TestHost::new();
+    host.crossdock(["audit"])
+        .end()
+        .exits(2)
+        .tells(&["run a flow first"]);
+    host.crossdock(["audit", "--since", "yesterday"])
+        .end()
+        .exits(2)
+        .tells(&["an age such as"]);
+    host.crossdock(["audit", "--action", "nothing"])
+        .end()
+        .exits(2)
+        .tells(&["grant-changed"]);
+}
