@@ -45,6 +45,17 @@ pub(crate) fn blocks(text: &str, language: &str) -> Vec<(usize, String)> {
     blocks
 }
 
+/// A text without its blocks.
+fn outside_of_blocks(text: &str) -> String {
+    let mut open = false;
+    let lines = text.lines().filter(|line| {
+        let fence = line.trim().starts_with("```");
+        open ^= fence;
+        !open && !fence
+    });
+    lines.map(|line| line.to_owned() + "\n").collect()
+}
+
 /// Lines of a shell as people type them: continued ones joined, comments and prompts taken away.
 fn commands(block: &str) -> Vec<Vec<String>> {
     let joined = block.replace("\\\n", " ");
@@ -119,7 +130,8 @@ fn commands_in_the_readmes_are_commands_of_the_program() {
             .iter()
             .flat_map(|(_, block)| commands(block))
             .collect();
-        // Code in the text and indented code.
+        // Code in the text and indented code. What blocks of other languages show is nothing to type.
+        let text = outside_of_blocks(&text);
         let indented = text.lines().filter(|line| line.starts_with("    "));
         let inline = text.split('`').skip(1).step_by(2);
         lines.extend(

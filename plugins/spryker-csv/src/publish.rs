@@ -56,9 +56,7 @@ pub(crate) fn disk(path: &Path) -> impl Fn(io::Error) -> Fault {
                      (`grants: {files: {write: [...]}}`)",
             ),
             // In the sandbox a full disk is an "I/O error" without a kind.
-            _ => Fault::transient(message)
-                .advice("is the disk full, or the folder read-only?")
-                .at(&path),
+            _ => Fault::transient(message).advice("is the disk full, or the folder read-only?"),
         }
     }
 }
