@@ -10,7 +10,9 @@
 mod audit;
 mod author;
 mod bad_input;
+mod chaos;
 mod daemon;
+mod damage;
 mod dead_letters;
 mod demo;
 mod dependencies;
