@@ -298,15 +298,13 @@ fn a_shadow_shows_the_difference_before_anything_happens() {
     );
     host.flow(
         "live",
-        &format!(
-            "
-source: {{ plugin: generate, name: source, config: {{ records: 100000000, rate: 6000, fields: {{ id: {{ kind: sequence }} }} }} }}
-transformers: [{{ plugin: mapper, name: map, config: {{ mapping: {{ $file: ../maps/one.yaml }} }} }}]
-sinks: [{{ plugin: jsonl, name: sink, config: {{ file: out/live.jsonl, mode: append }}, grants: {{ files: {{ write: [out] }} }} }}]
-batch: {{ records: 100, wait: 20ms }}
-checkpoint: {{ records: 500, every: 50ms }}
-"
-        ),
+        "
+source: { plugin: generate, name: source, config: { records: 100000000, rate: 6000, fields: { id: { kind: sequence } } } }
+transformers: [{ plugin: mapper, name: map, config: { mapping: { $file: ../maps/one.yaml } } }]
+sinks: [{ plugin: jsonl, name: sink, config: { file: out/live.jsonl, mode: append }, grants: { files: { write: [out] } } }]
+batch: { records: 100, wait: 20ms }
+checkpoint: { records: 500, every: 50ms }
+",
     );
     let mut daemon = TestDaemon::start(&host);
     daemon.until_checkpoints("live", 1);
