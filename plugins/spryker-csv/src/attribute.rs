@@ -215,12 +215,11 @@ impl Attributes {
             return Ok(false);
         };
         let known = choices.get(&choice.value);
-        match known.and_then(|at| attribute.values.get_mut(*at)) {
-            Some(known) => *known = choice,
-            None => {
-                choices.insert(choice.value.clone(), attribute.values.len());
-                attribute.values.push(choice);
-            }
+        if let Some(known) = known.and_then(|at| attribute.values.get_mut(*at)) {
+            *known = choice;
+        } else {
+            choices.insert(choice.value.clone(), attribute.values.len());
+            attribute.values.push(choice);
         }
         Ok(true)
     }
