@@ -10,6 +10,8 @@
 mod audit;
 mod author;
 mod bad_input;
+mod chaos;
+mod damage;
 mod dead_letters;
 mod demo;
 mod dependencies;

@@ -398,6 +398,22 @@ impl Running {
         }
     }
 
+    /// Whether it ends within this time. What it tells meanwhile is heard and not kept for [`Running::says`].
+    pub fn ends_within(&mut self, time: Duration) -> bool {
+        let end = Instant::now() + time;
+        loop {
+            match self
+                .lines
+                .recv_timeout(end.saturating_duration_since(Instant::now()))
+            {
+                Ok(_) => {}
+                Err(RecvTimeoutError::Timeout) => return false,
+                // It closes its standard error when it ends.
+                Err(RecvTimeoutError::Disconnected) => return true,
+            }
+        }
+    }
+
     /// Fails with all that it told when it has ended and so never did what the test waits for.
     pub fn still_runs(&mut self, awaited: &str) {
         if matches!(self.child().try_wait(), Ok(Some(_))) {

@@ -11,6 +11,7 @@
 
 pub mod akeneo;
 pub mod catalogue;
+pub mod chaos;
 pub mod gate;
 pub mod host;
 pub mod trap_server;

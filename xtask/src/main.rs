@@ -8,6 +8,7 @@ use std::{
 use clap::{Parser, Subcommand};
 
 mod bench;
+mod chaos;
 mod ci;
 mod demo;
 mod guests;
@@ -39,6 +40,8 @@ enum Task {
     },
     /// Measures speed and size, each beside something else or against an aim.
     Bench(bench::Options),
+    /// Kills runs with SIGKILL at random moments and compares what they leave with undisturbed runs.
+    Chaos(chaos::Options),
     /// Explores every interleaving of a small run: barriers, crashes, traps, a swap; says how many states there are.
     Model,
     /// What has to pass before a change lands: format, build, lints, docs, dependencies, model, tests.
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Task::Test { arguments } => ci::test(&arguments).map(|()| ExitCode::SUCCESS),
         Task::Build { release } => build(release).map(|_| ExitCode::SUCCESS),
         Task::Bench(options) => bench::run(&options).map(|()| ExitCode::SUCCESS),
+        Task::Chaos(options) => chaos::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Model => ci::model().map(|()| ExitCode::SUCCESS),
         Task::Ci => ci::run().map(|()| ExitCode::SUCCESS),
     };
