@@ -22,3 +22,4 @@ mod layering;
 mod main_job;
 mod readme;
 mod resume;
+mod transcript;

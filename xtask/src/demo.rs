@@ -315,6 +315,10 @@ fn show(built: &Built, done: &Done) {
     for (name, counts) in summary["streams"].as_object().into_iter().flatten() {
         let [read, written, filtered, dead] =
             ["read", "written", "filtered", "dead"].map(|key| number(&counts[key]));
+        // A stream that only lives between two stages.
+        if read + written + filtered + dead == 0.0 {
+            continue;
+        }
         lines.push(format!(
             "{name:<22}{read:>10}{written:>10}{filtered:>10}{dead:>8}"
         ));

@@ -12,6 +12,7 @@ mod chaos;
 mod ci;
 mod demo;
 mod guests;
+mod nested;
 
 /// The project's own commands.
 #[derive(Parser)]
@@ -82,15 +83,8 @@ fn build(release: bool) -> Result<Built, String> {
     let root = workspace();
     guests::build(&root, &[guests::PLUGINS])?;
     let mut cargo = cargo();
-    cargo.args([
-        "build",
-        "--quiet",
-        "-p",
-        "crossdock",
-        "-p",
-        "crossdock-tests",
-        "--bins",
-    ]);
+    // Always the whole workspace: with fewer packages some libraries have fewer features, and are built once more.
+    cargo.args(["build", "--workspace", "--bins"]);
     if release {
         cargo.arg("--release");
     }
@@ -111,16 +105,7 @@ fn workspace() -> PathBuf {
 }
 
 fn cargo() -> Command {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(workspace());
-    // What cargo told this program about its own package would have other packages built anew.
-    for (name, _) in std::env::vars_os() {
-        let told = name.to_string_lossy();
-        if told.starts_with("CARGO_PKG_") || told.starts_with("CARGO_MANIFEST_") {
-            cargo.env_remove(&name);
-        }
-    }
-    cargo
+    nested::cargo(&workspace())
 }
 
 /// Runs a command to its end; a failure names it.
