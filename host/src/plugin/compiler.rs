@@ -4,7 +4,7 @@
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 /// How much less than the others a compiling thread gets, from 0 to 19.
-const NICE: i32 = 10;
+const NICE: i32 = 5;
 
 /// See the module's documentation.
 pub(super) struct Compiler(Option<ThreadPool>);

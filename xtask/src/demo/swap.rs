@@ -109,6 +109,7 @@ pub(super) fn job(built: &Built, options: &Options, before: &Done) -> Result<Swa
     let next = out.join("mapper-next.wasm");
     let component = variant::version(&built.plugins.join("mapper.wasm"), NEXT);
     fs::write(&next, component).map_err(|e| failed(&next, &e))?;
+    try_on_a_sample(built, &out, &next)?;
     let (standin, ready) = super::start(built, options)?;
     say("\nonce more, in a daemon, and with another version of the mapper in the middle of it");
     let daemon = daemon(built, &ready, &files, &state)?;
@@ -141,9 +142,10 @@ pub(super) fn job(built: &Built, options: &Options, before: &Done) -> Result<Swa
         .status()
         .map_err(|e| failed(&built.crossdock, &e))?;
     let swap_view = ask(&["swaps", "1"])?;
-    if !swap.success() {
+    let mut steps = swap_view["steps"].as_array().into_iter().flatten();
+    if !swap.success() || !steps.any(|step| step["state"] == "switch") {
         return Err(format!(
-            "the swap did not come through: {}; a larger catalogue (--products) leaves it more time",
+            "the swap did not come through while records flowed: {}; a larger catalogue (--products) leaves it more time",
             swap_view["reason"].as_str().unwrap_or("see above")
         ));
     }
@@ -155,6 +157,36 @@ pub(super) fn job(built: &Built, options: &Options, before: &Done) -> Result<Swa
         status,
         same: compare(&before.folder, &files)?,
     })
+}
+
+/// What an operator does before a swap; the new version is compiled by that as well.
+fn try_on_a_sample(built: &Built, out: &Path, next: &Path) -> Result<(), String> {
+    let failed = |e: std::io::Error| format!("{}: {e}", out.display());
+    let (mapping, sample) = (out.join("sample.yaml"), out.join("sample.jsonl"));
+    fs::write(
+        &mapping,
+        "streams:\n  \"*\":\n    - set: { amount: $.net | number }\n",
+    )
+    .map_err(failed)?;
+    fs::write(&sample, "{\"sku\":\"SKU-1\",\"net\":\"19.90\"}\n").map_err(failed)?;
+    say("\n$ crossdock map test sample.yaml --input sample.jsonl --plugin mapper-next.wasm");
+    let tried = Command::new(&built.crossdock)
+        .args(["map", "test"])
+        .arg(&mapping)
+        .arg("--input")
+        .arg(&sample)
+        .arg("--plugin")
+        .arg(next)
+        .stdin(Stdio::null())
+        // The demo's own output has one document at most.
+        .stdout(std::io::stderr())
+        .status()
+        .map_err(failed)?;
+    if tried.success() {
+        Ok(())
+    } else {
+        Err("the new version does not map the sample, see above".to_owned())
+    }
 }
 
 fn daemon(built: &Built, ready: &Value, files: &Path, state: &Path) -> Result<Daemon, String> {
