@@ -31,6 +31,8 @@ use std::{
     time::Duration,
 };
 
+use tokio_util::sync::CancellationToken;
+
 use tokio::{
     sync::{Mutex, mpsc, oneshot, watch as channel},
     task::JoinHandle,
@@ -57,6 +59,9 @@ use crate::{
 const ORDERS: usize = 32;
 /// The probation of a version that a changed file brings, when nobody says otherwise.
 const WATCHED_PROBATION: Duration = Duration::from_secs(5);
+
+/// Beyond the time that flows have to drain.
+const SLACK: Duration = Duration::from_secs(5);
 
 /// How a daemon is started.
 #[derive(Debug, Clone)]
@@ -90,6 +95,8 @@ struct Shared {
     swaps: Swaps,
     drain: Duration,
     probation_ms: u64,
+    /// Cancelled: the daemon ends.
+    ending: CancellationToken,
 }
 
 impl Shared {
@@ -172,6 +179,7 @@ impl Daemon {
             drain: options.drain,
             probation_ms: u64::try_from(WATCHED_PROBATION.as_millis()).unwrap_or(u64::MAX),
             swaps: Swaps::default(),
+            ending: CancellationToken::new(),
             options,
             folder,
             state,
@@ -185,7 +193,7 @@ impl Daemon {
         }));
         daemon.0.shared.tidy();
         for file in flows {
-            daemon.add(&file);
+            daemon.add(&file, true);
         }
         if daemon.0.shared.options.watch {
             watch::start(&daemon);
@@ -194,7 +202,8 @@ impl Daemon {
     }
 
     /// Starts a flow. One whose file does not even tell its name goes by the file's.
-    fn add(&self, file: &Path) {
+    /// Says whether it was started: another one may have its name.
+    fn add(&self, file: &Path, complain: bool) -> bool {
         let shared = &self.0.shared;
         let stamps = Stamps::take([file.to_owned()]);
         let name = Project::open(&shared.options_for(file)).map_or_else(
@@ -206,12 +215,14 @@ impl Daemon {
         );
         let mut flows = self.write();
         if let Some(other) = flows.get(&name) {
-            tracing::error!(
-                "{} is not run: {} has the name `{name}` already",
-                file.display(),
-                other.file.display()
-            );
-            return;
+            if complain {
+                tracing::error!(
+                    "{} is not run: {} has the name `{name}`",
+                    file.display(),
+                    other.file.display()
+                );
+            }
+            return false;
         }
         let (orders, asked) = mpsc::channel(ORDERS);
         let first = FlowStatus {
@@ -240,6 +251,7 @@ impl Daemon {
             task: tokio::spawn(supervisor.supervise()),
         };
         flows.insert(name, handle);
+        true
     }
 
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<String, Handle>> {
@@ -473,8 +485,12 @@ impl Daemon {
                 )));
             }
             self.0.shared.audit.record(entry);
-            let letters = &self.0.shared.letters;
-            return Ok(letters.replay(flow, filter, &commands).await?);
+            // It goes on when whoever asked has gone: dead letters on their way must not be given a second time.
+            let (shared, flow, filter) =
+                (Arc::clone(&self.0.shared), flow.to_owned(), filter.clone());
+            let given =
+                tokio::spawn(async move { shared.letters.replay(&flow, &filter, &commands).await });
+            return Ok(given.await.map_err(|_| DaemonError::Ending)??);
         }
         let project = self.ask(flow, Order::Project).await?;
         let turn = {
@@ -482,7 +498,7 @@ impl Daemon {
             let flow = flows.get(flow).ok_or_else(|| missing(flow, &flows))?;
             Arc::clone(&flow.turn).try_lock_owned()
         };
-        let (Some(project), Ok(_turn)) = (project, turn) else {
+        let (Some(project), Ok(turn)) = (project, turn) else {
             return Err(DaemonError::Conflict(format!(
                 "flow `{flow}` is about to run, or has no valid file; try again when it runs"
             )));
@@ -491,10 +507,15 @@ impl Daemon {
         let options = ReplayOptions {
             filter: filter.clone(),
             with,
-            stop: tokio_util::sync::CancellationToken::new(),
+            stop: self.0.shared.ending.clone(),
             progress: channel::channel(super::Progress::default()).0,
         };
-        Ok(Box::pin(project.replay(&self.0.shared.letters, options)).await?)
+        let shared = Arc::clone(&self.0.shared);
+        let given = tokio::spawn(async move {
+            let _turn = turn;
+            Box::pin(project.replay(&shared.letters, options)).await
+        });
+        Ok(given.await.map_err(|_| DaemonError::Ending)??)
     }
 
     /// The audit log.
@@ -512,14 +533,23 @@ impl Daemon {
 
     /// Ends all flows in good order. Returns when they have ended, or failed to drain in time.
     pub async fn shutdown(&self) {
+        self.0.shared.ending.cancel();
+        let last = tokio::time::Instant::now() + self.0.shared.drain + SLACK;
         let flows = std::mem::take(&mut *self.write());
         for flow in flows.values() {
             // One whose queue is full is busy with it and hears of the end by the closed queue.
             drop(flow.orders.try_send(Order::Shutdown));
         }
-        for (_, flow) in flows {
+        for (name, mut flow) in flows {
             drop(flow.orders);
-            drop(flow.task.await);
+            let ended = tokio::time::timeout_at(last, &mut flow.task).await;
+            if ended.is_err() {
+                tracing::error!(
+                    flow = name,
+                    "it did not end in time; its next run goes on from its last checkpoint"
+                );
+                flow.task.abort();
+            }
         }
         let audit = self.0.shared.audit.clone();
         drop(tokio::task::spawn_blocking(move || audit.flush()).await);
@@ -557,7 +587,8 @@ impl Shared {
                 return;
             };
             for swapped in memory.stages.into_values() {
-                let versions = [swapped.in_force, swapped.pending, swapped.previous];
+                let pending = swapped.pending.map(|pending| pending.version);
+                let versions = [swapped.in_force, pending, swapped.previous];
                 needed.extend(versions.into_iter().flatten().map(|version| version.digest));
             }
         }

@@ -21,6 +21,9 @@ use crate::{
 /// What a shell gives for a program that Ctrl-C ended.
 const ABORTED: u8 = 130;
 
+/// How long open answers may take when everything has ended.
+const LAST_ANSWERS: Duration = Duration::from_secs(3);
+
 #[derive(Debug, Args)]
 pub(super) struct ServeArguments {
     /// The project's folder: it holds `flows/`
@@ -113,7 +116,13 @@ pub(super) async fn serve(arguments: ServeArguments, output: Output) -> Result<u
         output.tell("aborted; flows go on from their last checkpoint");
         return Ok(ABORTED);
     }
-    match served.await {
+    let served = tokio::select! {
+        served = served => served,
+        // Whoever still asks something has waited long enough.
+        () = tokio::time::sleep(LAST_ANSWERS) => return Ok(0),
+        () = signals.next() => return Ok(ABORTED),
+    };
+    match served {
         Ok(Ok(())) => Ok(0),
         Ok(Err(source)) => Err(Failure::Io {
             action: "the admin API failed",

@@ -109,7 +109,9 @@ pub struct SwapRequest {
 }
 
 /// How far a swap is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, utoipa::ToSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum SwapState {
     /// The new version is compiled, checked and opened.

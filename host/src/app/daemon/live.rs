@@ -40,11 +40,24 @@ pub(super) struct Planned {
 }
 
 /// Plans a flow and keeps its components. Blocks: it reads files.
-pub(super) fn plan(shared: &Shared, file: &Path) -> Result<Planned, AppError> {
+///
+/// # Errors
+/// The flow is not right, or is another one than the daemon knows by this file.
+pub(super) fn plan(shared: &Shared, file: &Path, flow: &str) -> Result<Planned, AppError> {
     let options = shared.options_for(file);
     // Which files there are is said by the flow's file; what is in them counts from when they were stamped.
     let files = Stamps::take(Project::open(&options)?.files(file));
     let mut project = Project::open(&options)?;
+    if project.plan.name != flow {
+        let message = format!(
+            "{} says that it is flow `{}`, and the daemon knows it as `{flow}`",
+            file.display(),
+            project.plan.name
+        );
+        let advice = "`serve --watch` takes a new name over; otherwise start the daemon again";
+        let finding = crate::flow::Finding::error("flow.renamed", message);
+        return Err(AppError::Findings(vec![finding.advice(advice)]));
+    }
     let mut findings = Vec::new();
     let (mut bases, mut versions) = (BTreeMap::new(), BTreeMap::new());
     let mut placed = Vec::new();
@@ -63,6 +76,7 @@ pub(super) fn plan(shared: &Shared, file: &Path) -> Result<Planned, AppError> {
             digest: digest.clone(),
             config: stage.config.clone(),
             config_digest: crate::plugin::config_digest(&stage.config),
+            plan_digest: stage.config_digest().to_owned(),
         };
         versions.insert(stage.name.clone(), version);
         let place = shared.kept.keep(&resolved.path, &digest).map_err(keeping)?;

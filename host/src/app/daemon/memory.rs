@@ -46,6 +46,26 @@ pub(super) struct Version {
     pub(super) config: Value,
     /// `sha256:…` of the config, as the checkpoint has it.
     pub(super) config_digest: String,
+    /// `sha256:…` of the config, as the plan has it.
+    pub(super) plan_digest: String,
+}
+
+impl Version {
+    /// Whether it is what the flow's file says.
+    pub(super) fn is(&self, base: &Base) -> bool {
+        self.digest == base.digest && self.plan_digest == base.config_digest
+    }
+}
+
+/// A version that is about to take over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Pending {
+    /// The version.
+    pub(super) version: Version,
+    /// What it takes over from.
+    pub(super) from: Version,
+    /// The last checkpoint before: its run and epoch. Only a later one says that the version has taken over.
+    pub(super) after: Option<(String, u64)>,
 }
 
 /// What the flow's file says about a stage. When it says something else, swaps before that are forgotten.
@@ -67,7 +87,7 @@ pub(super) struct Swapped {
     /// The version that has taken over. `None`: that of the file.
     pub(super) in_force: Option<Version>,
     /// A version that is about to take over. Whether it has is said by the checkpoint.
-    pub(super) pending: Option<Version>,
+    pub(super) pending: Option<Pending>,
     /// The version before the one that runs: where a rollback goes.
     pub(super) previous: Option<Version>,
 }
@@ -87,7 +107,14 @@ impl Swapped {
     pub(super) fn take_over(&mut self, version: Version, before: Version) {
         self.pending = None;
         self.previous = Some(before);
-        self.in_force = Some(version);
+        self.in_force = (!version.is(&self.base)).then_some(version);
+    }
+
+    /// The file says something else now, and `running` goes on until that has taken over.
+    pub(super) fn rebase(&mut self, base: Base, running: &Version) {
+        self.in_force = (!running.is(&base)).then(|| running.clone());
+        self.base = base;
+        self.pending = None;
     }
 }
 
@@ -179,11 +206,14 @@ impl Memory {
                 continue;
             };
             let state = checkpoint.and_then(|checkpoint| checkpoint.stages.get(stage));
-            let took_over = state.is_some_and(|state| {
-                state.digest == pending.digest && state.config_digest == pending.config_digest
+            let made_with = state.is_some_and(|state| {
+                state.digest == pending.version.digest
+                    && state.config_digest == pending.version.config_digest
             });
-            if took_over {
-                swapped.in_force = Some(pending);
+            let is_later =
+                checkpoint.map(|found| (found.run.clone(), found.epoch)) != pending.after;
+            if made_with && is_later {
+                swapped.take_over(pending.version, pending.from);
             }
         }
         let in_force = self.stages.iter().filter_map(|(stage, swapped)| {
@@ -212,6 +242,7 @@ mod tests {
             digest: digest.to_owned(),
             config: json!({}),
             config_digest: "c".to_owned(),
+            plan_digest: "c".to_owned(),
         }
     }
 
@@ -250,7 +281,11 @@ mod tests {
         let bases = BTreeMap::from([("map".to_owned(), base("old"))]);
         let mut pending = Memory::default();
         let swapped = Swapped {
-            pending: Some(version("new")),
+            pending: Some(Pending {
+                version: version("new"),
+                from: version("old"),
+                after: Some(("r".to_owned(), 0)),
+            }),
             ..Swapped::new(base("old"))
         };
         pending.stages.insert("map".to_owned(), swapped);
@@ -260,9 +295,20 @@ mod tests {
         assert_eq!(before.stages["map"].pending, None);
         assert!(pending.clone().settle(&bases, None).is_empty());
 
+        // The last checkpoint was made with it long ago, by a swap of before: that says nothing about this one.
+        let mut same = pending.clone();
+        if let Some(swapped) = same.stages.get_mut("map")
+            && let Some(pending) = &mut swapped.pending
+        {
+            pending.after = Some(("r".to_owned(), 1));
+        }
+        assert!(same.settle(&bases, Some(&checkpoint("new"))).is_empty());
+
         let mut after = pending;
         let in_force = after.settle(&bases, Some(&checkpoint("new")));
         assert_eq!(in_force["map"].digest, "new");
+        let previous = after.stages["map"].previous.as_ref();
+        assert_eq!(previous.map(|version| &*version.digest), Some("old"));
         assert_eq!(after.settle(&bases, None), in_force, "it stays in force");
     }
 
@@ -274,6 +320,12 @@ mod tests {
         memory.stages.insert("map".to_owned(), swapped);
         let other = BTreeMap::from([("map".to_owned(), base("edited"))]);
         assert!(memory.settle(&other, None).is_empty() && memory.stages.is_empty());
+
+        let mut swapped = Swapped::new(base("old"));
+        swapped.rebase(base("edited"), &version("old"));
+        assert_eq!(swapped.in_force, Some(version("old")), "it goes on");
+        swapped.take_over(version("edited"), version("old"));
+        assert_eq!(swapped.in_force, None, "that is what the file says");
     }
 
     #[test]

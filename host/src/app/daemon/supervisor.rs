@@ -79,6 +79,8 @@ pub(super) struct Supervisor {
     orders: mpsc::Receiver<Order>,
     pub(super) status: watch::Sender<FlowStatus>,
     pub(super) memory: Memory,
+    /// Whether the memory was read. One that cannot be read is never overwritten.
+    remembers: bool,
     /// What runs, or would.
     pub(super) project: Option<Arc<Project>>,
     pub(super) bases: BTreeMap<String, Base>,
@@ -120,6 +122,7 @@ impl Supervisor {
             orders,
             status,
             memory: Memory::default(),
+            remembers: false,
             project: None,
             bases: BTreeMap::new(),
             versions: BTreeMap::new(),
@@ -138,17 +141,15 @@ impl Supervisor {
 
     /// Runs until the daemon ends.
     pub(super) async fn supervise(mut self) {
-        match tokio::task::block_in_place(|| Memory::load(&self.shared.state, &self.flow)) {
-            Ok(memory) => {
-                self.memory = memory;
-                if self.memory.wanted == Wanted::Stopped {
-                    self.load();
+        if self.recall() {
+            if self.memory.wanted == Wanted::Stopped {
+                self.load();
+                if self.status.borrow().state != FlowState::Failed {
                     self.enter(FlowState::Stopped, None);
-                } else {
-                    self.begin(false).await;
                 }
+            } else {
+                self.begin(false).await;
             }
-            Err(error) => self.enter(FlowState::Failed, Some(error.to_string())),
         }
         while !(self.ending && self.live.is_none()) {
             let retry = self.retry_at.unwrap_or_else(Instant::now);
@@ -182,6 +183,7 @@ impl Supervisor {
                 tell(answer, started);
             }
             Order::Stop { actor, answer } => {
+                self.again = false;
                 self.want(Wanted::Stopped);
                 self.record(Action::FlowStopped, &actor, "asked to stop");
                 self.stop("what was read is brought to its end");
@@ -265,7 +267,8 @@ impl Supervisor {
     }
 
     fn pause(&mut self, pause: bool, actor: &str) -> Result<(), DaemonError> {
-        let Some(live) = &self.live else {
+        let live = self.live.as_ref().filter(|live| !live.stop.is_cancelled());
+        let Some(live) = live else {
             return Err(DaemonError::Conflict(format!(
                 "flow `{}` is not running; start it with `crossdock flow start {}`",
                 self.flow, self.flow
@@ -283,6 +286,21 @@ impl Supervisor {
         Ok(())
     }
 
+    /// Reads what is remembered, once.
+    fn recall(&mut self) -> bool {
+        if self.remembers {
+            return true;
+        }
+        match tokio::task::block_in_place(|| Memory::load(&self.shared.state, &self.flow)) {
+            Ok(memory) => {
+                self.memory = memory;
+                self.remembers = true;
+            }
+            Err(error) => self.enter(FlowState::Failed, Some(error.to_string())),
+        }
+        self.remembers
+    }
+
     fn want(&mut self, wanted: Wanted) {
         if self.memory.wanted != wanted {
             self.memory.wanted = wanted;
@@ -292,6 +310,9 @@ impl Supervisor {
 
     /// Writes the memory. A state folder that cannot be written is told; the checkpoint fails then as well.
     pub(super) fn remember(&self) {
+        if !self.remembers {
+            return;
+        }
         let saved =
             tokio::task::block_in_place(|| self.memory.save(&self.shared.state, &self.flow));
         if let Err(error) = saved {
@@ -301,7 +322,11 @@ impl Supervisor {
 
     /// Plans the flow from its file, with what was swapped in.
     fn load(&mut self) -> bool {
-        let planned = tokio::task::block_in_place(|| live::plan(&self.shared, &self.file));
+        if !self.recall() {
+            return false;
+        }
+        let planned =
+            tokio::task::block_in_place(|| live::plan(&self.shared, &self.file, &self.flow));
         let mut planned = match planned {
             Ok(planned) => planned,
             Err(error) => {
@@ -334,7 +359,8 @@ impl Supervisor {
 
     /// Starts a run.
     async fn begin(&mut self, from_start: bool) {
-        if !self.load() {
+        self.retry_at = None;
+        if self.live.is_some() || !self.load() {
             return;
         }
         let Some(project) = self.project.clone() else {
@@ -350,6 +376,7 @@ impl Supervisor {
                 self.status.send_modify(|status| {
                     status.delivery = Some(delivery);
                     status.runs += 1;
+                    status.last = None;
                 });
                 self.record(Action::FlowStarted, audit::HOST, "");
                 self.live = Some(live);
@@ -393,7 +420,7 @@ impl Supervisor {
         );
         let findings = error.findings().to_vec();
         self.status.send_modify(|status| status.findings = findings);
-        if self.ending || !may_heal(error) {
+        if self.ending || self.memory.wanted == Wanted::Stopped || !may_heal(error) {
             self.enter(FlowState::Failed, Some(error.to_string()));
             return;
         }
@@ -413,7 +440,14 @@ impl Supervisor {
 
     /// Takes a changed file over: by swaps where only stages differ, by a new run where the flow itself does.
     async fn reload(&mut self) {
-        let planned = tokio::task::block_in_place(|| live::plan(&self.shared, &self.file));
+        if self.is_renamed() {
+            tracing::info!(flow = %self.flow, "its file has another name now: this flow ends");
+            self.ending = true;
+            self.again = false;
+            return self.stop("its file has another name now");
+        }
+        let planned =
+            tokio::task::block_in_place(|| live::plan(&self.shared, &self.file, &self.flow));
         let planned = match planned {
             Ok(planned) => planned,
             Err(error) if self.live.is_some() => {
@@ -442,10 +476,10 @@ impl Supervisor {
         }
         if !self.same_frame(&planned.project) {
             tracing::info!(flow = %self.flow, "its file has changed: it is started again");
-            self.again = true;
+            self.again = self.memory.wanted != Wanted::Stopped;
             return self.stop("its file has changed");
         }
-        self.changes = planned
+        let fresh: Vec<SwapOptions> = planned
             .bases
             .iter()
             .filter(|(stage, base)| self.bases.get(*stage) != Some(base))
@@ -459,9 +493,20 @@ impl Supervisor {
                 Some(options)
             })
             .collect();
+        // Stages that an earlier change still waits for are not forgotten.
+        self.changes
+            .retain(|change| fresh.iter().all(|own| own.stage != change.stage));
+        self.changes.extend(fresh);
         // What swaps have put there is over: the file says something else now.
         self.bases = planned.bases;
         self.next_change();
+    }
+
+    /// Whether the file says by now that it is another flow.
+    fn is_renamed(&self) -> bool {
+        let options = self.shared.options_for(&self.file);
+        let named = tokio::task::block_in_place(|| Project::open(&options));
+        named.is_ok_and(|project| project.plan.name != self.flow)
     }
 
     /// Whether a plan differs from what runs in plugins and configs of stages only.

@@ -299,6 +299,7 @@ pub(super) async fn prepare(
         digest: plugin.digest().to_owned(),
         config: stage.config.clone(),
         config_digest: crate::plugin::config_digest(&stage.config),
+        plan_digest: stage.config_digest().to_owned(),
     };
     record.change(|view| view.to = Some((&version).into()));
     let context = project.context(&stage, &place.wiring);

@@ -6,7 +6,7 @@ use tokio::{sync::watch, task::JoinHandle};
 
 use super::{
     DaemonError,
-    memory::{Swapped, Version},
+    memory::{Pending, Swapped, Version},
     supervisor::Supervisor,
     swap::{Place, Prepared, Record, SwapOptions, SwapView, prepare},
 };
@@ -25,6 +25,8 @@ pub(super) struct UnderWay {
     pub(super) record: Arc<Record>,
     stage: String,
     from: Version,
+    /// What the stages of the run share that it was prepared for; `None` without a run.
+    run: Option<Arc<Wiring>>,
     step: Step,
     told: Option<SwapState>,
 }
@@ -37,6 +39,11 @@ enum Step {
         version: Version,
         stage: Box<StagePlan>,
         status: watch::Receiver<SwapStatus>,
+    },
+    /// The run is ending and tells no more: its last checkpoint will say what came of it.
+    Left {
+        version: Version,
+        stage: Box<StagePlan>,
     },
 }
 
@@ -64,6 +71,7 @@ impl UnderWay {
                 Ok(()) => SwapEvent::Told(Box::new(status.borrow_and_update().clone())),
                 Err(_) => SwapEvent::Silent,
             },
+            Step::Left { .. } => std::future::pending().await,
         }
     }
 }
@@ -126,6 +134,7 @@ impl Supervisor {
             record,
             stage,
             from,
+            run: self.live.as_ref().map(|live| Arc::clone(&live.wiring)),
             step: Step::Preparing(task),
             told: None,
         });
@@ -170,7 +179,7 @@ impl Supervisor {
                 Err(reason) => self.end_swap(SwapState::Refused, Some(reason)),
             },
             SwapEvent::Told(status) => self.on_told(&status),
-            SwapEvent::Silent => self.swap_run_ended(),
+            SwapEvent::Silent => self.on_silent(),
         }
     }
 
@@ -178,6 +187,15 @@ impl Supervisor {
         let Some(swap) = &mut self.swap else { return };
         if swap.record.cancel.is_cancelled() {
             return self.end_swap(SwapState::Refused, Some("it was called off".to_owned()));
+        }
+        let same_run = match (&self.live, &swap.run) {
+            (Some(live), Some(run)) => Arc::ptr_eq(&live.wiring, run),
+            (Some(_), None) => false,
+            (None, _) => true,
+        };
+        if !same_run {
+            let reason = "the flow was started while the version was prepared; ask for it again";
+            return self.end_swap(SwapState::Refused, Some(reason.to_owned()));
         }
         let (version, stage) = (prepared.version.clone(), prepared.stage.clone());
         let Some(live) = &self.live else {
@@ -192,7 +210,8 @@ impl Supervisor {
             stage: Box::new(stage),
             status,
         };
-        let name = swap.stage.clone();
+        let (name, from) = (swap.stage.clone(), swap.from.clone());
+        let last = self.shared.store.checkpoint(&self.flow).ok().flatten();
         // Written down before it can happen: see `Memory::settle`.
         if let Some(base) = self.bases.get(&name).cloned() {
             let swapped = self
@@ -200,10 +219,14 @@ impl Supervisor {
                 .stages
                 .entry(name)
                 .or_insert_with(|| Swapped::new(base.clone()));
-            if swapped.base != base {
-                *swapped = Swapped::new(base);
+            if swapped.base != base || (swapped.in_force.is_none() && !from.is(&base)) {
+                swapped.rebase(base, &from);
             }
-            swapped.pending = Some(version);
+            swapped.pending = Some(Pending {
+                version,
+                from,
+                after: last.map(|checkpoint| (checkpoint.run, checkpoint.epoch)),
+            });
         }
         let commands = live.commands.clone();
         self.remember();
@@ -239,6 +262,29 @@ impl Supervisor {
         self.close_swap(status.state, status.reason.clone());
     }
 
+    /// The run tells no more about the swap.
+    fn on_silent(&mut self) {
+        if self.live.is_none() {
+            return self.swap_run_ended();
+        }
+        let Some(swap) = &mut self.swap else { return };
+        if let Step::Asked {
+            version,
+            stage,
+            status,
+        } = &swap.step
+        {
+            let last = status.borrow().clone();
+            if last.state.is_final() {
+                return self.on_told(&last);
+            }
+            swap.step = Step::Left {
+                version: version.clone(),
+                stage: stage.clone(),
+            };
+        }
+    }
+
     /// The new version is what the flow runs, and will.
     fn take_over(&mut self, version: &Version, stage: StagePlan) {
         let Some(swap) = &self.swap else { return };
@@ -250,18 +296,9 @@ impl Supervisor {
                 .entry(name.clone())
                 .or_insert_with(|| Swapped::new(base.clone()));
             if swapped.base != base {
-                *swapped = Swapped::new(base.clone());
+                swapped.rebase(base, &from);
             }
             swapped.take_over(version.clone(), from);
-            if version.digest == base.digest
-                && self
-                    .project
-                    .as_ref()
-                    .is_some_and(|_| stage.config_digest() == base.config_digest)
-            {
-                // That is what the file says.
-                swapped.in_force = None;
-            }
         }
         self.versions.insert(name, version.clone());
         if let Some(project) = &self.project {
@@ -297,6 +334,18 @@ impl Supervisor {
         if let Some(swapped) = self.memory.stages.get_mut(&swap.stage) {
             swapped.pending = None;
         }
+        // What goes on is the old version, also after a restart, and also when the file says something else by now. When
+        // the run is over, the next one begins with what the file says.
+        let stays = matches!(state, SwapState::RolledBack | SwapState::Refused);
+        if stays
+            && self.live.is_some()
+            && let Some(base) = self.bases.get(&swap.stage).cloned()
+            && !swap.from.is(&base)
+        {
+            let own = self.memory.stages.entry(swap.stage.clone());
+            own.or_insert_with(|| Swapped::new(base.clone()))
+                .rebase(base, &swap.from);
+        }
         self.memory
             .stages
             .retain(|_, own| own.in_force.is_some() || own.previous.is_some());
@@ -309,12 +358,34 @@ impl Supervisor {
     /// by the checkpoint.
     pub(super) fn swap_run_ended(&mut self) {
         let Some(swap) = &mut self.swap else { return };
-        let Step::Asked { status, .. } = &mut swap.step else {
-            return;
+        let (version, stage) = match &swap.step {
+            Step::Preparing(_) => return,
+            Step::Asked {
+                version,
+                stage,
+                status,
+            } => {
+                let last = status.borrow().clone();
+                if last.state.is_final() {
+                    return self.on_told(&last);
+                }
+                (version.clone(), (**stage).clone())
+            }
+            Step::Left { version, stage } => (version.clone(), (**stage).clone()),
         };
-        let last = status.borrow().clone();
-        if last.state.is_final() {
-            return self.on_told(&last);
+        let checkpoint = self.shared.store.checkpoint(&self.flow).ok().flatten();
+        let made_with = checkpoint.is_some_and(|checkpoint| {
+            let state = checkpoint.stages.get(&swap.stage);
+            state.is_some_and(|state| {
+                state.digest == version.digest && state.config_digest == version.config_digest
+            })
+        });
+        let switched = swap.told >= Some(SwapState::Switch);
+        if made_with && switched {
+            self.take_over(&version, stage);
+            let reason =
+                "the run ended in its probation, and its last checkpoint is of the new version";
+            return self.end_swap(SwapState::Done, Some(reason.to_owned()));
         }
         self.end_swap(
             SwapState::Refused,

@@ -4,16 +4,18 @@
 //! file counts as changed when it has been the same for one more look, so that nothing half-written is read.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use super::{Daemon, Inner, flow_files, supervisor::Order};
+use super::{Daemon, flow_files, supervisor::Order};
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_millis(200);
+/// A file that is not there for so many looks is gone.
+const LOOKS: u32 = 3;
 
 /// What of a file tells that it is another one; `None` when it is not there.
 type Stamp = Option<(SystemTime, u64)>;
@@ -67,52 +69,79 @@ impl Seen {
 pub(super) fn start(daemon: &Daemon) {
     let inner = Arc::downgrade(&daemon.0);
     tokio::spawn(async move {
-        let mut seen: BTreeMap<String, Seen> = BTreeMap::new();
+        let mut watcher = Watcher::default();
         let mut looks = tokio::time::interval(EVERY);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             looks.tick().await;
             let Some(inner) = inner.upgrade() else { return };
-            look(&Daemon(inner), &mut seen).await;
+            watcher.look(&Daemon(inner)).await;
         }
     });
 }
 
-async fn look(daemon: &Daemon, seen: &mut BTreeMap<String, Seen>) {
-    let watched: Vec<_> = daemon
-        .read()
-        .iter()
-        .map(|(name, flow)| {
-            let files = flow.files.borrow().clone();
-            (name.clone(), files, flow.file.clone(), flow.orders.clone())
-        })
-        .collect();
-    let known: Vec<PathBuf> = watched.iter().map(|(_, _, file, _)| file.clone()).collect();
-    let folder = daemon.project().to_owned();
-    let found = tokio::task::block_in_place(|| flow_files(&folder)).unwrap_or_default();
-    for file in found.iter().filter(|file| !known.contains(file)) {
-        tracing::info!("{} is new: it is run", file.display());
-        daemon.add(file);
-    }
-    for (name, files, file, orders) in watched {
-        if !found.is_empty() && !found.contains(&file) {
-            tracing::info!("{} is gone: its flow ends", file.display());
-            remove(&daemon.0, &name).await;
-            seen.remove(&name);
-            continue;
-        }
-        let seen = seen.entry(name).or_default();
-        if tokio::task::block_in_place(|| seen.changed(&files)) {
-            drop(orders.send(Order::Reload).await);
-        }
-    }
+/// What is known from the looks before.
+#[derive(Default)]
+struct Watcher {
+    seen: BTreeMap<String, Seen>,
+    /// Flows whose file was not there, and for how many looks: editors take a file away and put another one in its place.
+    missing: BTreeMap<String, u32>,
+    /// Files that are waiting for their name, so that it is said once.
+    waiting: BTreeSet<PathBuf>,
 }
 
-/// Ends a flow whose file is gone, without waiting for it to drain.
-async fn remove(inner: &Arc<Inner>, name: &str) {
-    let flow = Daemon(Arc::clone(inner)).write().remove(name);
-    if let Some(flow) = flow {
-        drop(flow.orders.send(Order::Shutdown).await);
+impl Watcher {
+    async fn look(&mut self, daemon: &Daemon) {
+        // A flow stays known until it has drained: nothing else may run under its name before that.
+        daemon.write().retain(|_, flow| !flow.task.is_finished());
+        let watched: Vec<_> = daemon
+            .read()
+            .iter()
+            .map(|(name, flow)| {
+                let files = flow.files.borrow().clone();
+                (name.clone(), files, flow.file.clone(), flow.orders.clone())
+            })
+            .collect();
+        let folder = daemon.project().to_owned();
+        let Ok(found) = tokio::task::block_in_place(|| flow_files(&folder)) else {
+            // The folder itself is not there: that is no wish to end everything.
+            return;
+        };
+        for file in &found {
+            if watched.iter().all(|(_, _, known, _)| known != file) {
+                let is_news = self.waiting.insert(file.clone());
+                if is_news {
+                    tracing::info!("{} is new", file.display());
+                }
+                if daemon.add(file, is_news) {
+                    self.waiting.remove(file);
+                }
+            }
+        }
+        self.seen
+            .retain(|name, _| watched.iter().any(|(known, ..)| known == name));
+        for (name, files, file, orders) in watched {
+            if found.contains(&file) {
+                self.missing.remove(&name);
+                let seen = self.seen.entry(name).or_default();
+                if tokio::task::block_in_place(|| seen.changed(&files)) {
+                    drop(orders.send(Order::Reload).await);
+                }
+                continue;
+            }
+            let looks = self.missing.entry(name).or_default();
+            *looks += 1;
+            if *looks == LOOKS {
+                tracing::info!("{} is gone: its flow ends", file.display());
+                // One whose queue is full is asked again.
+                if orders.try_send(Order::Shutdown).is_err() {
+                    *looks -= 1;
+                }
+            }
+        }
+        let daemon_knows = daemon.read();
+        self.missing
+            .retain(|name, _| daemon_knows.contains_key(name));
     }
 }
 
