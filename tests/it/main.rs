@@ -20,3 +20,4 @@ mod layering;
 mod main_job;
 mod readme;
 mod resume;
+mod secrets;

@@ -74,6 +74,11 @@ pub(super) fn existing_state(given: Option<PathBuf>) -> Result<PathBuf, Failure>
     )))
 }
 
+/// The state folder of a project.
+pub(super) fn state_of(project: &Path) -> PathBuf {
+    project.join(STATE)
+}
+
 /// The nearest folder that holds a project's parts; the folder itself when there is none.
 pub(super) fn project_around(folder: &Path) -> &Path {
     let holds = |folder: &&Path| {

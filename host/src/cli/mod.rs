@@ -25,6 +25,7 @@ mod plugin;
 mod progress;
 mod run;
 mod schema;
+mod secret;
 mod style;
 mod summary;
 
@@ -61,11 +62,14 @@ fn dispatch(command: Command, output: Output) -> Result<u8, Failure> {
         Command::Run(arguments) => block_on(run::run(arguments, output)),
         Command::Check(arguments) => block_on(check::check(arguments, output)),
         Command::Schema(arguments) => Ok(schema::schema(&arguments, output)),
-        Command::Plugin(PluginCommand::Inspect { file, json }) => {
-            plugin::inspect(&file, json, output)
-        }
+        Command::Plugin(PluginCommand::Inspect {
+            file,
+            compare,
+            json,
+        }) => plugin::inspect(&file, compare.as_deref(), json, output),
         Command::Map(MapCommand::Test(arguments)) => block_on(map::test(arguments, output)),
         Command::Audit(arguments) => audit::show(arguments, output),
+        Command::Secret(command) => secret::secret(command, output),
         Command::Dlq(command) => block_on(dlq::dlq(command, output)),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -83,6 +87,7 @@ impl Command {
             Self::Check(arguments) => arguments.json,
             Self::Map(MapCommand::Test(arguments)) => arguments.json,
             Self::Audit(arguments) => arguments.json,
+            Self::Secret(command) => command.wants_json(),
             Self::Dlq(command) => command.wants_json(),
             Self::Plugin(PluginCommand::Inspect { json, .. }) => *json,
             Self::Schema(_) | Self::Completions { .. } => false,

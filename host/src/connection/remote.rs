@@ -12,11 +12,14 @@ use super::{
     address::AddressDenied,
     auth::{Auth, Credential, Problem, sensitive, within},
     client::{Call, Counters, Http, count, owned_headers, shown},
+    load::Pem,
     retry::{self, Failure, Policy},
     secret::conceal,
     spec::ConnectionSpec,
     target::{self, Base},
 };
+use secrecy::zeroize::Zeroizing;
+
 use crate::flow::egress::name_may_lead_to;
 
 /// One remote system.
@@ -47,13 +50,9 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
-    /// Checks a definition and makes it usable. `place` is where it stands, for messages; `ca_pem` is the content of its
-    /// `ca-file`.
-    pub(super) fn new(
-        spec: &ConnectionSpec,
-        place: &str,
-        ca_pem: Option<&[u8]>,
-    ) -> Result<Self, Vec<Problem>> {
+    /// Checks a definition and makes it usable. `place` is where it stands, for messages; `pem` is the content of
+    /// the files that it names.
+    pub(super) fn new(spec: &ConnectionSpec, place: &str, pem: &Pem) -> Result<Self, Vec<Problem>> {
         let mut problems = check_numbers(spec);
         let base = match Base::parse(&spec.base_url) {
             Ok(base) => base,
@@ -68,6 +67,7 @@ impl Connection {
         );
         let auth = Auth::new(&spec.auth, &base, place).map_err(|problem| problems.push(problem));
         let headers = fixed_headers(spec).map_err(|problem| problems.push(problem));
+        let ca_pem = pem.authorities.as_deref();
         let certificates = match ca_pem
             .map(reqwest::Certificate::from_pem_bundle)
             .transpose()
@@ -90,7 +90,8 @@ impl Connection {
                 Vec::new()
             }
         };
-        let (Ok(auth), Ok(headers)) = (auth, headers) else {
+        let identity = identity(spec, pem).map_err(|problem| problems.push(problem));
+        let (Ok(auth), Ok(headers), Ok(identity)) = (auth, headers, identity) else {
             return Err(problems);
         };
         let pointer = "/auth";
@@ -99,6 +100,11 @@ impl Connection {
                 .and_then(|url| check_literal(url, spec.allow_private))
                 .map(|why| (pointer, why, String::new())),
         );
+        if spec.client_certificate.is_some() && base.url().scheme() != "https" {
+            let text = "is of no use without TLS".to_owned();
+            let advice = "begin the `base-url` with https://".to_owned();
+            problems.push(("/client-certificate", text, advice));
+        }
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -106,7 +112,7 @@ impl Connection {
             .iter()
             .flatten()
             .any(|url| url.scheme() == "https");
-        let http = Http::new(spec, uses_tls, certificates).map_err(|error| {
+        let http = Http::new(spec, uses_tls, certificates, identity).map_err(|error| {
             let advice = "install the certificates of the system (package ca-certificates) or name a `ca-file`";
             vec![("/base-url", format!("cannot be reached with TLS: {error}"), advice.to_owned())]
         })?;
@@ -184,6 +190,17 @@ impl Connection {
         secrets
     }
 
+    /// Whether a request carries this secret, somewhere.
+    #[cfg(test)]
+    pub(super) fn knows(&self, secret: &str) -> bool {
+        let fixed = match &self.auth {
+            Auth::Fixed(credential) => credential.secrets(),
+            Auth::Token(_) => Vec::new(),
+        };
+        fixed.contains(&secret.as_bytes().to_vec())
+            || self.headers.values().any(|value| value == secret)
+    }
+
     /// Takes secrets that the server repeats out of its response.
     fn concealed(&self, mut response: Response, secrets: &[Vec<u8>]) -> Response {
         let mut repeated = false;
@@ -253,6 +270,32 @@ impl Connection {
             }
         })
     }
+}
+
+/// What the connection shows to servers that ask for a certificate.
+fn identity(spec: &ConnectionSpec, pem: &Pem) -> Result<Option<reqwest::Identity>, Problem> {
+    let (Some(client), Some(chain)) = (&spec.client_certificate, &pem.client) else {
+        return Ok(None);
+    };
+    let wrong = |pointer, text: &str, advice: &str| (pointer, text.to_owned(), advice.to_owned());
+    let certificates = reqwest::Certificate::from_pem_bundle(chain);
+    if certificates.is_ok_and(|found| found.is_empty()) {
+        let (pointer, text) = ("/client-certificate/file", "has no certificate in it");
+        return Err(wrong(pointer, text, "it must be in PEM form"));
+    }
+    let key = client.key.expose();
+    if !key.contains("PRIVATE KEY-----") || key.contains("ENCRYPTED") {
+        let text = "is no private key in PEM form (what is there is not shown)";
+        let advice =
+            "it must be one without a password: `openssl pkey -in client.key` writes it so";
+        return Err(wrong("/client-certificate/key", text, advice));
+    }
+    let both = Zeroizing::new([chain.as_slice(), b"\n", key.as_bytes()].concat());
+    // The error might quote what is there.
+    reqwest::Identity::from_pem(&both).map(Some).map_err(|_| {
+        let text = "cannot be used: certificate and key do not fit each other, or one is damaged";
+        wrong("/client-certificate", text, "make both anew, in PEM form")
+    })
 }
 
 fn check_numbers(spec: &ConnectionSpec) -> Vec<Problem> {
