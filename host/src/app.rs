@@ -46,7 +46,7 @@ pub use crate::{
         Action, AuditEntry, AuditFilter, AuditPage, DeadLetter, DeadLetterFilter, StreamCounts,
     },
 };
-pub use audit::{audit_log, cli_actor};
+pub use audit::{audit_log, cli_actor, note};
 pub use dead_letters::{
     DeadLetterDocument, DeadLetterError, DeadLetters, Edit, ReplayError, ReplayOptions,
     ReplaySummary,

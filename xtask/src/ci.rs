@@ -60,6 +60,7 @@ pub(crate) fn run() -> Result<(), String> {
     })?;
     step("dependencies", dependencies)?;
     step("the model of the protocol", model)?;
+    step("fuzz", || crate::fuzz::run(&crate::fuzz::Options::short()))?;
     step("tests", || test(&[]))?;
     print("ci passed");
     Ok(())
@@ -72,7 +73,13 @@ fn lint_plugins() -> Result<(), String> {
     let mut lints = cargo();
     lints.args(["clippy", "--quiet", "--workspace", "--lib"]);
     // These are no guests.
-    for host in ["crossdock", "crossdock-tests", "crossdock-bench", "xtask"] {
+    for host in [
+        "crossdock",
+        "crossdock-tests",
+        "crossdock-bench",
+        "crossdock-fuzz",
+        "xtask",
+    ] {
         lints.args(["--exclude", host]);
     }
     lints.args(["--profile", "guest", "--target", guests::TARGET]);

@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 mod bench;
 mod ci;
 mod demo;
+mod fuzz;
 mod guests;
 
 /// The project's own commands.
@@ -40,11 +41,16 @@ enum Task {
     Bench(bench::Options),
     /// Explores every interleaving of a small run: barriers, crashes, traps, a swap; says how many states there are.
     Model,
+    /// Feeds mutated inputs to what reads what strangers write: manifests, flows, mappings, batches, CSV, snapshots.
+    Fuzz(fuzz::Options),
     /// What has to pass before a change lands: format, build, lints, docs, dependencies, model, tests.
     Ci,
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = fuzz::compile_instead() {
+        return code;
+    }
     let task = Arguments::parse().command;
     let done = match task {
         Task::Demo(options) => demo::run(&options),
@@ -52,6 +58,7 @@ fn main() -> ExitCode {
         Task::Build { release } => build(release).map(|_| ExitCode::SUCCESS),
         Task::Bench(options) => bench::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Model => ci::model().map(|()| ExitCode::SUCCESS),
+        Task::Fuzz(options) => fuzz::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Ci => ci::run().map(|()| ExitCode::SUCCESS),
     };
     match done {

@@ -10,7 +10,7 @@ use crate::{
         Secret, SecretInfo, SecretStore, SecretsError,
         secrets::{FILE, KeySource},
     },
-    storage::{Action, Audit, AuditEntry},
+    storage::{Action, AuditEntry},
 };
 
 /// The secrets of a project, to be listed and changed. The key is where the environment says.
@@ -149,9 +149,7 @@ impl ProjectSecrets {
     }
 
     fn note(&self, action: Action, target: &str, detail: &str) -> Result<(), AppError> {
-        let audit = Audit::open(&self.state)?;
         let entry = AuditEntry::new(action, self.actor.clone());
-        audit.record(entry.target(target).detail(detail));
-        Ok(audit.flush()?)
+        super::audit::note(&self.state, entry.target(target).detail(detail))
     }
 }

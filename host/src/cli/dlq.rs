@@ -25,8 +25,8 @@ use super::{
     style::{self, BAD, GOOD, STRONG, WARN, counted},
 };
 use crate::app::{
-    DeadLetter, DeadLetterDocument, DeadLetterFilter, DeadLetters, Progress, Project,
-    ReplayOptions, ReplaySummary,
+    self, Action, AuditEntry, DeadLetter, DeadLetterDocument, DeadLetterFilter, DeadLetters,
+    Progress, Project, ReplayOptions, ReplaySummary,
 };
 
 pub(super) async fn dlq(command: DlqCommand, output: Output) -> Result<u8, Failure> {
@@ -126,7 +126,11 @@ async fn discard(arguments: DiscardArguments, output: Output) -> Result<u8, Fail
         arguments.ids,
         arguments.all,
     )?;
-    let discarded = open(arguments.state.state)?.discard(&filter).await?;
+    let state = folders::existing_state(arguments.state.state)?;
+    let discarded = DeadLetters::open(&state)?.discard(&filter).await?;
+    let entry = AuditEntry::new(Action::DeadLettersDiscarded, app::cli_actor());
+    let entry = entry.flow(filter.flow.unwrap_or_default());
+    app::note(&state, entry.detail(counted(discarded, "dead letter")))?;
     if arguments.json {
         output.print_json(&json!({ "ok": true, "discarded": discarded }));
     } else {
@@ -191,6 +195,7 @@ async fn replay(arguments: ReplayArguments, output: Output) -> Result<u8, Failur
     let options = ReplayOptions {
         filter,
         with: arguments.with,
+        actor: app::cli_actor(),
         stop: stop.clone(),
         progress: sender,
     };

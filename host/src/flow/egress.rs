@@ -2,7 +2,7 @@
 //! `wasi:sockets`. Nothing is reachable unless a grant covers it.
 //!
 //! A name that is granted may lead to any public address; to private and loopback ones only with `allow-private`, and
-//! never to link-local (cloud metadata), multicast and reserved ones. An address that is written out in a grant is
+//! never to link-local, metadata of clouds, multicast and reserved ones. An address that is written out in a grant is
 //! granted as it is written.
 
 use std::{
@@ -55,7 +55,7 @@ pub enum Reach {
     Public,
     /// In a private network or on this machine.
     Private,
-    /// Link-local (cloud metadata among them), multicast, unspecified, reserved: never where a name may lead.
+    /// Link-local, metadata of clouds, multicast, unspecified, reserved: never where a name may lead.
     Never,
 }
 
@@ -69,6 +69,8 @@ pub fn reach(address: IpAddr) -> Reach {
 
 fn reach_v4(address: Ipv4Addr) -> Reach {
     match address.octets() {
+        // Metadata of clouds that are not at a link-local address: Alibaba, Azure.
+        [100, 100, 100, 200] | [168, 63, 129, 16] => Reach::Never,
         // Shared address space of providers is as private as a private network.
         [100, second, ..] if (64..128).contains(&second) => Reach::Private,
         [10 | 127, ..] | [192, 168, ..] => Reach::Private,
@@ -95,6 +97,10 @@ fn reach_v6(address: Ipv6Addr) -> Reach {
             embedded(high, low)
         }
         [0x2002, high, low, ..] => embedded(high, low),
+        // Metadata of clouds in private ranges: AWS, Google, Scaleway.
+        [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254]
+        | [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254]
+        | [0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42] => Reach::Never,
         [first, ..] if first & 0xfe00 == 0xfc00 => Reach::Private,
         // Teredo and other protocol assignments, documentation.
         [0x2001, second, ..] if second < 0x200 || second == 0xdb8 => Reach::Never,
@@ -521,6 +527,17 @@ mod tests {
             ("2002:a9fe:a9fe::", Never),
             ("2002:a00:1::", Private),
             ("::127.0.0.1", Never),
+            // Where clouds tell machines their secrets, outside of the link-local range.
+            ("100.100.100.200", Never),
+            ("168.63.129.16", Never),
+            ("fd00:ec2::254", Never),
+            ("fd20:ce::254", Never),
+            ("fd00:42::42", Never),
+            ("::ffff:168.63.129.16", Never),
+            ("64:ff9b::6464:64c8", Never),
+            ("100.100.100.201", Private),
+            ("168.63.129.17", Public),
+            ("fd00:ec2::1", Private),
         ] {
             assert_eq!(reach(text.parse().unwrap()), expected, "{text}");
         }

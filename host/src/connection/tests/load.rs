@@ -406,7 +406,8 @@ fn secrets_come_from_the_store_and_from_files() {
             .findings
             .iter()
             .map(|finding| format!("{finding} {:?}", finding.advice))
-            .collect::<String>();
+            .collect::<Vec<_>>()
+            .join("\n");
         assert!(told.contains(said), "{more}: {told}");
         assert!(
             error
