@@ -78,6 +78,8 @@ fn lint_plugins() -> Result<(), String> {
         "crossdock-tests",
         "crossdock-bench",
         "crossdock-fuzz",
+        "crossdock-native-csv",
+        "crossdock-native-mapper",
         "xtask",
     ] {
         lints.args(["--exclude", host]);

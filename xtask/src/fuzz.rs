@@ -16,8 +16,8 @@ const WRAPS: &str = "CROSSDOCK_XTASK_COVERAGE";
 const LED_BY: [&str; 5] = [
     "crossdock",
     "crossdock_sdk",
-    "plugin_csv",
-    "plugin_mapper",
+    "native_csv",
+    "native_mapper",
     "file_drop",
 ];
 /// What puts a counter at every edge. It is a pass of LLVM, so no nightly is needed.

@@ -68,9 +68,11 @@ pub fn reach(address: IpAddr) -> Reach {
 }
 
 fn reach_v4(address: Ipv4Addr) -> Reach {
+    // Metadata of clouds that are not at a link-local address: Alibaba, Azure.
+    if matches!(address.octets(), [100, 100, 100, 200] | [168, 63, 129, 16]) {
+        return Reach::Never;
+    }
     match address.octets() {
-        // Metadata of clouds that are not at a link-local address: Alibaba, Azure.
-        [100, 100, 100, 200] | [168, 63, 129, 16] => Reach::Never,
         // Shared address space of providers is as private as a private network.
         [100, second, ..] if (64..128).contains(&second) => Reach::Private,
         [10 | 127, ..] | [192, 168, ..] => Reach::Private,
@@ -90,6 +92,15 @@ fn reach_v6(address: Ipv6Addr) -> Reach {
     let parts = address.segments();
     let embedded =
         |high: u16, low: u16| reach_v4(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low)));
+    // Metadata of clouds in private ranges: AWS, Google, Scaleway.
+    let metadata = [
+        [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254],
+        [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254],
+        [0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42],
+    ];
+    if metadata.contains(&parts) {
+        return Reach::Never;
+    }
     match parts {
         [0, 0, 0, 0, 0, 0, 0, 1] => Reach::Private,
         // IPv4-mapped, and IPv4 behind NAT64 and 6to4.
@@ -97,10 +108,6 @@ fn reach_v6(address: Ipv6Addr) -> Reach {
             embedded(high, low)
         }
         [0x2002, high, low, ..] => embedded(high, low),
-        // Metadata of clouds in private ranges: AWS, Google, Scaleway.
-        [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254]
-        | [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254]
-        | [0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42] => Reach::Never,
         [first, ..] if first & 0xfe00 == 0xfc00 => Reach::Private,
         // Teredo and other protocol assignments, documentation.
         [0x2001, second, ..] if second < 0x200 || second == 0xdb8 => Reach::Never,

@@ -121,20 +121,7 @@ pub(crate) fn fuzz(target: &Target, corpus: &[Vec<u8>], options: &Options) -> io
         if seed.is_none() && Instant::now() >= until {
             break;
         }
-        let input = match seed {
-            Some(seed) => seed.clone(),
-            None => {
-                // The latest are the most promising.
-                let newest = pool.len().saturating_sub(16);
-                let from = if rng.bool() { newest } else { 0 };
-                let mut input = match pool.len() {
-                    0 => Vec::new(),
-                    length => pool[rng.usize(from..length)].clone(),
-                };
-                mutate::change(&mut input, &pool, target.words, &mut rng);
-                input
-            }
-        };
+        let input = seed.map_or_else(|| next(&pool, target, &mut rng), Clone::clone);
         if let Some(file) = &mut noted {
             file.set_len(0)?;
             file.rewind()?;
@@ -158,6 +145,19 @@ pub(crate) fn fuzz(target: &Target, corpus: &[Vec<u8>], options: &Options) -> io
     }
     outcome.edges = reached.places();
     Ok(outcome)
+}
+
+/// An input that was good for something, changed.
+fn next(pool: &[Vec<u8>], target: &Target, rng: &mut Rng) -> Vec<u8> {
+    // The latest are the most promising.
+    let newest = pool.len().saturating_sub(16);
+    let from = if rng.bool() { newest } else { 0 };
+    let mut input = match pool.len() {
+        0 => Vec::new(),
+        length => pool[rng.usize(from..length)].clone(),
+    };
+    mutate::change(&mut input, pool, target.words, rng);
+    input
 }
 
 /// A shorter input with the same finding.

@@ -44,7 +44,7 @@ use fuzzer::{Failure, Options};
 use targets::Target;
 
 /// An input that is worked on for so much longer than the time that was given is one that never ends.
-const HANGS: Duration = Duration::from_secs(60);
+const HANGS: Duration = Duration::from_mins(1);
 
 /// Feeds mutated inputs to what reads what strangers write.
 #[derive(Parser)]

@@ -33,7 +33,7 @@ fn every_target_survives_its_corpus_and_a_moment_of_chance() {
                 String::from_utf8_lossy(&input)
             );
         }
-        assert!(outcome.inputs as usize >= corpus.len());
+        assert!(outcome.inputs >= corpus.len() as u64);
     }
 }
 

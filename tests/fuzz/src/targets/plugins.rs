@@ -6,8 +6,8 @@ use crossdock_sdk::{
     Batch, BatchBuilder, Budget, Read,
     testing::{SourceDriver, TransformerDriver},
 };
-use plugin_csv::CsvSource;
-use plugin_mapper::Mapper;
+use native_csv::CsvSource;
+use native_mapper::Mapper;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
