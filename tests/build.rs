@@ -11,6 +11,8 @@ use std::{
 
 #[path = "../xtask/src/guests.rs"]
 mod guests;
+#[path = "../xtask/src/nested.rs"]
+mod nested;
 
 /// The folders with plugins, and where their components are put.
 const FOLDERS: [(&str, &str); 2] = [guests::PLUGINS, ("tests/plugins", "test-plugins")];

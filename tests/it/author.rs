@@ -1,9 +1,9 @@
 //! The first hour of a connector author: what `guest-sdk/rust/README.md` says to write is a plugin, its tests pass, and it
 //! runs in a flow.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path};
 
-use crossdock_tests::host::{TestHost, target, workspace};
+use crossdock_tests::host::{self, TestHost, target, workspace};
 
 /// The only block of the README in this language.
 fn block(readme: &str, language: &str) -> String {
@@ -16,9 +16,8 @@ fn block(readme: &str, language: &str) -> String {
 }
 
 /// `cargo` in the author's folder, with what is built kept for the next time. Fails with what it told.
-fn cargo(folder: &Path, arguments: &[&str]) {
-    let done = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .current_dir(folder)
+fn run_cargo(folder: &Path, arguments: &[&str]) {
+    let done = host::cargo(folder)
         .args(arguments)
         // As the README says; without the registry, since all of it is in the repository's lock file.
         .args(["--offline", "--quiet"])
@@ -47,7 +46,7 @@ fn the_plugin_of_the_readme_is_tested_built_inspected_and_run() {
 
     let folder = host.path("tidy");
     native_tests(&folder);
-    cargo(
+    run_cargo(
         &folder,
         &["build", "--release", "--target", "wasm32-wasip2"],
     );
@@ -79,8 +78,7 @@ fn the_plugin_of_the_readme_is_tested_built_inspected_and_run() {
 
 /// Without the flags of the sandbox, which this machine's compiler does not know.
 fn native_tests(folder: &Path) {
-    let done = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .current_dir(folder)
+    let done = host::cargo(folder)
         .args(["test", "--offline", "--quiet"])
         .env("CARGO_TARGET_DIR", target().join("it").join("author"))
         .env_remove("CARGO_ENCODED_RUSTFLAGS")

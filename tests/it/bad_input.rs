@@ -392,6 +392,50 @@ fn a_full_disk() {
 }
 
 #[test]
+fn a_full_disk_under_an_import_set() {
+    let host = TestHost::new();
+    let mut file = File::create(host.path("in/stocks.csv")).unwrap();
+    let rows: Vec<String> = (0..40_000)
+        .map(|row| format!("SKU-{row:060},{}\n", row % 9))
+        .collect();
+    file.write_all(b"concrete_sku,quantity\n").unwrap();
+    file.write_all(rows.concat().as_bytes()).unwrap();
+    host.flow(
+        "copy",
+        "
+source:
+  plugin: csv
+  config: { files: in/*.csv, key: concrete_sku }
+  grants: { files: { read: [in] } }
+sinks:
+  - plugin: spryker-csv
+    config: { directory: out, locales: [en_US] }
+    grants: { files: { write: [out] } }
+retry: { attempts: 2, initial: 1ms }
+",
+    );
+    // One disk has no room for the rows, the other none for the finished file beside them.
+    for size in ["size=1m", "size=11m"] {
+        let Some(run) = with_mount(&host, "out", size, "copy") else {
+            return;
+        };
+        let ended = run.end();
+        ended.no_panic().exits(1).tells(&[
+            "stage `spryker-csv`",
+            "cannot write to `out/.spryker-csv-work",
+            "disk full",
+        ]);
+        assert!(
+            !ended.stderr.lines().any(|line| line == "product_stock.csv"),
+            "a part of a set is in place\n{ended}"
+        );
+    }
+    host.run_with("copy", ["--from-start"]).finished();
+    assert_eq!(host.text("out/product_stock.csv").lines().count(), 40_001);
+    assert_eq!(host.list("out"), ["import.yml", "product_stock.csv"]);
+}
+
+#[test]
 fn a_full_disk_under_the_state_folder() {
     let host = copy_with("retry:", "checkpoint: { records: 500 }\nretry:");
     many_rows(&host);

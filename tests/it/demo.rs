@@ -6,7 +6,10 @@ use crossdock_tests::host::{Invocation, TestHost, workspace};
 use serde_json::{Value, json};
 
 /// `cargo xtask demo` with these arguments. What it builds is there already.
-fn demo<A: AsRef<OsStr>>(host: &TestHost, arguments: impl IntoIterator<Item = A>) -> Invocation {
+pub(crate) fn demo<A: AsRef<OsStr>>(
+    host: &TestHost,
+    arguments: impl IntoIterator<Item = A>,
+) -> Invocation {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     // A process group of its own, as a shell makes it: Ctrl-C goes to all of it.
     let invocation = host.command("setsid").arg(cargo).args([
@@ -102,7 +105,10 @@ fn what_cannot_be_served_or_written_is_said_in_a_line() {
     // A folder that holds something else.
     host.write("in/readme.txt", "hello");
     let ended = demo(&host, ["--catalogue", "in"]).end();
-    ended.no_panic().exits(1).tells(&["categories.csv"]);
+    ended
+        .no_panic()
+        .exits(1)
+        .tells(&["in holds no", "is no folder of Akeneo CSV files"]);
     // A folder that cannot be made, whoever asks.
     host.write("file", "x");
     let ended = demo(&host, ["--products", "10", "--out", "file/shop"]).end();

@@ -1,9 +1,9 @@
 //! What this project is built from is what `deny.toml` allows. `cargo deny` says the same and more where it is installed;
 //! this needs nothing but cargo, so that nobody lands a licence that forbids what people do with crossdock.
 
-use std::{collections::BTreeSet, fs, process::Command};
+use std::{collections::BTreeSet, fs};
 
-use crossdock_tests::host::workspace;
+use crossdock_tests::host::{cargo, workspace};
 use serde_json::Value;
 use spdx::{Expression, ParseMode};
 
@@ -12,10 +12,8 @@ const TARGETS: [&str; 2] = ["x86_64-unknown-linux-gnu", "wasm32-wasip2"];
 
 /// Every package of the workspace and what it depends on, once per target that needs it.
 fn packages() -> Vec<Value> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let of = |target: &str| {
-        let done = Command::new(&cargo)
-            .current_dir(workspace())
+        let done = cargo(workspace())
             .args(["metadata", "--locked", "--format-version", "1"])
             .args(["--filter-platform", target])
             .output()
@@ -98,4 +96,40 @@ fn every_dependency_is_one_that_the_project_allows() {
     );
     let idle: Vec<_> = allowed.difference(&used).collect();
     assert!(idle.is_empty(), "nobody needs {idle:?} in deny.toml");
+}
+
+/// Everything of the workspace that is built for this machine, with its features.
+fn built(edges: &str) -> BTreeSet<String> {
+    let done = cargo(workspace())
+        .args([
+            "tree",
+            "--locked",
+            "--offline",
+            "--workspace",
+            "--no-dedupe",
+        ])
+        .args(["--edges", edges, "--prefix", "none", "--format", "{p} {f}"])
+        .output()
+        .unwrap();
+    let error = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{error}");
+    let text = String::from_utf8(done.stdout).unwrap();
+    let lines = text.lines();
+    lines
+        .map(|line| line.trim_end_matches(" (*)").trim().to_owned())
+        .collect()
+}
+
+/// A library with more features in tests than in the program is built twice, and with it all that depends on it: for tokio
+/// that is wasmtime and many minutes.
+#[test]
+fn nothing_is_built_twice_for_tests() {
+    let (program, tests) = (built("normal,build"), built("normal,build,dev"));
+    assert!(program.len() > 200, "{program:?}");
+    let twice: Vec<_> = program.difference(&tests).collect();
+    assert!(
+        twice.is_empty(),
+        "tests need more features of these: turn them on in [workspace.dependencies], or in tests/Cargo.toml when the \
+         program must not have them: {twice:#?}"
+    );
 }

@@ -10,6 +10,9 @@
 mod audit;
 mod author;
 mod bad_input;
+mod chaos;
+mod daemon;
+mod damage;
 mod dead_letters;
 mod demo;
 mod dependencies;
@@ -21,3 +24,5 @@ mod main_job;
 mod readme;
 mod resume;
 mod secrets;
+mod swap;
+mod transcript;

@@ -3,9 +3,9 @@
 //! Every command line in an `sh` block, or indented in the README itself, is given to the program's own parser: a command
 //! or an option that does not exist fails. Commands that read files of the repository are run where that is cheap.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{fs, path::PathBuf};
 
-use crossdock_tests::host::{TestHost, workspace};
+use crossdock_tests::host::{TestHost, cargo, workspace};
 
 /// The READMEs of the repository and of its plugins.
 fn readmes() -> Vec<PathBuf> {
@@ -22,7 +22,7 @@ fn readmes() -> Vec<PathBuf> {
 }
 
 /// Blocks of a language as (number of the first line, text).
-fn blocks(text: &str, language: &str) -> Vec<(usize, String)> {
+pub(crate) fn blocks(text: &str, language: &str) -> Vec<(usize, String)> {
     let mut blocks = Vec::new();
     let mut open: Option<(bool, usize, String)> = None;
     for (number, line) in text.lines().enumerate() {
@@ -45,6 +45,17 @@ fn blocks(text: &str, language: &str) -> Vec<(usize, String)> {
     blocks
 }
 
+/// A text without its blocks.
+fn outside_of_blocks(text: &str) -> String {
+    let mut open = false;
+    let lines = text.lines().filter(|line| {
+        let fence = line.trim().starts_with("```");
+        open ^= fence;
+        !open && !fence
+    });
+    lines.map(|line| line.to_owned() + "\n").collect()
+}
+
 /// Lines of a shell as people type them: continued ones joined, comments and prompts taken away.
 fn commands(block: &str) -> Vec<Vec<String>> {
     let joined = block.replace("\\\n", " ");
@@ -62,7 +73,7 @@ fn commands(block: &str) -> Vec<Vec<String>> {
 }
 
 /// Splits like a shell, up to the first pipe or redirection.
-fn words(line: &str) -> Vec<String> {
+pub(crate) fn words(line: &str) -> Vec<String> {
     let (mut words, mut word, mut quote, mut any) = (Vec::new(), String::new(), None, false);
     for c in line.chars() {
         match (quote, c) {
@@ -99,9 +110,7 @@ fn the_reader_of_blocks_sees_commands() {
 
 /// The help of `cargo xtask` behind these arguments, or why it does not take them.
 fn xtask(arguments: &[String]) -> String {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let done = Command::new(cargo)
-        .current_dir(workspace())
+    let done = cargo(workspace())
         .args(["run", "--quiet", "--package", "xtask", "--"])
         .args(arguments)
         .arg("--help")
@@ -121,7 +130,8 @@ fn commands_in_the_readmes_are_commands_of_the_program() {
             .iter()
             .flat_map(|(_, block)| commands(block))
             .collect();
-        // Code in the text and indented code.
+        // Code in the text and indented code. What blocks of other languages show is nothing to type.
+        let text = outside_of_blocks(&text);
         let indented = text.lines().filter(|line| line.starts_with("    "));
         let inline = text.split('`').skip(1).step_by(2);
         lines.extend(

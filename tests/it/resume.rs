@@ -50,9 +50,9 @@ checkpoint: {{ records: 500 }}
     );
 }
 
-const ROWS: usize = 5_000;
+pub(crate) const ROWS: usize = 5_000;
 
-fn project(mode: &str, at: &str) -> (TestHost, Gate) {
+pub(crate) fn project(mode: &str, at: &str) -> (TestHost, Gate) {
     let (host, gate) = (TestHost::new(), Gate::new());
     products(&host, ROWS);
     flow(&host, mode, at);
@@ -61,7 +61,7 @@ fn project(mode: &str, at: &str) -> (TestHost, Gate) {
 }
 
 /// What comes out when nobody disturbs the run.
-fn undisturbed(mode: &str) -> Vec<u8> {
+pub(crate) fn undisturbed(mode: &str) -> Vec<u8> {
     let (host, _gate) = project(mode, "nobody");
     let summary = host.run("gated").finished();
     assert_eq!(summary["records"], ROWS);

@@ -44,6 +44,14 @@ use tempfile::TempDir;
 /// Longer than anything takes, also on a busy machine: only a test that hangs meets it.
 pub const PATIENCE: Duration = Duration::from_mins(2);
 
+#[path = "../../xtask/src/nested.rs"]
+mod nested;
+
+/// `cargo` in a folder, as a person would start it there: nothing that is built already is built again.
+pub fn cargo(folder: &Path) -> Command {
+    nested::cargo(folder)
+}
+
 /// The root of the repository.
 pub fn workspace() -> &'static Path {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -120,26 +128,9 @@ fn build() -> PathBuf {
     if run.is_some() && fs::read_to_string(&stamp).ok() == run && program.is_file() {
         return program;
     }
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // What cargo tells this test about its own package would have other packages built anew.
-    for (name, _) in std::env::vars_os() {
-        let told = name.to_string_lossy();
-        if told.starts_with("CARGO_PKG_") || told.starts_with("CARGO_MANIFEST_") {
-            cargo.env_remove(&name);
-        }
-    }
-    let done = cargo
-        .current_dir(workspace())
+    let done = cargo(workspace())
         // As `cargo xtask` builds it, so that neither makes the other build anew.
-        .args([
-            "build",
-            "--quiet",
-            "-p",
-            "crossdock",
-            "-p",
-            "crossdock-tests",
-            "--bins",
-        ])
+        .args(["build", "--quiet", "--workspace", "--bins"])
         .status()
         .expect("cargo starts");
     assert!(done.success(), "crossdock does not build");
@@ -414,6 +405,22 @@ impl Running {
                     let ended = self.finish();
                     panic!("ended without saying {text:?}\n{ended}");
                 }
+            }
+        }
+    }
+
+    /// Whether it ends within this time. What it tells meanwhile is heard and not kept for [`Running::says`].
+    pub fn ends_within(&mut self, time: Duration) -> bool {
+        let end = Instant::now() + time;
+        loop {
+            match self
+                .lines
+                .recv_timeout(end.saturating_duration_since(Instant::now()))
+            {
+                Ok(_) => {}
+                Err(RecvTimeoutError::Timeout) => return false,
+                // It closes its standard error when it ends.
+                Err(RecvTimeoutError::Disconnected) => return true,
             }
         }
     }

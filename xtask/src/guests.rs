@@ -24,8 +24,8 @@ pub(crate) fn build(workspace: &Path, folders: &[(&str, &str)]) -> Result<Vec<Pa
     // A folder of its own: a nested cargo would wait for ever for the lock of the outer one.
     let base = target_dir(workspace);
     let target_dir = base.join("guests");
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(workspace).args([
+    let mut cargo = crate::nested::cargo(workspace);
+    cargo.args([
         "build",
         "--profile",
         "guest",
@@ -34,15 +34,8 @@ pub(crate) fn build(workspace: &Path, folders: &[(&str, &str)]) -> Result<Vec<Pa
         "--target-dir",
     ]);
     cargo.arg(&target_dir);
-    // What the outer cargo says about its own build must not reach this one; flags from outside would replace those
-    // of `.cargo/config.toml`, which the plugins need.
-    for name in [
-        "CARGO_ENCODED_RUSTFLAGS",
-        "RUSTFLAGS",
-        "CARGO_TARGET_DIR",
-        "CARGO_BUILD_TARGET",
-        "RUSTC_WORKSPACE_WRAPPER",
-    ] {
+    // Flags from outside would replace those of `.cargo/config.toml`, which the plugins need.
+    for name in ["RUSTFLAGS", "CARGO_TARGET_DIR", "CARGO_BUILD_TARGET"] {
         cargo.env_remove(name);
     }
     for plugin in &plugins {

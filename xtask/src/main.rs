@@ -8,10 +8,16 @@ use std::{
 use clap::{Parser, Subcommand};
 
 mod bench;
+mod chaos;
 mod ci;
 mod demo;
 mod fuzz;
 mod guests;
+mod nested;
+// A wasm file with another manifest is made for tests as well.
+#[allow(unreachable_pub, reason = "it is public there")]
+#[path = "../../tests/src/variant.rs"]
+mod variant;
 
 /// The project's own commands.
 #[derive(Parser)]
@@ -39,6 +45,8 @@ enum Task {
     },
     /// Measures speed and size, each beside something else or against an aim.
     Bench(bench::Options),
+    /// Kills runs with SIGKILL at random moments and compares what they leave with undisturbed runs.
+    Chaos(chaos::Options),
     /// Explores every interleaving of a small run: barriers, crashes, traps, a swap; says how many states there are.
     Model,
     /// Feeds mutated inputs to what reads what strangers write: manifests, flows, mappings, batches, CSV, snapshots.
@@ -57,6 +65,7 @@ fn main() -> ExitCode {
         Task::Test { arguments } => ci::test(&arguments).map(|()| ExitCode::SUCCESS),
         Task::Build { release } => build(release).map(|_| ExitCode::SUCCESS),
         Task::Bench(options) => bench::run(&options).map(|()| ExitCode::SUCCESS),
+        Task::Chaos(options) => chaos::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Model => ci::model().map(|()| ExitCode::SUCCESS),
         Task::Fuzz(options) => fuzz::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Ci => ci::run().map(|()| ExitCode::SUCCESS),
@@ -85,15 +94,8 @@ fn build(release: bool) -> Result<Built, String> {
     let root = workspace();
     guests::build(&root, &[guests::PLUGINS])?;
     let mut cargo = cargo();
-    cargo.args([
-        "build",
-        "--quiet",
-        "-p",
-        "crossdock",
-        "-p",
-        "crossdock-tests",
-        "--bins",
-    ]);
+    // Always the whole workspace: with fewer packages some libraries have fewer features, and are built once more.
+    cargo.args(["build", "--workspace", "--bins"]);
     if release {
         cargo.arg("--release");
     }
@@ -114,16 +116,7 @@ fn workspace() -> PathBuf {
 }
 
 fn cargo() -> Command {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(workspace());
-    // What cargo told this program about its own package would have other packages built anew.
-    for (name, _) in std::env::vars_os() {
-        let told = name.to_string_lossy();
-        if told.starts_with("CARGO_PKG_") || told.starts_with("CARGO_MANIFEST_") {
-            cargo.env_remove(&name);
-        }
-    }
-    cargo
+    nested::cargo(&workspace())
 }
 
 /// Runs a command to its end; a failure names it.

@@ -39,7 +39,7 @@ pub struct DeadLetters {
 }
 
 /// What a person changes of a dead letter. `None` leaves a part as it is.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Edit {
     /// The record's key.
@@ -53,7 +53,7 @@ pub struct Edit {
 }
 
 /// What came of giving dead letters again.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
 pub struct ReplaySummary {
     /// The flow.
     pub flow: String,
@@ -298,5 +298,152 @@ impl Pages {
         self.filter.after = last.id;
         self.left -= letters.len();
         Ok(Some(letters))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use tokio::sync::watch;
+    use tokio_util::sync::CancellationToken;
+
+    use super::{document::tests::letter, *};
+    use crate::{
+        app::{Options, Project},
+        storage::{Checkpoint, Commit, Journal as _, checkpoint::FORMAT},
+    };
+
+    async fn with(count: usize, payload: &[u8]) -> DeadLetters {
+        let letters = DeadLetters::of(Arc::new(Store::memory().unwrap()));
+        let one = DeadLetter {
+            payload: payload.to_vec(),
+            ..letter()
+        };
+        let commit = Commit {
+            dead_letters: vec![one; count],
+            ..Commit::default()
+        };
+        letters.store.commit(commit).await.unwrap();
+        letters
+    }
+
+    /// A run that settles what it is given, except for every tenth, which is a new dead letter.
+    async fn answer(letters: &DeadLetters, mut commands: mpsc::Receiver<Command>) -> Vec<usize> {
+        let mut sizes = Vec::new();
+        while let Some(Command::Replay(replay)) = commands.recv().await {
+            let failed: Vec<DeadLetter> = replay.letters.iter().step_by(10).cloned().collect();
+            let replayed = Replayed {
+                records: replay.letters.len() as u64,
+                dead_letters: failed.len() as u64,
+            };
+            sizes.push(replay.letters.len());
+            let commit = Commit {
+                dead_letters: failed,
+                removed_dead_letters: replay.letters.iter().map(|letter| letter.id).collect(),
+                ..Commit::default()
+            };
+            letters.store.commit(commit).await.unwrap();
+            replay.answer.send(Ok(replayed)).unwrap();
+        }
+        sizes
+    }
+
+    #[tokio::test]
+    async fn all_are_given_in_portions_and_each_once() {
+        let letters = with(600, b"{}").await;
+        let (commands, receiver) = mpsc::channel(1);
+        let filter = DeadLetterFilter {
+            limit: usize::MAX,
+            ..DeadLetterFilter::default()
+        };
+        let giving = async {
+            let given = letters.replay("prices", &filter, &commands).await.unwrap();
+            drop(commands);
+            given
+        };
+        let (summary, sizes) = tokio::join!(giving, answer(&letters, receiver));
+        assert_eq!(sizes, [250, 250, 100]);
+        assert_eq!(
+            (summary.records, summary.settled, summary.failed),
+            (600, 540, 60)
+        );
+        assert!(!summary.stopped);
+        // Those that failed again are there under new ids, and were not given a second time.
+        let left = letters.list(&filter).unwrap();
+        assert!(left.iter().map(|letter| letter.id).eq(601..=660));
+    }
+
+    #[tokio::test]
+    async fn large_ones_are_given_one_after_the_other() {
+        let payload = vec![b'1'; 9 << 20];
+        let letters = with(2, &payload).await;
+        let (commands, receiver) = mpsc::channel(1);
+        let filter = DeadLetterFilter::default();
+        let giving = async {
+            let given = letters.replay("prices", &filter, &commands).await.unwrap();
+            drop(commands);
+            given.records
+        };
+        let (records, sizes) = tokio::join!(giving, answer(&letters, receiver));
+        assert_eq!((records, sizes), (2, vec![1, 1]));
+    }
+
+    #[tokio::test]
+    async fn what_a_run_that_is_over_was_not_given_stays() {
+        let letters = with(3, b"{}").await;
+        let (commands, receiver) = mpsc::channel(1);
+        drop(receiver);
+        let filter = DeadLetterFilter::default();
+        let summary = letters.replay("prices", &filter, &commands).await.unwrap();
+        assert!(summary.stopped && summary.records == 0);
+        assert_eq!(letters.list(&filter).unwrap().len(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_checkpoint_of_a_newer_format_is_refused_with_advice() {
+        let folder = tempfile::tempdir().unwrap();
+        let flow_file = folder.path().join("prices.yaml");
+        let flow = "flow: prices\nsource: { plugin: a }\nsinks: [{ plugin: b }]\n";
+        std::fs::write(&flow_file, flow).unwrap();
+        let project = Project::open(&Options {
+            flow_file,
+            ..Options::default()
+        })
+        .unwrap();
+        let letters = with(1, b"{}").await;
+        let newer = Checkpoint {
+            format: FORMAT + 1,
+            flow: "prices".to_owned(),
+            run: "r".to_owned(),
+            epoch: 1,
+            at_ms: 0,
+            finished: true,
+            settled: true,
+            stages: BTreeMap::new(),
+            counts: BTreeMap::new(),
+            filtered: BTreeMap::new(),
+        };
+        let commit = Commit {
+            checkpoint: Some(newer),
+            ..Commit::default()
+        };
+        letters.store.commit(commit).await.unwrap();
+        let options = ReplayOptions {
+            filter: DeadLetterFilter::default(),
+            with: None,
+            stop: CancellationToken::new(),
+            progress: watch::Sender::default(),
+        };
+        let error = project.replay(&letters, options).await.unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains(
+                "the checkpoint of flow prices has format 2, this crossdock knows up to 1"
+            ),
+            "{text}"
+        );
+        assert!(text.contains("upgrade crossdock"), "{text}");
+        assert_eq!(letters.list(&DeadLetterFilter::default()).unwrap().len(), 1);
     }
 }

@@ -30,7 +30,9 @@ pub(super) async fn check(arguments: CheckArguments, output: Output) -> Result<u
             "findings": findings,
         }));
     } else {
-        output.print(&diagnostic::render(&findings, output.paint));
+        if !findings.is_empty() {
+            output.print(&diagnostic::render(&findings, output.paint));
+        }
         if ok {
             output.print(&fine(project.plan(), project.state_dir(), output.paint));
         }

@@ -52,8 +52,14 @@ pub(super) async fn show(mut progress: watch::Receiver<Progress>, flow: &str, ou
     }
 }
 
+/// Before there are stages.
+const OPENING: &str = "opening the plugins; the first time they are compiled";
+
 /// One line about everything.
 fn plain(flow: &str, progress: &Progress) -> String {
+    if progress.stages.is_empty() {
+        return format!("{flow}: {OPENING}");
+    }
     let stages: Vec<String> = progress
         .stages
         .iter()
@@ -75,7 +81,7 @@ fn plain(flow: &str, progress: &Progress) -> String {
         })
         .collect();
     format!(
-        "{flow}: {} for {}, {}, checkpoint {}",
+        "{flow}: {} ({}), {}, checkpoint {}",
         phase(progress.phase),
         style::seconds(progress.seconds),
         stages.join(", "),
@@ -85,6 +91,9 @@ fn plain(flow: &str, progress: &Progress) -> String {
 
 /// The first line and one per stage, aligned.
 fn lines(flow: &str, progress: &Progress, paint: Paint) -> Vec<String> {
+    if progress.stages.is_empty() {
+        return vec![format!("{} {OPENING}", paint.with(STRONG, flow))];
+    }
     let mut lines = vec![format!(
         "{} {} · {} · checkpoint {} · {} in flight ({})",
         paint.with(STRONG, flow),
@@ -261,7 +270,9 @@ mod tests {
             lines("akeneo-to-spryker", &progress(), Paint { on: false }).join("\n")
         );
         insta::assert_snapshot!(plain("akeneo-to-spryker", &progress()));
-        insta::assert_snapshot!(lines("a", &Progress::default(), Paint { on: false }).join("\n"));
+        let paint = Paint { on: false };
+        insta::assert_snapshot!(lines("a", &Progress::default(), paint).join("\n"));
+        insta::assert_snapshot!(plain("a", &Progress::default()));
     }
 
     #[tokio::test]

@@ -28,7 +28,9 @@ pub(crate) fn condition(yaml: &Yaml, scope: &mut Scope<'_>) -> Compiled<Conditio
     if yaml.tag.as_deref() == Some("jq") {
         return parse::jq(yaml, scope).map(Condition::Jq);
     }
-    let entries = yaml.map("a condition")?;
+    let entries = yaml.map("a condition").map_err(|problem| {
+        problem.advice("name a field and what it must be: `{ status: draft }`; a jq program is `{ jq: '...' }`")
+    })?;
     if entries.is_empty() {
         return Err(Problem::new(yaml.pos, "this condition is empty")
             .advice("say what must hold: `when: { type: simple }`"));

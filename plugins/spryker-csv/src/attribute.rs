@@ -186,33 +186,40 @@ fn labels(value: Option<Value<'_>>, config: &Config, code: &str) -> Result<Vec<S
 pub(crate) struct Attributes {
     list: Vec<Attribute>,
     positions: HashMap<String, usize>,
+    /// Positions of the values of each attribute, which may be many.
+    choices: Vec<HashMap<String, usize>>,
 }
 
 impl Attributes {
     /// Takes the row of an attribute in.
     pub(crate) fn add(&mut self, row: &Row) -> Result<()> {
+        let attribute: Attribute = serde_json::from_slice(&row.fixed)?;
+        let values = attribute.values.iter().enumerate();
+        self.choices.push(
+            values
+                .map(|(at, choice)| (choice.value.clone(), at))
+                .collect(),
+        );
         self.positions.insert(row.key.clone(), self.list.len());
-        self.list.push(serde_json::from_slice(&row.fixed)?);
+        self.list.push(attribute);
         Ok(())
     }
 
     /// Takes the row of a value in. False: its attribute never came.
     pub(crate) fn add_value(&mut self, row: &Row) -> Result<bool> {
         let choice: Choice = serde_json::from_slice(&row.fixed)?;
-        let Some(attribute) = self
-            .positions
-            .get(&row.refers)
-            .and_then(|at| self.list.get_mut(*at))
+        let at = self.positions.get(&row.refers);
+        let Some((attribute, choices)) =
+            at.and_then(|at| Some((self.list.get_mut(*at)?, self.choices.get_mut(*at)?)))
         else {
             return Ok(false);
         };
-        match attribute
-            .values
-            .iter_mut()
-            .find(|known| known.value == choice.value)
-        {
-            Some(known) => *known = choice,
-            None => attribute.values.push(choice),
+        let known = choices.get(&choice.value);
+        if let Some(known) = known.and_then(|at| attribute.values.get_mut(*at)) {
+            *known = choice;
+        } else {
+            choices.insert(choice.value.clone(), attribute.values.len());
+            attribute.values.push(choice);
         }
         Ok(true)
     }

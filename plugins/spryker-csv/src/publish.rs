@@ -33,23 +33,31 @@ pub(crate) struct Ready {
     pub(crate) rows: u64,
 }
 
-/// Says of an operation on the disk where it failed, and that a person has to see to it.
+/// Says of an operation on the disk where it failed, and whose turn it is: the operator's (a missing folder, no right), or
+/// time's (a full disk).
 pub(crate) fn disk(path: &Path) -> impl Fn(io::Error) -> Fault {
     let path = path.display().to_string();
     move |error| {
+        let message = format!("cannot write to `{path}`: {error}");
         match error.kind() {
-        io::ErrorKind::Interrupted | io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
-            Fault::transient(error.to_string()).at(&path)
-        }
-        kind => Fault::config(format!("{path}: {error}")).field("/directory").advice(match kind {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free space on the disk, then run again",
             io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
-                "the work folder was changed by somebody else: run the flow from its start"
+                Fault::config(message).field("/directory").advice(
+                    "the work folder was changed by somebody else: run the flow from its start",
+                )
             }
-            _ => "the folder must exist or be creatable, be granted for writing (`grants: {files: {write: [...]}}`), \
-                  and its disk must have room",
-        }),
-    }
+            io::ErrorKind::NotFound
+            | io::ErrorKind::NotADirectory
+            | io::ErrorKind::AlreadyExists
+            | io::ErrorKind::IsADirectory
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::ReadOnlyFilesystem
+            | io::ErrorKind::Unsupported => Fault::config(message).field("/directory").advice(
+                "the folder must exist or be creatable, and be granted for writing \
+                     (`grants: {files: {write: [...]}}`)",
+            ),
+            // In the sandbox a full disk is an "I/O error" without a kind.
+            _ => Fault::transient(message).advice("is the disk full, or the folder read-only?"),
+        }
     }
 }
 
@@ -224,9 +232,14 @@ impl Press<'_> {
                 .and_then(|()| out.write_all(b"\n"))
                 .map_err(disk(path))?;
             if let Some((target, keys)) = known.filter(|(_, keys)| !keys.is_empty()) {
+                // Only categories are a list: a SKU may have a comma in it, and never this.
+                let separator = match sheet.refers {
+                    Some("categories") => ',',
+                    _ => '\u{1f}',
+                };
                 for missing in row
                     .refers
-                    .split(',')
+                    .split(separator)
                     .filter(|key| !key.is_empty() && !self.is_known(target, keys, key))
                 {
                     let found = problem.get_or_insert_with(|| Problem {

@@ -6,6 +6,11 @@ mod bare;
 mod by_value;
 mod load;
 mod products;
+/// The code of the plugin, compiled natively. The plugin itself is no library: cargo optimises a component as a whole only
+/// when its crate is nothing else.
+#[path = "../../plugins/reshape/src/lib.rs"]
+#[allow(unreachable_pub, reason = "public for whom it is a crate")]
+mod reshape;
 mod swap;
 mod transform;
 

@@ -16,11 +16,10 @@ use crossdock_sdk::__private::{
         transformer::exports::crossdock::plugin::transformer,
     },
 };
-use plugin_reshape::Reshape;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::{Failure, Places, bare::Bare, by_value, cpu, products};
+use crate::{Failure, Places, bare::Bare, by_value, cpu, products, reshape::Reshape};
 
 /// Written into every record.
 const SOURCE: &str = "erp";

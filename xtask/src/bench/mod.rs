@@ -121,11 +121,8 @@ fn build(quick: bool) -> Result<Bench, String> {
     }
     guests::build(&root, &[guests::PLUGINS, ("tests/plugins", "test-plugins")])?;
     let mut command = cargo();
-    command.args(["build", "--quiet", "--bins"]);
-    // All three at once, so that they share what is built for them.
-    for package in ["crossdock", "crossdock-tests", "crossdock-bench"] {
-        command.args(["-p", package]);
-    }
+    // As `build` does, so that neither makes the other build anew.
+    command.args(["build", "--quiet", "--workspace", "--bins"]);
     if !quick {
         command.arg("--release");
     }

@@ -17,7 +17,7 @@ use crate::{
         stage::{Budget, Identity, Instance, Opener, Read, Snapshot, Source},
     },
     flow::{Finding, StageKind},
-    storage::{Action, Audit, AuditEntry, Checkpoint, DeadLetterFilter, Journal},
+    storage::{Audit, Checkpoint, DeadLetterFilter, Journal},
 };
 
 /// How dead letters are given again. Dropping the future aborts it; what a checkpoint has settled stays settled.
@@ -26,8 +26,6 @@ pub struct ReplayOptions {
     pub filter: DeadLetterFilter,
     /// Another version of the plugin of their stage: a path (`new.wasm`, `mapper@new.wasm`) or what a flow file can say.
     pub with: Option<String>,
-    /// Who asks for it, for the audit log.
-    pub actor: String,
     /// Cancelled: what was given is settled, and the rest stays.
     pub stop: CancellationToken,
     /// Told how it goes.
@@ -170,12 +168,6 @@ impl Project {
         let (ended, given) = tokio::join!(Box::pin(running), giving);
         ended.map_err(|error| self.locate(error))?;
         let summary = given?;
-        let detail = format!(
-            "{} given again, {} settled",
-            summary.records, summary.settled
-        );
-        let entry = AuditEntry::new(Action::DeadLettersReplayed, options.actor);
-        audit.record(entry.flow(flow).detail(detail));
         // Writing what waits takes a moment of the disk.
         let _closed = tokio::task::spawn_blocking(move || drop(audit)).await;
         if let Some(own) = own {

@@ -1,5 +1,6 @@
 //! The engine against stages in memory that fail in every way they may.
 
+mod bisect;
 mod crash;
 mod faults;
 mod flow;

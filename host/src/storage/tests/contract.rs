@@ -536,8 +536,8 @@ async fn a_commit_that_nobody_waits_for_is_written_whole() {
         {
             let commit = store.commit(save(checkpoint("shop", 1, b"one")));
             tokio::pin!(commit);
-            // One poll hands it over; then it is dropped.
-            assert!(futures_util::poll!(&mut commit).is_pending());
+            // One poll hands it over, and seldom finds it done already; then it is dropped.
+            drop(futures_util::poll!(&mut commit));
         }
         // The queue keeps order, so after this answer the first commit is written, too.
         store

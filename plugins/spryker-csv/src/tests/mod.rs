@@ -287,6 +287,26 @@ fn a_flow_without_abstracts_may_refer_to_those_of_the_shop() {
 }
 
 #[test]
+fn a_sku_with_a_comma_is_one_reference() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = Host::new();
+    let records = [
+        ("abstracts", json!({ "abstract_sku": "A,1", "name": "A" })),
+        (
+            "concretes",
+            json!({ "abstract_sku": "A,1", "concrete_sku": "A,1-1", "name": "A" }),
+        ),
+        ("stocks", json!({ "concrete_sku": "A,1-1" })),
+    ]
+    .map(|(stream, record)| (stream.to_owned(), record));
+    run(
+        &config(folder.path(), json!({ "unresolved": "fail" })),
+        &records,
+    );
+    assert_eq!(host.counter("unresolved_references"), 0);
+}
+
+#[test]
 fn categories_need_their_parents() {
     let folder = tempfile::tempdir().unwrap();
     let fault = |list: &[(&str, &str)]| {

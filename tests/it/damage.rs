@@ -1,0 +1,173 @@
+//! The store is damaged or its disk is full: that is noticed, the checkpoint before is used where there is one, and the
+//! output is never another one.
+
+use std::{
+    fs::{self, File},
+    io::Write as _,
+    os::unix::fs::FileExt as _,
+    path::Path,
+    process::Command,
+};
+
+use crossdock_tests::host::{TestHost, program};
+use serde_json::Value;
+
+use super::resume::{ROWS, project, undisturbed};
+
+fn database(host: &TestHost) -> File {
+    let path = host.state().join("db/db");
+    File::options().read(true).write(true).open(path).unwrap()
+}
+
+fn copy(from: &Path, to: &Path) {
+    if to.exists() {
+        fs::remove_dir_all(to).unwrap();
+    }
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            fs::copy(&path, &target).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_store_that_lost_its_end_is_moved_aside_and_says_what_happens_next() {
+    let (host, gate) = project("replace", "nobody");
+    gate.open();
+    host.run("gated").finished();
+    let output = host.bytes("out/all.jsonl");
+    let file = database(&host);
+    file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+    for name in host.list(".crossdock/db") {
+        if name.starts_with("snap") {
+            fs::remove_file(host.state().join("db").join(name)).unwrap();
+        }
+    }
+    host.run("gated").no_panic().exits(1).tells(&[
+        "the state database in",
+        "it was moved to",
+        "db.corrupt-",
+        "start again to go on with an empty store: flows then start from the beginning",
+    ]);
+    assert!(host.bytes("out/all.jsonl") == output, "nothing is touched");
+    let names = host.list(".crossdock");
+    assert!(
+        names.iter().any(|name| name.starts_with("db.corrupt-")),
+        "{names:?}"
+    );
+    let again = host.run("gated").finished();
+    assert_eq!(
+        (&again["resumed"], &again["records"]),
+        (&false.into(), &ROWS.into())
+    );
+    assert!(host.bytes("out/all.jsonl") == output);
+}
+
+#[test]
+fn a_torn_write_gives_the_checkpoint_before_or_a_clear_refusal() {
+    let (host, gate) = project("replace", "S04321");
+    let mut running = host.start("gated");
+    let _held = gate.arrival(&mut running);
+    running.kill();
+    gate.open();
+    let (state, out) = (host.path("kept/state"), host.path("kept/out"));
+    copy(&host.state(), &state);
+    copy(&host.path("out"), &out);
+    let expected = undisturbed("replace");
+    let mut earlier = 0;
+    let mut whole = None;
+    for (torn, cut) in [
+        (0, true),
+        (1, true),
+        (700, true),
+        (5_000, true),
+        (700, false),
+        (4_000, false),
+    ] {
+        copy(&state, &host.state());
+        copy(&out, &host.path("out"));
+        let file = database(&host);
+        let length = file.metadata().unwrap().len();
+        // As much of the end as a write had not brought to the disk yet is missing, or is something else.
+        if cut {
+            file.set_len(length - torn).unwrap();
+        } else {
+            let noise = vec![0xA5; usize::try_from(torn).unwrap()];
+            file.write_all_at(&noise, length - torn).unwrap();
+        }
+        drop(file);
+        let ended = host.run("gated");
+        let summary = if ended.code() == Some(0) {
+            ended.finished()
+        } else {
+            // What cannot be read is named and kept, and then the flow begins anew.
+            ended
+                .no_panic()
+                .exits(1)
+                .tells(&["the state database in", "start again"]);
+            host.run("gated").finished()
+        };
+        let read = summary["records"].as_u64().unwrap();
+        let most = *whole.get_or_insert(read);
+        assert!(
+            read >= most,
+            "nothing after the last checkpoint is taken for done"
+        );
+        earlier += u32::from(read > most);
+        println!("the end of {torn} bytes torn (cut: {cut}): {read} records read again");
+        assert_eq!(summary["streams"]["products"]["written"], ROWS);
+        assert!(
+            host.bytes("out/all.jsonl") == expected,
+            "torn {torn}, cut {cut}"
+        );
+        assert_eq!(host.list("out"), ["all.jsonl"]);
+    }
+    println!("{earlier} of the damages reached a checkpoint");
+}
+
+#[test]
+fn a_disk_that_fills_up_costs_nothing_but_the_last_epochs() {
+    let possible = Command::new("unshare")
+        .args(["-Urm", "mount", "-t", "tmpfs", "tmpfs", "/tmp"])
+        .output();
+    if !possible.is_ok_and(|done| done.status.success()) {
+        println!("skipped: this machine does not let a test mount a file system of its own");
+        return;
+    }
+    let (host, gate) = project("replace", "S03210");
+    fs::create_dir(host.state()).unwrap();
+    let run = format!("{} run flows/gated.yaml --json", program().display());
+    let script = format!(
+        "mount -t tmpfs -o size=64m tmpfs .crossdock
+         {run} > full.json; code=$?
+         rm .crossdock/filler
+         {run} > after.json || exit 8
+         exit $code"
+    );
+    let mut running = host
+        .command("unshare")
+        .args(["-Urm", "sh", "-c", &script])
+        .start();
+    // Another program takes the room away while the flow runs. The disk is seen by who runs there only.
+    let arrival = gate.arrival(&mut running);
+    let seen = format!("/proc/{}/root{}", running.id(), host.state().display());
+    let mut filler = File::create(Path::new(&seen).join("filler")).unwrap();
+    while filler.write_all(&[0; 1 << 14]).is_ok() {}
+    drop(filler);
+    gate.open();
+    arrival.pass();
+    running.end().no_panic().exits(1);
+    let full: Value = serde_json::from_str(&host.text("full.json")).unwrap();
+    let error = full["error"].as_str().unwrap();
+    assert!(error.contains("free some space and run again"), "{error}");
+    let after: Value = serde_json::from_str(&host.text("after.json")).unwrap();
+    assert_eq!(after["resumed"], true, "the checkpoint before is used");
+    assert!(after["records"].as_u64().unwrap() < ROWS as u64);
+    assert_eq!(after["streams"]["products"]["written"], ROWS, "{after}");
+    assert!(host.bytes("out/all.jsonl") == undisturbed("replace"));
+}

@@ -1,0 +1,275 @@
+//! What the README of the repository shows is what happens: its files are written, its commands are run one after the
+//! other as a reader would, and what they tell is compared with what stands there. Times, sizes and digests may differ.
+//!
+//! When the program tells something else now: `CROSSDOCK_README=write cargo nextest run --workspace -E 'test(transcript)'`
+//! puts that into the README, to be read before it lands.
+
+use std::{fs, path::PathBuf};
+
+use crossdock_tests::host::{Ended, Invocation, TestHost, plugin, workspace};
+
+use crate::{
+    demo::demo,
+    readme::{blocks, words},
+};
+
+/// A command with what it tells.
+struct Step {
+    command: String,
+    /// Whether Ctrl-C is pressed while it runs.
+    interrupted: bool,
+    /// What is shown, with the lines' ends.
+    shown: String,
+}
+
+/// In every line of progress where there is no terminal.
+const PROGRESS: &str = ", checkpoint ";
+
+fn readme() -> PathBuf {
+    workspace().join("README.md")
+}
+
+/// The commands of a block, each behind `$ `, and the lines behind each.
+fn steps(block: &str) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    for line in block.lines() {
+        if let Some(command) = line.strip_prefix("$ ") {
+            steps.push(Step {
+                command: command.to_owned(),
+                interrupted: false,
+                shown: String::new(),
+            });
+            continue;
+        }
+        let step = steps.last_mut().expect("a block begins with a command");
+        if line == "^C" {
+            step.interrupted = true;
+        } else {
+            step.shown.push_str(line);
+            step.shown.push('\n');
+        }
+    }
+    steps
+}
+
+/// Files: blocks behind a line that is nothing but a path in backticks and a colon, or ends so.
+fn files(text: &str) -> Vec<(String, String)> {
+    let mut named = None;
+    let mut files = Vec::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        if line.starts_with("```") {
+            let content: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
+            if let Some(name) = named.take() {
+                files.push((name, content.join("\n") + "\n"));
+            }
+        } else if !line.is_empty() {
+            let path = line
+                .strip_suffix("`:")
+                .and_then(|line| line.rsplit_once('`'));
+            named = path.map(|(_, path)| path.to_owned());
+        }
+    }
+    files
+}
+
+/// `crossdock` or `cargo xtask demo` with the arguments of this line.
+fn invocation(host: &TestHost, command: &str) -> Invocation {
+    let words = words(command);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match &words[..] {
+        ["crossdock", arguments @ ..] => host.crossdock(arguments),
+        // Where the target folder of the project would be.
+        ["cargo", "xtask", "demo", arguments @ ..] => {
+            demo(host, arguments.iter().chain(&["--out", "target/demo"]))
+        }
+        _ => panic!("nobody knows how to run {command:?}"),
+    }
+}
+
+/// Runs a command to its end; one that is interrupted, once its records move.
+fn run(host: &TestHost, step: &Step) -> Ended {
+    let invocation = invocation(host, &step.command);
+    if !step.interrupted {
+        return invocation.end();
+    }
+    let mut running = invocation.start();
+    running.says(PROGRESS);
+    running.signal("INT");
+    running.end()
+}
+
+/// What a person sees on a terminal when all is over: progress is gone then, and what cargo builds is not the demo's.
+fn told(ended: &Ended) -> String {
+    let passing = [
+        PROGRESS,
+        ": opening the plugins",
+        "   Compiling ",
+        "    Blocking ",
+    ];
+    let all = format!("{}{}", ended.stderr, ended.text());
+    all.lines()
+        .filter(|line| !passing.iter().any(|text| line.contains(text)))
+        .map(|line| line.trim_end().to_owned() + "\n")
+        .collect()
+}
+
+/// Without what is another time each time. With `counts` numbers are too.
+fn masked(text: &str, counts: bool) -> Vec<String> {
+    text.lines().map(|line| masked_line(line, counts)).collect()
+}
+
+fn masked_line(line: &str, counts: bool) -> String {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    match words[..] {
+        // What the compiler was.
+        ["made", "with", ..] => return "made with #".to_owned(),
+        ["run", id] if id.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
+            return "run #".to_owned();
+        }
+        _ => {}
+    }
+    let mut shown = Vec::new();
+    let mut skip = false;
+    for (at, word) in words.iter().enumerate() {
+        if std::mem::take(&mut skip) {
+            continue;
+        }
+        let next = words.get(at + 1).copied().unwrap_or_default();
+        let unit = bare(next);
+        let measured = ["s", "ms", "µs", "records/s", "B", "KiB", "MiB"].contains(&unit);
+        if is_number(bare(word)) && (measured || counts) {
+            // With its unit: it may be another one.
+            skip = measured;
+            shown.push("#".to_owned());
+        } else if let Some(digest) = word.find("sha256:") {
+            shown.push(format!("{}sha256:#", &word[..digest]));
+        } else if word.starts_with("http://127.0.0.1:") {
+            shown.push("http://127.0.0.1:#".to_owned());
+        } else if is_time(word) || is_rate(bare(word)) || (counts && word.starts_with("checkpoint"))
+        {
+            shown.push("#".to_owned());
+        } else {
+            shown.push((*word).to_owned());
+        }
+    }
+    shown.join(" ")
+}
+
+/// A word without the signs around it.
+fn bare(word: &str) -> &str {
+    word.trim_matches(|c: char| "(),;:".contains(c))
+}
+
+fn is_number(word: &str) -> bool {
+    word.starts_with(|c: char| c.is_ascii_digit())
+        && word
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || b".,".contains(&byte))
+}
+
+/// `2026-11-27T18:00:23.919Z`, `0.20s`.
+fn is_time(word: &str) -> bool {
+    let stamp = word.ends_with('Z') && word.contains('T') && word.starts_with("20");
+    stamp || word.strip_suffix('s').is_some_and(is_number)
+}
+
+/// `2,999/s`.
+fn is_rate(word: &str) -> bool {
+    word.strip_suffix("/s").is_some_and(is_number)
+}
+
+#[test]
+fn what_the_readme_shows_is_what_happens() {
+    let text = fs::read_to_string(readme()).unwrap();
+    let host = TestHost::new();
+    host.write(
+        "target/plugins/jsonl.wasm",
+        fs::read(plugin("jsonl")).unwrap(),
+    );
+    let files = files(&text);
+    assert!(files.len() >= 5, "{files:?}");
+    for (name, content) in &files {
+        // A reader needs time to press Ctrl-C.
+        host.write(name, content.replace("records: 60000", "records: 20000"));
+    }
+    let (mut now, mut different, mut seen) = (text.clone(), Vec::new(), 0);
+    for (line, block) in blocks(&text, "console") {
+        let steps = steps(&block);
+        let counts = steps.iter().any(|step| step.interrupted);
+        for step in steps {
+            let ended = run(&host, &step);
+            ended.no_panic();
+            let told = told(&ended);
+            seen += 1;
+            if masked(&told, counts) == masked(&step.shown, counts) {
+                continue;
+            }
+            let break_ = if step.interrupted { "^C\n" } else { "" };
+            let head = format!("$ {}\n{break_}", step.command);
+            now = now.replacen(
+                &format!("{head}{}", step.shown),
+                &format!("{head}{told}"),
+                1,
+            );
+            different.push(format!(
+                "README.md:{line}: $ {}\n── is shown ──\n{}── happens ──\n{told}",
+                step.command, step.shown
+            ));
+        }
+    }
+    if std::env::var_os("CROSSDOCK_README").is_some_and(|how| how == "write") {
+        fs::write(readme(), now).unwrap();
+        return;
+    }
+    assert!(
+        different.is_empty(),
+        "{}\n`CROSSDOCK_README=write` takes what happens",
+        different.join("\n")
+    );
+    assert!(
+        seen >= 8,
+        "only {seen} commands found: does this test still read the file?"
+    );
+}
+
+#[test]
+fn the_code_in_the_readme_is_that_of_the_sdks_example() {
+    let text = fs::read_to_string(readme()).unwrap();
+    let example = fs::read_to_string(workspace().join("guest-sdk/rust/README.md")).unwrap();
+    let shown = blocks(&text, "rust");
+    assert!(!shown.is_empty());
+    for (line, block) in shown {
+        assert!(
+            example.contains(&block),
+            "README.md:{line}: the example has changed"
+        );
+    }
+}
+
+#[test]
+fn masks_hide_what_differs_and_nothing_else() {
+    let same = |a: &str, b: &str| masked_line(a, false) == masked_line(b, false);
+    assert!(same(
+        "4 records read in 35 ms (115/s)",
+        "4 records read in 1.2 s (3/s)"
+    ));
+    assert!(!same("4 records read in 35 ms", "5 records read in 35 ms"));
+    assert!(same(
+        "  file  a.wasm (771.18 KiB)",
+        " file a.wasm (770.00 KiB)"
+    ));
+    assert!(same(
+        "sha256:aa on http://127.0.0.1:1",
+        "sha256:bb on http://127.0.0.1:2"
+    ));
+    assert!(same(
+        "1.2 s, 1174 records/s, delivery: x",
+        "3.0 s, 5 records/s, delivery: x"
+    ));
+    assert!(!same("delivery: exactly-once", "delivery: at-least-once"));
+    assert_eq!(
+        masked_line("ticks 22,500 0 (2 checkpoints)", true),
+        "ticks # # # #"
+    );
+}
