@@ -220,7 +220,7 @@ batch: {{ records: 1 }}
     host.write("in/key.yaml", "");
     let flow = host
         .text("flows/vault.yaml")
-        .replace("out/r.jsonl", "${CROSSDOCK_SECRETS_KEY}");
+        .replace("out/r.jsonl", "\"${CROSSDOCK_SECRETS_KEY}\"");
     host.write(
         "flows/thief.yaml",
         flow.replace("flow: vault", "flow: thief"),

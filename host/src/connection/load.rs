@@ -83,8 +83,8 @@ impl Connections {
         let (mut connections, mut findings) = (Self::default(), Vec::new());
         for spec in specs {
             let place = format!("connection `{}`", spec.connection);
-            let made = match Pem::read(&spec, Path::new("")) {
-                Ok(pem) => Connection::new(&spec, &place, &pem),
+            let made = match Beside::read(&spec, Path::new("")) {
+                Ok(beside) => Connection::new(&spec, &place, &beside),
                 Err(problem) => Err(vec![problem]),
             };
             match made {
@@ -228,8 +228,9 @@ fn read(file: &Path, variables: &Variables) -> Result<Document, Vec<Finding>> {
     Document::parse(AREA, &document::read(AREA, file)?, file, variables)
 }
 
-/// Puts the secrets that are somewhere else into their places.
-fn fetch_secrets(document: &mut Document, folder: &Path, secrets: &Secrets) {
+/// Puts the secrets that are somewhere else into their places. Gives the headers among them.
+fn fetch_secrets(document: &mut Document, folder: &Path, secrets: &Secrets) -> Vec<String> {
+    let mut headers = Vec::new();
     let mut pointers = Vec::new();
     collect_secrets(document.value(), &mut String::new(), false, &mut pointers);
     for pointer in pointers {
@@ -250,8 +251,15 @@ fn fetch_secrets(document: &mut Document, folder: &Path, secrets: &Secrets) {
             (Some(("file", Some(path))), None) => secret_file(&folder.join(path)),
             _ => continue,
         };
+        // Every one of its letters is plain: no name of a header has `/` or `~`.
+        headers.extend(
+            pointer
+                .strip_prefix("/headers/")
+                .map(str::to_ascii_lowercase),
+        );
         document.put(&pointer, found);
     }
+    headers
 }
 
 /// The text of a file that holds one secret, without the line break that editors leave at its end.
@@ -288,12 +296,16 @@ fn define(
     secrets: &Secrets,
 ) -> Result<Connection, Vec<Finding>> {
     let folder = file.parent().unwrap_or(Path::new(""));
-    fetch_secrets(document, folder, secrets);
+    let secret_headers = fetch_secrets(document, folder, secrets);
     let spec: ConnectionSpec = document
         .decode()
         .map_err(|findings| discreet(findings, document))?;
-    let pem = Pem::read(&spec, folder).map_err(|problem| vec![at(document, problem)])?;
-    Connection::new(&spec, &file.display().to_string(), &pem).map_err(|problems| {
+    let beside = Beside::read(&spec, folder).map_err(|problem| vec![at(document, problem)])?;
+    let beside = Beside {
+        secret_headers,
+        ..beside
+    };
+    Connection::new(&spec, &file.display().to_string(), &beside).map_err(|problems| {
         problems
             .into_iter()
             .map(|problem| at(document, problem))
@@ -301,16 +313,18 @@ fn define(
     })
 }
 
-/// The files of certificates that a definition names.
+/// What stands beside a definition: files of certificates, and which headers are secrets.
 #[derive(Default)]
-pub(super) struct Pem {
+pub(super) struct Beside {
     /// Of `ca-file`.
     pub(super) authorities: Option<Vec<u8>>,
     /// Of `client-certificate`.
     pub(super) client: Option<Vec<u8>>,
+    /// Headers whose values came from the secret store or a file of their own.
+    pub(super) secret_headers: Vec<String>,
 }
 
-impl Pem {
+impl Beside {
     fn read(spec: &ConnectionSpec, folder: &Path) -> Result<Self, Problem> {
         let read = |pointer: &'static str, file: Option<&PathBuf>| {
             let path = file.map(|file| folder.join(file));
@@ -324,6 +338,7 @@ impl Pem {
         Ok(Self {
             authorities: read("/ca-file", spec.ca_file.as_ref()).transpose()?,
             client: read("/client-certificate/file", client).transpose()?,
+            secret_headers: Vec::new(),
         })
     }
 }

@@ -12,7 +12,7 @@ use super::{
     address::AddressDenied,
     auth::{Auth, Credential, Problem, sensitive, within},
     client::{Call, Counters, Http, count, owned_headers, shown},
-    load::Pem,
+    load::Beside,
     retry::{self, Failure, Policy},
     secret::conceal,
     spec::ConnectionSpec,
@@ -33,6 +33,8 @@ pub struct Connection {
     headers: HeaderMap,
     /// Headers that plugins may not set.
     owned: Vec<HeaderName>,
+    /// Of `headers` those that are secrets whatever they are called.
+    secret_headers: Vec<String>,
     policy: Policy,
     timeout: Duration,
     max_response: u64,
@@ -50,9 +52,13 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
-    /// Checks a definition and makes it usable. `place` is where it stands, for messages; `pem` is the content of
-    /// the files that it names.
-    pub(super) fn new(spec: &ConnectionSpec, place: &str, pem: &Pem) -> Result<Self, Vec<Problem>> {
+    /// Checks a definition and makes it usable. `place` is where it stands, for messages; `beside` is what
+    /// stands beside it.
+    pub(super) fn new(
+        spec: &ConnectionSpec,
+        place: &str,
+        beside: &Beside,
+    ) -> Result<Self, Vec<Problem>> {
         let mut problems = check_numbers(spec);
         let base = match Base::parse(&spec.base_url) {
             Ok(base) => base,
@@ -67,7 +73,7 @@ impl Connection {
         );
         let auth = Auth::new(&spec.auth, &base, place).map_err(|problem| problems.push(problem));
         let headers = fixed_headers(spec).map_err(|problem| problems.push(problem));
-        let ca_pem = pem.authorities.as_deref();
+        let ca_pem = beside.authorities.as_deref();
         let certificates = match ca_pem
             .map(reqwest::Certificate::from_pem_bundle)
             .transpose()
@@ -90,7 +96,7 @@ impl Connection {
                 Vec::new()
             }
         };
-        let identity = identity(spec, pem).map_err(|problem| problems.push(problem));
+        let identity = identity(spec, beside).map_err(|problem| problems.push(problem));
         let (Ok(auth), Ok(headers), Ok(identity)) = (auth, headers, identity) else {
             return Err(problems);
         };
@@ -120,6 +126,7 @@ impl Connection {
             name: spec.connection.clone(),
             place: place.to_owned(),
             owned: owned_headers(&headers, auth.header()),
+            secret_headers: beside.secret_headers.clone(),
             base,
             auth,
             headers,
@@ -181,10 +188,11 @@ impl Connection {
     /// What must not come back in a response. Invariant 7
     fn secrets(&self, credential: &Credential) -> Vec<Vec<u8>> {
         let telling = ["auth", "key", "token", "secret", "cookie", "password"];
-        let fixed = self
-            .headers
-            .iter()
-            .filter(|(name, _)| telling.iter().any(|part| name.as_str().contains(part)));
+        let fixed = self.headers.iter().filter(|(name, _)| {
+            let name = name.as_str();
+            telling.iter().any(|part| name.contains(part))
+                || self.secret_headers.iter().any(|secret| secret == name)
+        });
         let mut secrets = credential.secrets();
         secrets.extend(fixed.flat_map(|(_, value)| within(value.as_bytes())));
         secrets
@@ -199,6 +207,12 @@ impl Connection {
         };
         fixed.contains(&secret.as_bytes().to_vec())
             || self.headers.values().any(|value| value == secret)
+    }
+
+    /// What is taken out of responses when there is no token.
+    #[cfg(test)]
+    pub(super) fn hides(&self) -> Vec<Vec<u8>> {
+        self.secrets(&Credential::None)
     }
 
     /// Takes secrets that the server repeats out of its response.
@@ -273,8 +287,8 @@ impl Connection {
 }
 
 /// What the connection shows to servers that ask for a certificate.
-fn identity(spec: &ConnectionSpec, pem: &Pem) -> Result<Option<reqwest::Identity>, Problem> {
-    let (Some(client), Some(chain)) = (&spec.client_certificate, &pem.client) else {
+fn identity(spec: &ConnectionSpec, beside: &Beside) -> Result<Option<reqwest::Identity>, Problem> {
+    let (Some(client), Some(chain)) = (&spec.client_certificate, &beside.client) else {
         return Ok(None);
     };
     let wrong = |pointer, text: &str, advice: &str| (pointer, text.to_owned(), advice.to_owned());

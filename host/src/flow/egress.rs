@@ -43,6 +43,9 @@ pub enum GrantError {
         "`{0}`: `*` may only stand for the beginning of a name with a dot in the rest, as in `*.example.com`"
     )]
     Pattern(String),
+    /// A name with nothing between two dots, or nothing at all.
+    #[error("`{0}` names no host: there is nothing beside a dot of it")]
+    Host(String),
     /// Not a host and a port.
     #[error("`{0}` is no host with a port, such as `db.example.com:5432`")]
     Tcp(String),
@@ -145,6 +148,10 @@ impl HostGrant {
             Host::Domain(name) => name.trim_end_matches('.'),
         };
         let pattern = || GrantError::Pattern(written.to_owned());
+        let labels = name.strip_prefix("*.").unwrap_or(name);
+        if labels.split('.').any(str::is_empty) {
+            return Err(GrantError::Host(written.to_owned()));
+        }
         match name.strip_prefix('*') {
             None if name.contains('*') => Err(pattern()),
             None => Ok(Self::Name(name.to_owned())),
@@ -758,5 +765,25 @@ mod tests {
         assert!(connects(&written, "[::ffff:127.0.0.1]:5432", &[]));
         assert!(!connects(&written, "127.0.0.1:5433", &[]));
         assert!(!connects(&written, "127.0.0.2:5432", &[]));
+    }
+
+    #[test]
+    fn a_grant_without_a_host_is_none() {
+        for text in [
+            "http://.",
+            "https://./v1",
+            "http://..",
+            "http://a..b/",
+            "https://*..com/",
+            "http://.a/",
+        ] {
+            let error = text.parse::<UrlGrant>().unwrap_err();
+            assert!(
+                matches!(error, GrantError::Host(_) | GrantError::Url(_)),
+                "{text}: {error}"
+            );
+        }
+        assert!(".:80".parse::<TcpGrant>().is_err() && "a..b:80".parse::<TcpGrant>().is_err());
+        assert!("http://a.b./".parse::<UrlGrant>().is_ok());
     }
 }

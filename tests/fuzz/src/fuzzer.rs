@@ -1,7 +1,7 @@
 //! The loop: change an input, give it to the target, keep it when it reached something new.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     fmt,
     fs::File,
     io::{self, Seek as _, Write as _},
@@ -64,6 +64,8 @@ impl fmt::Display for Failure {
 thread_local! {
     /// What the last panic of this thread said.
     static LAST_PANIC: RefCell<String> = RefCell::default();
+    /// Whether a target runs in this thread.
+    static RUNS: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Gives an input to a target. Says how long it took.
@@ -84,7 +86,10 @@ pub(crate) fn run(target: &Target, input: &[u8]) -> Result<Duration, Failure> {
 
 fn once(target: &Target, input: &[u8]) -> Result<Duration, Failure> {
     let since = Instant::now();
+    listen();
+    RUNS.set(true);
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| (target.run)(input)));
+    RUNS.set(false);
     match outcome {
         Ok(()) => Ok(since.elapsed()),
         Err(_) => Err(Failure::Panicked(LAST_PANIC.take())),
@@ -93,9 +98,17 @@ fn once(target: &Target, input: &[u8]) -> Result<Duration, Failure> {
 
 /// Panics are findings and told as such.
 fn listen() {
-    panic::set_hook(Box::new(|info| {
-        LAST_PANIC.set(info.to_string().replace('\n', " "));
-    }));
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if RUNS.get() {
+                LAST_PANIC.set(info.to_string().replace('\n', " "));
+            } else {
+                before(info);
+            }
+        }));
+    });
 }
 
 /// Fuzzes a target until the time is over or something is found.
@@ -103,7 +116,6 @@ fn listen() {
 /// # Errors
 /// The file for the current input cannot be written.
 pub(crate) fn fuzz(target: &Target, corpus: &[Vec<u8>], options: &Options) -> io::Result<Outcome> {
-    listen();
     let mut rng = Rng::with_seed(options.seed);
     let mut noted = options.noted.as_ref().map(File::create).transpose()?;
     let mut reached = Reached::default();
