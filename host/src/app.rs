@@ -6,6 +6,8 @@
 //! | `app/audit.rs` | what goes into the audit log |
 //! | `app/check.rs` | everything that can be found out without running |
 //! | `app/run.rs` | wires the stages and runs them |
+//! | `app/daemon.rs` | all flows of a project, until told to end |
+//! | `app/shadow.rs` | the network of a candidate whose effects are cut off |
 //! | `app/mapping.rs` | one mapping on sample records |
 //! | `app/dead_letters.rs` | records that could not be processed: found, mended, given again |
 
@@ -28,11 +30,13 @@ use crate::{
 
 mod audit;
 mod check;
+pub mod daemon;
 mod dead_letters;
 mod http;
 mod json;
 mod mapping;
 mod run;
+mod shadow;
 
 pub use crate::{
     engine::{
@@ -45,6 +49,10 @@ pub use crate::{
     },
 };
 pub use audit::{audit_log, cli_actor};
+pub use daemon::{
+    CheckpointView, Daemon, DaemonError, FlowState, FlowStatus, ServeOptions, StageView,
+    SwapOptions, SwapView, VersionView,
+};
 pub use dead_letters::{
     DeadLetterDocument, DeadLetterError, DeadLetters, Edit, ReplayError, ReplayOptions,
     ReplaySummary,
@@ -98,6 +106,9 @@ pub enum AppError {
         /// What happened.
         source: std::io::Error,
     },
+    /// A component cannot be kept in the state folder.
+    #[error("a plugin cannot be kept in the state folder: {0}")]
+    Keep(#[source] std::io::Error),
     /// The run failed. What was checkpointed stays.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -156,6 +167,7 @@ impl AppError {
 }
 
 /// One flow of a project, ready to be checked or run.
+#[derive(Clone)]
 pub struct Project {
     plan: Plan,
     warnings: Vec<Finding>,
@@ -196,6 +208,14 @@ impl Project {
             locator,
             variables,
         })
+    }
+
+    /// The same project with another plan.
+    fn with(&self, plan: Plan) -> Self {
+        Self {
+            plan,
+            ..self.clone()
+        }
     }
 
     /// What runs.

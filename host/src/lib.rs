@@ -10,6 +10,7 @@
 //! | [`catalogue`] | plugins on disk: what a file says of itself, where names are found |
 //! | [`storage`] | the only module that knows sled: checkpoints, dead letters, tables |
 //! | [`connection`] | remote systems: authentication, limits, the one outgoing HTTP client |
+//! | [`api`] | the admin API of a daemon, and its client |
 //! | [`app`] | the composition root: the only file that knows every module |
 //! | [`cli`] | one file per command |
 //!
@@ -45,6 +46,7 @@
     )
 )]
 
+pub mod api;
 pub mod app;
 pub mod catalogue;
 pub mod cli;

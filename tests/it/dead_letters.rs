@@ -8,7 +8,10 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crossdock_tests::host::{Ended, TestHost, plugin, program, test_plugin};
+use crossdock_tests::{
+    chaos::dump,
+    host::{Ended, TestHost, plugin, program, test_plugin},
+};
 use serde_json::{Value, json};
 
 /// csv → mapper (prices are numbers) → jsonl with whole records, appended at every checkpoint.
@@ -134,6 +137,31 @@ fn a_mended_record_goes_through_as_the_record_that_it_was() {
     let next = host.run("prices").finished();
     assert_eq!(next["records"], 1);
     assert_eq!(written(&host).len(), 5);
+}
+
+#[test]
+fn a_sink_that_writes_by_key_has_a_record_once_however_often_it_is_given() {
+    let host = TestHost::new();
+    host.write("in/p.csv", "sku,price\na,1.50\nb,many\nc,2.50\n");
+    prices(&host, "");
+    let flow = host.text("flows/prices.yaml");
+    let (before, _) = flow.split_once("sinks:").unwrap();
+    let sink = "sinks:\n  - plugin: redb\n    config: { file: out/all.redb, table: prices }\n    \
+                grants: { files: { write: [out] } }\n";
+    host.write("flows/prices.yaml", format!("{before}{sink}"));
+    host.run("prices").exits(3);
+    host.write("mended.json", "{\"sku\":\"b\",\"price\":\"3.50\"}");
+    dlq(&host, &["edit", "1", "--payload", "mended.json"]).exits(0);
+    dlq(&host, &["replay", "flows/prices.yaml", "1"]).exits(0);
+    let expected = ["a", "b", "c"].map(|sku| {
+        let price = ["1.50", "3.50", "2.50"][usize::from(sku.as_bytes()[0] - b'a')];
+        format!("prices {sku} {{\\\"sku\\\":\\\"{sku}\\\",\\\"price\\\":{price}}}\n")
+    });
+    assert_eq!(dump(&host), expected.concat());
+    // The shop corrects it too, and everything is read again: the same keys, so the same rows.
+    host.write("in/p.csv", "sku,price\na,1.50\nb,3.50\nc,2.50\n");
+    host.run_with("prices", ["--from-start"]).finished();
+    assert_eq!(dump(&host), expected.concat());
 }
 
 #[test]

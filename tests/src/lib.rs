@@ -12,6 +12,8 @@
 pub mod akeneo;
 pub mod catalogue;
 pub mod chaos;
+pub mod daemon;
 pub mod gate;
 pub mod host;
 pub mod trap_server;
+pub mod variant;

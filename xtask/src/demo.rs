@@ -1,5 +1,7 @@
 //! The main job, as a stranger sees it first: a catalogue flows from Akeneo to Spryker.
 
+mod swap;
+
 use std::{
     collections::BTreeMap,
     ffi::OsStr,
@@ -26,17 +28,15 @@ const INTERRUPTED: u8 = 130;
 /// What the demo can be told.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// How many products the generated catalogue has.
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 1000,
-        conflicts_with = "catalogue"
-    )]
-    products: u64,
+    /// How many products the generated catalogue has: 1,000, with `--swap` 20,000.
+    #[arg(long, value_name = "N", conflicts_with = "catalogue")]
+    products: Option<u64>,
     /// Serves this folder of Akeneo CSV files instead of a generated catalogue.
     #[arg(long, value_name = "DIR")]
     catalogue: Option<PathBuf>,
+    /// Runs the job once more, and swaps the mapper for another version in the middle of it.
+    #[arg(long)]
+    swap: bool,
     /// Where the Spryker import files go.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -64,10 +64,22 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, String> {
     let Some(result) = job(&built, options)? else {
         return Ok(ExitCode::from(INTERRUPTED));
     };
-    if options.json {
-        print(&result.document().to_string());
-    } else {
+    if !options.json {
         show(&built, &result);
+    }
+    let swapped = if options.swap && !interrupted.load(Ordering::Relaxed) {
+        Some(swap::job(&built, options, &result)?)
+    } else {
+        None
+    };
+    if options.json {
+        let mut document = result.document();
+        if let Some(swapped) = &swapped {
+            document["swap"] = swapped.document();
+        }
+        print(&document.to_string());
+    } else if let Some(swapped) = &swapped {
+        swapped.show();
     }
     Ok(if interrupted.load(Ordering::Relaxed) {
         ExitCode::from(INTERRUPTED)
@@ -238,10 +250,12 @@ fn reason(stdout: &[u8]) -> String {
 }
 
 fn start(built: &Built, options: &Options) -> Result<(Standin, Value), String> {
-    match &options.catalogue {
-        Some(folder) => serve(built, "--catalogue", absolute(folder)?.as_os_str()),
-        None => serve(built, "--products", options.products.to_string().as_ref()),
+    if let Some(folder) = &options.catalogue {
+        return serve(built, "--catalogue", absolute(folder)?.as_os_str());
     }
+    let usual = if options.swap { 20_000 } else { 1_000 };
+    let products = options.products.unwrap_or(usual);
+    serve(built, "--products", products.to_string().as_ref())
 }
 
 /// A stand-in that serves this, and what it says when it is ready.

@@ -13,6 +13,10 @@ mod ci;
 mod demo;
 mod guests;
 mod nested;
+// A wasm file with another manifest is made for tests as well.
+#[allow(unreachable_pub, reason = "it is public there")]
+#[path = "../../tests/src/variant.rs"]
+mod variant;
 
 /// The project's own commands.
 #[derive(Parser)]

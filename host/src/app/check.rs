@@ -55,7 +55,7 @@ impl Project {
                 grants: grants(stage),
                 limits: limits(stage),
                 tables: Arc::new(NoTables),
-                http: network(stage, connections),
+                http: network(stage, connections, Arc::default()),
                 project_dir: self.folder.clone(),
             };
             if let Err(fault) = plugin.check(kind(stage.kind), &context).await {

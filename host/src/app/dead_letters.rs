@@ -39,7 +39,7 @@ pub struct DeadLetters {
 }
 
 /// What a person changes of a dead letter. `None` leaves a part as it is.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Edit {
     /// The record's key.
@@ -53,7 +53,7 @@ pub struct Edit {
 }
 
 /// What came of giving dead letters again.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
 pub struct ReplaySummary {
     /// The flow.
     pub flow: String,

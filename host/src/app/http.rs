@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::shadow::Recorder;
 use crate::{
     connection::{
         Connections, Direct, Request, Response, SendError, StreamRequest, StreamResponse,
@@ -18,6 +19,8 @@ pub(super) struct StageHttp {
     pub(super) connections: Arc<Connections>,
     /// `None`: no URL is granted.
     pub(super) direct: Option<Direct>,
+    /// Keeps what is answered for a candidate in the shadow.
+    pub(super) recorder: Arc<Recorder>,
 }
 
 impl StageHttp {
@@ -25,15 +28,8 @@ impl StageHttp {
         let denied = || HttpError::Denied("no URL is granted to this stage".to_owned());
         self.direct.as_ref().ok_or_else(denied)
     }
-}
 
-#[async_trait]
-impl HttpSend for StageHttp {
-    async fn send(
-        &self,
-        connection: &str,
-        request: HttpRequest,
-    ) -> Result<HttpResponse, HttpError> {
+    async fn ask(&self, connection: &str, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let request = Request {
             method: request.method,
             url: request.url,
@@ -55,6 +51,20 @@ impl HttpSend for StageHttp {
             headers,
             body: body.into(),
         })
+    }
+}
+
+#[async_trait]
+impl HttpSend for StageHttp {
+    async fn send(
+        &self,
+        connection: &str,
+        request: HttpRequest,
+    ) -> Result<HttpResponse, HttpError> {
+        let key = self.recorder.key(connection, &request);
+        let answer = self.ask(connection, request).await;
+        self.recorder.keep(key, &answer);
+        answer
     }
 
     async fn stream(&self, request: HttpStreamRequest) -> Result<HttpStreamResponse, HttpError> {

@@ -1,12 +1,16 @@
 //! Wires the stages of a flow and runs them.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{AppError, Project, Resolved, audit, http::StageHttp};
+use super::{AppError, Project, Resolved, audit, http::StageHttp, shadow::Recorder};
 use crate::{
     catalogue,
     connection::{Connections, Direct},
@@ -43,7 +47,7 @@ pub struct RunOptions {
 }
 
 /// How a run ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case", tag = "outcome", content = "reason")]
 pub enum Outcome {
     /// The source had no more records.
@@ -55,7 +59,7 @@ pub enum Outcome {
 }
 
 /// What a run did.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct RunSummary {
     /// The flow.
     pub flow: String,
@@ -81,6 +85,7 @@ pub struct RunSummary {
     /// What the flow promises, and why.
     pub delivery: Delivery,
     /// Where checkpoints and dead letters are.
+    #[schema(value_type = String)]
     pub state_dir: PathBuf,
     /// Checkpoints of the run.
     pub epochs: u64,
@@ -92,6 +97,8 @@ pub struct RunSummary {
 pub(super) struct Wiring {
     pub(super) overlay: Arc<Overlay>,
     connections: Arc<Connections>,
+    /// What each stage is answered, for candidates in the shadow.
+    recorders: Mutex<BTreeMap<String, Arc<Recorder>>>,
 }
 
 impl Wiring {
@@ -100,7 +107,17 @@ impl Wiring {
         Self {
             overlay: Arc::new(Overlay::new(journal)),
             connections,
+            recorders: Mutex::default(),
         }
+    }
+
+    /// Keeps what a stage is answered while a shadow looks on.
+    pub(super) fn recorder(&self, stage: &str) -> Arc<Recorder> {
+        let mut recorders = self
+            .recorders
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(recorders.entry(stage.to_owned()).or_default())
     }
 }
 
@@ -221,7 +238,7 @@ impl Project {
             grants: grants(stage),
             limits: limits(stage),
             tables: Arc::clone(&wiring.overlay) as _,
-            http: network(stage, &wiring.connections),
+            http: network(stage, &wiring.connections, wiring.recorder(&stage.name)),
             project_dir: self.folder.clone(),
         }
     }
@@ -256,7 +273,7 @@ impl Project {
         }
     }
 
-    fn summary(&self, summary: Summary, resolved: &[Resolved<'_>]) -> RunSummary {
+    pub(super) fn summary(&self, summary: Summary, resolved: &[Resolved<'_>]) -> RunSummary {
         let seconds = summary.elapsed.as_secs_f64();
         #[allow(clippy::cast_precision_loss, reason = "a rate for people")]
         let records_per_second = summary.records as f64 / seconds.max(1e-9);
@@ -332,12 +349,17 @@ pub(super) fn limits(stage: &StagePlan) -> Limits {
 }
 
 /// The network of one stage: its flow's connections, and the URLs that it was granted itself.
-pub(super) fn network(stage: &StagePlan, connections: &Arc<Connections>) -> Arc<StageHttp> {
+pub(super) fn network(
+    stage: &StagePlan,
+    connections: &Arc<Connections>,
+    recorder: Arc<Recorder>,
+) -> Arc<StageHttp> {
     let egress = grants(stage).egress;
     let direct = (!egress.http.is_empty()).then(|| Direct::new(egress, stage.limits.open_requests));
     Arc::new(StageHttp {
         connections: Arc::clone(connections),
         direct,
+        recorder,
     })
 }
 

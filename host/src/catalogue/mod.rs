@@ -6,6 +6,6 @@ pub mod locate;
 pub mod manifest;
 
 pub use config::{ConfigFinding, validate_config};
-pub use inspect::{Import, ImportGroup, InspectError, Inspection, inspect, read_component};
+pub use inspect::{Import, ImportGroup, InspectError, Inspection, digest, inspect, read_component};
 pub use locate::{LocateError, Located, Locator};
 pub use manifest::{Kind, Manifest, ManifestError};

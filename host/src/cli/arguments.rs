@@ -1,13 +1,18 @@
 //! What can be typed. Descriptions and examples are the help texts.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser};
 use clap_complete::Shell;
 use jiff::Timestamp;
 use tracing_subscriber::EnvFilter;
 
-use super::dlq::arguments::DlqCommand;
+use super::{
+    dlq::arguments::DlqCommand,
+    flow::FlowCommand,
+    serve::ServeArguments,
+    swap::{RollbackArguments, SwapArguments, SwapsArguments},
+};
 use crate::{app::Action, flow::quantity::Time};
 
 const EXIT_CODES: &str = "\
@@ -60,6 +65,48 @@ Ctrl-C twice aborts; the next run goes on from the last checkpoint.
 
 Exit codes: 0 done or stopped, 1 failed, 2 configuration error, 3 finished with dead letters")]
     Run(RunArguments),
+    /// Run all flows of a project until told to end, with an API to steer them
+    #[command(after_help = "\
+Examples:
+  crossdock serve
+  crossdock serve shop --watch
+  crossdock serve shop --listen 127.0.0.1:0 --drain 10s
+
+Other commands find it by its state folder: flow, swap, swaps, rollback, dlq, run --follow.
+Ctrl-C or SIGTERM drains every flow, makes a checkpoint and ends; twice aborts.
+The API is described at /api/v1/openapi.json; its token is in .crossdock/daemon.json.
+
+Exit codes: 0 ended in good order, 1 failed, 2 usage or configuration error, 130 aborted")]
+    Serve(ServeArguments),
+    /// Look at the flows of a running daemon, start, stop, pause and resume them
+    #[command(subcommand)]
+    Flow(FlowCommand),
+    /// Put another version or config in the place of a stage while records flow
+    #[command(after_help = "\
+Examples:
+  crossdock swap prices map mapper-2.wasm
+  crossdock swap prices map mapper@0.2.0 --shadow 1000 --max-difference 1%
+  crossdock swap prices csv --config csv.yaml --probation 10s
+
+prepare: the new version is found, checked against the stage and compiled. shadow: it gets copies of records, its
+output is compared, nothing of it is seen outside. switch: it takes over the state between two records.
+probation: nothing of it is committed yet; if it traps, lies or rejects too much, the flow goes back to the
+checkpoint of the switch and the old version, as if nothing had been. done: it has taken over.
+
+Exit codes: 0 it has taken over, 1 the old version goes on, 2 usage or configuration error")]
+    Swap(SwapArguments),
+    /// Look at swaps, and call them off
+    #[command(after_help = "\
+Examples:
+  crossdock swaps
+  crossdock swaps 3
+  crossdock swaps 3 --cancel")]
+    Swaps(SwapsArguments),
+    /// Put the version before a swap back in the place of a stage
+    #[command(after_help = "\
+Example:
+  crossdock rollback prices map")]
+    Rollback(RollbackArguments),
     /// Check a flow without running it
     #[command(after_help = "\
 Examples:
@@ -145,6 +192,9 @@ pub(super) struct RunArguments {
     /// Show progress on standard error beside `--json`
     #[arg(long, requires = "json")]
     pub(super) progress: bool,
+    /// With a daemon: watch the run until it ends, instead of returning as soon as it has started
+    #[arg(long)]
+    pub(super) follow: bool,
     /// Print no progress and no summary
     #[arg(long, short, conflicts_with = "progress")]
     pub(super) quiet: bool,
@@ -279,7 +329,27 @@ fn log_filter(text: &str) -> Result<String, String> {
         .map_err(|error| format!("{error}; try `info` or `warn,plugin=debug`"))
 }
 
-fn variable(text: &str) -> Result<(String, String), String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    text.parse::<Time>()
+        .map(|time| time.0)
+        .map_err(|error| error.to_string())
+}
+
+/// `1%` or `0.01`.
+pub(super) fn share(text: &str) -> Result<f64, String> {
+    let wrong = || format!("`{text}` is no share; write `1%` or `0.01`");
+    let share: f64 = match text.strip_suffix('%') {
+        Some(percent) => percent.trim().parse::<f64>().map_err(|_| wrong())? / 100.0,
+        None => text.parse().map_err(|_| wrong())?,
+    };
+    if (0.0..=1.0).contains(&share) {
+        Ok(share)
+    } else {
+        Err(wrong())
+    }
+}
+
+pub(super) fn variable(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
     let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     if !starts || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {

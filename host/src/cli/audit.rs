@@ -18,7 +18,7 @@ const MAX_TARGET: usize = 60;
 const MAX_DETAIL: usize = 80;
 
 pub(super) fn show(arguments: AuditArguments, output: Output) -> Result<u8, Failure> {
-    let folder = folders::existing_state(arguments.state.state)?;
+    let folder = folders::existing(arguments.state.state)?;
     let since_ms = arguments.since.map_or(0, |since| {
         // Before 1970 there was nothing.
         u64::try_from(since.as_millisecond()).unwrap_or(0)

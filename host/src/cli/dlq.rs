@@ -2,12 +2,12 @@
 
 pub(super) mod arguments;
 mod edit;
+mod letters;
 mod show;
 
 use std::{
     fs::File,
     io::{BufWriter, Write},
-    path::PathBuf,
 };
 
 use serde::Serialize;
@@ -18,29 +18,33 @@ use tokio_util::sync::CancellationToken;
 use self::arguments::{
     DiscardArguments, DlqCommand, ExportArguments, ListArguments, OfFlow, ReplayArguments,
 };
+use self::letters::{Exported, Letters};
 use super::{
     Failure, folders,
     output::Output,
     progress, run,
     style::{self, BAD, GOOD, STRONG, WARN, counted},
 };
-use crate::app::{
-    DeadLetter, DeadLetterDocument, DeadLetterFilter, DeadLetters, Progress, Project,
-    ReplayOptions, ReplaySummary,
+use crate::{
+    api::client::Client,
+    app::{
+        DeadLetter, DeadLetterDocument, DeadLetterFilter, DeadLetters, Progress, Project,
+        ReplayOptions, ReplaySummary,
+    },
 };
 
 pub(super) async fn dlq(command: DlqCommand, output: Output) -> Result<u8, Failure> {
     match command {
-        DlqCommand::List(arguments) => list(arguments, output),
+        DlqCommand::List(arguments) => list(arguments, output).await,
         DlqCommand::Search {
             wanted,
             list: mut arguments,
         } => {
             arguments.choice.text = Some(wanted);
-            list(arguments, output)
+            list(arguments, output).await
         }
         DlqCommand::Show { id, state, json } => {
-            let letter = open(state.state)?.show(id)?;
+            let letter = Letters::open(state.state).await?.show(id).await?;
             tell(&letter, json, output);
             Ok(0)
         }
@@ -49,11 +53,6 @@ pub(super) async fn dlq(command: DlqCommand, output: Output) -> Result<u8, Failu
         DlqCommand::Discard(arguments) => discard(arguments, output).await,
         DlqCommand::Export(arguments) => export(arguments, output).await,
     }
-}
-
-/// The dead letters of a state folder.
-fn open(state: Option<PathBuf>) -> Result<DeadLetters, Failure> {
-    Ok(DeadLetters::open(&folders::existing_state(state)?)?)
 }
 
 #[derive(Serialize)]
@@ -79,15 +78,15 @@ fn tell(letter: &DeadLetter, json: bool, output: Output) {
     }
 }
 
-fn list(arguments: ListArguments, output: Output) -> Result<u8, Failure> {
-    let letters = open(arguments.state.state)?;
+async fn list(arguments: ListArguments, output: Output) -> Result<u8, Failure> {
+    let letters = Letters::open(arguments.state.state).await?;
     let filter = DeadLetterFilter {
         flow: arguments.of.flow,
         after: arguments.after,
         limit: arguments.limit,
         ..arguments.choice.filter()
     };
-    let found = letters.list(&filter)?;
+    let found = letters.list(&filter).await?;
     if arguments.json {
         output.print_json(&List {
             ok: true,
@@ -126,7 +125,10 @@ async fn discard(arguments: DiscardArguments, output: Output) -> Result<u8, Fail
         arguments.ids,
         arguments.all,
     )?;
-    let discarded = open(arguments.state.state)?.discard(&filter).await?;
+    let discarded = Letters::open(arguments.state.state)
+        .await?
+        .discard(&filter)
+        .await?;
     if arguments.json {
         output.print_json(&json!({ "ok": true, "discarded": discarded }));
     } else {
@@ -143,22 +145,19 @@ async fn export(arguments: ExportArguments, output: Output) -> Result<u8, Failur
         arguments.ids,
         true,
     )?;
-    let letters = open(arguments.state.state)?;
+    let letters = Letters::open(arguments.state.state).await?;
     let Some(file) = arguments.output else {
-        let exported = letters.export(&filter, &mut std::io::stdout()).await;
-        return match exported {
-            // Nobody reads it any more (`| head`).
-            Err(error) if error.is_broken_pipe() => Ok(0),
-            Err(error) => Err(error.into()),
-            Ok(_) => Ok(0),
-        };
+        letters.export(&filter, &mut std::io::stdout()).await?;
+        return Ok(0);
     };
     let made = File::create_new(&file).map_err(|source| {
         let place = style::path(&file);
         Failure::Usage(format!("cannot make {place}: {source}"))
     })?;
     let mut out = BufWriter::new(made);
-    let exported = letters.export(&filter, &mut out).await?;
+    let Exported::All(exported) = letters.export(&filter, &mut out).await? else {
+        return Ok(0);
+    };
     let synced = out.flush().and_then(|()| out.get_ref().sync_all());
     synced.map_err(|source| Failure::Io {
         action: "the dead letters cannot be written",
@@ -181,7 +180,12 @@ async fn replay(arguments: ReplayArguments, output: Output) -> Result<u8, Failur
     )?;
     let project = Project::open(&folders::options(arguments.flow))?;
     let flow = project.plan().name.clone();
-    let letters = open(Some(project.state_dir().to_owned()))?;
+    let state = project.state_dir().to_owned();
+    if let Some(daemon) = Client::find(&state).await? {
+        let summary = letters::replay(&daemon, &flow, &filter, arguments.with).await?;
+        return Ok(tell_replay(&summary, arguments.json, output));
+    }
+    let letters = DeadLetters::open(&folders::existing(Some(state))?)?;
     let stop = CancellationToken::new();
     let (sender, receiver) = watch::channel(Progress::default());
     let shown = (!arguments.quiet && !arguments.json).then(|| {
@@ -207,16 +211,16 @@ async fn replay(arguments: ReplayArguments, output: Output) -> Result<u8, Failur
         ));
         return Ok(run::ABORTED);
     };
-    let summary = result?;
-    if arguments.json {
-        output.print_json(&Told {
-            ok: true,
-            summary: &summary,
-        });
+    Ok(tell_replay(&result?, arguments.json, output))
+}
+
+fn tell_replay(summary: &ReplaySummary, json: bool, output: Output) -> u8 {
+    if json {
+        output.print_json(&Told { ok: true, summary });
     } else {
-        output.print(&replayed(&summary, output));
+        output.print(&replayed(summary, output));
     }
-    Ok(if summary.failed > 0 { 3 } else { 0 })
+    if summary.failed > 0 { 3 } else { 0 }
 }
 
 #[derive(Serialize)]

@@ -62,8 +62,13 @@ pub(super) fn state(given: Option<PathBuf>) -> PathBuf {
     })
 }
 
-/// The same, when it is there: looking must not make a folder.
-pub(super) fn existing_state(given: Option<PathBuf>) -> Result<PathBuf, Failure> {
+/// The state folder of a project.
+pub(super) fn state_of(project: &Path) -> PathBuf {
+    project.join(STATE)
+}
+
+/// The state folder, which must be there: looking must not make one.
+pub(super) fn existing(given: Option<PathBuf>) -> Result<PathBuf, Failure> {
     let folder = state(given);
     if folder.is_dir() {
         return Ok(folder);

@@ -16,17 +16,22 @@
 mod arguments;
 mod audit;
 mod check;
+mod daemon;
 mod diagnostic;
 mod dlq;
+mod flow;
 mod folders;
+mod follow;
 mod map;
 mod output;
 mod plugin;
 mod progress;
 mod run;
 mod schema;
+mod serve;
 mod style;
 mod summary;
+mod swap;
 
 #[cfg(test)]
 mod tests;
@@ -65,8 +70,13 @@ fn dispatch(command: Command, output: Output) -> Result<u8, Failure> {
             plugin::inspect(&file, json, output)
         }
         Command::Map(MapCommand::Test(arguments)) => block_on(map::test(arguments, output)),
-        Command::Audit(arguments) => audit::show(arguments, output),
         Command::Dlq(command) => block_on(dlq::dlq(command, output)),
+        Command::Serve(arguments) => block_on(serve::serve(arguments, output)),
+        Command::Flow(command) => block_on(flow::flow(command, output)),
+        Command::Swap(arguments) => block_on(swap::swap(arguments, output)),
+        Command::Swaps(arguments) => block_on(swap::swaps(arguments, output)),
+        Command::Rollback(arguments) => block_on(swap::rollback(arguments, output)),
+        Command::Audit(arguments) => audit::show(arguments, output),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "crossdock", &mut script);
@@ -82,10 +92,14 @@ impl Command {
             Self::Run(arguments) => arguments.json,
             Self::Check(arguments) => arguments.json,
             Self::Map(MapCommand::Test(arguments)) => arguments.json,
+            Self::Flow(command) => command.wants_json(),
+            Self::Swap(arguments) => arguments.wants_json(),
+            Self::Swaps(arguments) => arguments.json,
+            Self::Rollback(arguments) => arguments.follow.json,
             Self::Audit(arguments) => arguments.json,
             Self::Dlq(command) => command.wants_json(),
             Self::Plugin(PluginCommand::Inspect { json, .. }) => *json,
-            Self::Schema(_) | Self::Completions { .. } => false,
+            Self::Serve(_) | Self::Schema(_) | Self::Completions { .. } => false,
         }
     }
 }
@@ -123,6 +137,16 @@ enum Failure {
     /// What was typed or a file that it names is wrong.
     #[error("{0}")]
     Usage(String),
+    /// The daemon said so.
+    #[error("{error}")]
+    Daemon {
+        /// Whether what was asked has to be changed.
+        usage: bool,
+        /// What it said.
+        error: String,
+        /// What is wrong where.
+        findings: Vec<Finding>,
+    },
     /// The operating system said no.
     #[error("{action}: {source}")]
     Io {
@@ -139,12 +163,13 @@ impl Failure {
     fn report(&self, json: bool, output: Output) -> u8 {
         let findings = match self {
             Self::App(error) => error.findings(),
+            Self::Daemon { findings, .. } => findings,
             Self::Usage(_) | Self::Io { .. } => &[],
         };
         let code = match self {
             Self::App(error) => error.exit_code(),
-            Self::Usage(_) => 2,
-            Self::Io { .. } => 1,
+            Self::Usage(_) | Self::Daemon { usage: true, .. } => 2,
+            Self::Io { .. } | Self::Daemon { .. } => 1,
         };
         if json {
             output.print_json(&failed(&self.message(findings), findings));

@@ -5,16 +5,24 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Failure, arguments::RunArguments, diagnostic, folders, output::Output, progress, style, summary,
+    Failure, arguments::RunArguments, diagnostic, folders, follow, output::Output, progress, style,
+    summary,
 };
-use crate::app::{self, Progress, Project, RunOptions, RunSummary};
+use crate::{
+    api::client::Client,
+    app::{self, Progress, Project, RunOptions, RunSummary},
+};
 
 /// The run was aborted: what a shell gives for a program that Ctrl-C ended.
 pub(super) const ABORTED: u8 = 130;
 
 pub(super) async fn run(arguments: RunArguments, output: Output) -> Result<u8, Failure> {
+    let how = follow::How::of(&arguments);
     let project = Project::open(&folders::options(arguments.flow))?;
     let flow = project.plan().name.clone();
+    if let Some(daemon) = Client::find(project.state_dir()).await? {
+        return follow::run(&daemon, &flow, how, output).await;
+    }
     if !project.warnings().is_empty() && !arguments.quiet && !arguments.json {
         output.tell(&diagnostic::render(project.warnings(), output.paint_errors));
     }
@@ -52,7 +60,7 @@ pub(super) async fn run(arguments: RunArguments, output: Output) -> Result<u8, F
 }
 
 /// The summary with `ok`.
-fn document(summary: &RunSummary) -> Value {
+pub(super) fn document(summary: &RunSummary) -> Value {
     let mut document = json!({ "ok": summary::exit_code(summary) != 1 });
     if let (Value::Object(fields), Ok(Value::Object(more))) =
         (&mut document, serde_json::to_value(summary))
@@ -86,13 +94,13 @@ pub(super) async fn until_aborted<T>(
 }
 
 /// Ctrl-C, and what service managers send.
-struct Signals {
+pub(super) struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
 }
 
 impl Signals {
-    fn new() -> Result<Self, Failure> {
+    pub(super) fn new() -> Result<Self, Failure> {
         use tokio::signal::unix::{SignalKind, signal};
         let listen = |kind| {
             signal(kind).map_err(|source| Failure::Io {
@@ -106,7 +114,7 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) {
+    pub(super) async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

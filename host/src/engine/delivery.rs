@@ -1,6 +1,6 @@
 //! What a flow promises about delivery: computed from what its plugins declare, never claimed by hand.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What a source declares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub enum SinkDelivery {
 }
 
 /// The delivery label of a flow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Label {
     /// The output is what an undisturbed run would have written.
@@ -46,7 +46,7 @@ impl Label {
 }
 
 /// A label and why it is that one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Delivery {
     /// The label.
     pub label: Label,

@@ -38,7 +38,7 @@ const MOST_FAULTS: u64 = 20;
 const OPEN_TIME: Duration = Duration::from_secs(30);
 
 /// What a comparison found.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct ShadowReport {
     /// Records that both versions have processed.
     pub records: u64,
@@ -72,7 +72,7 @@ impl ShadowReport {
 }
 
 /// What one version made of the records.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Side {
     /// Output records.
     pub written: u64,
@@ -83,7 +83,7 @@ pub struct Side {
 }
 
 /// One output record that differs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Difference {
     /// Its stream.
     pub stream: String,

@@ -109,7 +109,7 @@ pub struct SwapRequest {
 }
 
 /// How far a swap is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SwapState {
     /// The new version is compiled, checked and opened.
@@ -150,7 +150,7 @@ impl SwapState {
 }
 
 /// One step of a swap.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct SwapStep {
     /// The state that began.
     pub state: SwapState,
@@ -161,7 +161,7 @@ pub struct SwapStep {
 }
 
 /// How a swap goes.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct SwapStatus {
     /// How far it is.
     pub state: SwapState,

@@ -32,6 +32,8 @@ pub struct Document {
     findings: Vec<Finding>,
     /// Pointers of values that are wrong already: what the schema says about them adds nothing.
     spoiled: BTreeSet<String>,
+    /// Files whose content was put into the value.
+    files: Vec<PathBuf>,
 }
 
 /// A typed value and the file that it came from.
@@ -121,6 +123,7 @@ impl Document {
             places: Arc::new(places),
             findings: Vec::new(),
             spoiled: BTreeSet::new(),
+            files: Vec::new(),
         };
         document.value = document.substituted(value, String::new(), text, variables);
         Ok(document)
@@ -141,10 +144,15 @@ impl Document {
         self.places.locate(pointer)
     }
 
+    /// Files whose content was put into the value, also those that could not be read.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
     /// Replaces every `{ $file: path }` below a pointer. What cannot be read is a finding of [`Document::decode`].
     pub fn inline_files(&mut self, pointer: &str) {
         if let Some(value) = self.value.pointer_mut(pointer) {
-            let found = inline::files(value, pointer, &self.folder, |at| {
+            let found = inline::files(value, pointer, &self.folder, &mut self.files, |at| {
                 // A path whose variable is missing has its finding already.
                 (!self.spoiled.contains(at)).then(|| self.places.locate(at))
             });

@@ -5,7 +5,19 @@ use std::{borrow::Cow, fmt, path::PathBuf};
 use serde::{Deserialize, Serialize};
 
 /// Whether a finding stops the flow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Severity {
     /// The flow cannot run.
@@ -25,9 +37,10 @@ impl Severity {
 }
 
 /// A place in a file.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Location {
     /// The file, as it was named.
+    #[schema(value_type = String)]
     pub file: PathBuf,
     /// Line, from 1.
     pub line: u32,
@@ -46,11 +59,12 @@ impl fmt::Display for Location {
 }
 
 /// One thing that is wrong.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Finding {
     /// Whether it stops the flow.
     pub severity: Severity,
     /// Stable name for machines: `flow.unknown-field`.
+    #[schema(value_type = String)]
     pub code: Cow<'static, str>,
     /// One sentence: what was found, what was expected.
     pub message: String,

@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{self, Read as _},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use serde_json::{Value, json};
@@ -18,17 +18,20 @@ use super::{
 const MAX_BYTES: u64 = 16 << 20;
 const FIELD: &str = "$file";
 
-/// Replaces every `{ $file: path }` in a value by `{ "name": path, "text": content }`. Paths are relative to `folder`.
+/// Replaces every `{ $file: path }` in a value by `{ "name": path, "text": content }`. Paths are relative to `folder`, and are
+/// added to `read_files`.
 /// `locate` gives the place of a path, or `None` when the path is known to be wrong already.
 pub(super) fn files(
     value: &mut Value,
     pointer: &str,
     folder: &Path,
+    read_files: &mut Vec<PathBuf>,
     locate: impl Fn(&str) -> Option<Option<Location>>,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
     replace(value, pointer, &mut |named, fields, at| {
         let location = locate(at)?;
+        read_files.extend(named.as_str().map(|name| folder.join(name)));
         read(named, fields, folder)
             .map_err(|finding| findings.push(finding.at(location)))
             .ok()

@@ -38,6 +38,6 @@ mod tests;
 
 pub use document::Document;
 pub use egress::{Egress, TcpGrant, UrlGrant};
-pub use finding::{Finding, Location, Severity};
+pub use finding::{Finding, Location, Severity, has_errors};
 pub use plan::{Plan, Planned, PluginRef, StageKind, StagePlan};
 pub use variable::Variables;

@@ -58,6 +58,9 @@ pub struct Plan {
     /// The flow file, as it was named.
     #[serde(skip)]
     pub file: PathBuf,
+    /// Files whose content is in configs (`$file`).
+    #[serde(skip)]
+    pub files: Vec<PathBuf>,
     /// Where records come from.
     pub source: StagePlan,
     /// What changes them, in order.
@@ -320,6 +323,18 @@ impl StagePlan {
         self.of_stage(finding)
     }
 
+    /// The same stage with another version of its plugin, or another config: the candidate of a swap. Its grants and
+    /// limits stay.
+    #[must_use]
+    pub fn replaced(&self, plugin: PluginRef, config: Value) -> Self {
+        Self {
+            plugin,
+            config_digest: digest::of(&config),
+            config,
+            ..self.clone()
+        }
+    }
+
     fn of_stage(&self, mut finding: Finding) -> Finding {
         finding.message = format!("{} `{}`: {}", self.kind, self.name, finding.message);
         finding
@@ -351,8 +366,10 @@ impl Plan {
         if finding::has_errors(&findings) {
             return Err(findings);
         }
+        let mut plan = resolve(spec, file, document.places());
+        plan.files = document.files().to_vec();
         Ok(Planned {
-            plan: resolve(spec, file, document.places()),
+            plan,
             warnings: findings,
         })
     }
@@ -371,11 +388,35 @@ impl Plan {
         }
     }
 
+    /// Puts a stage in the place of the one with its name.
+    pub fn put(&mut self, stage: StagePlan) {
+        let mut stages = std::iter::once(&mut self.source)
+            .chain(&mut self.transformers)
+            .chain(&mut self.sinks);
+        if let Some(place) = stages.find(|own| own.name == stage.name) {
+            *place = stage;
+        }
+    }
+
     /// All stages in the order of the flow.
     pub fn stages(&self) -> impl Iterator<Item = &StagePlan> {
         std::iter::once(&self.source)
             .chain(&self.transformers)
             .chain(&self.sinks)
+    }
+
+    /// `sha256:…` of everything that decides what runs, but the plugins and configs of the stages: what a swap cannot
+    /// change.
+    pub fn frame(&self) -> String {
+        let mut frame = self.clone();
+        let stages = std::iter::once(&mut frame.source)
+            .chain(&mut frame.transformers)
+            .chain(&mut frame.sinks);
+        for stage in stages {
+            stage.plugin = PluginRef::Name(String::new());
+            stage.config = Value::Null;
+        }
+        frame.digest()
     }
 
     /// `sha256:…` of everything that decides what runs.
@@ -457,6 +498,7 @@ fn resolve(spec: FlowSpec, file: &Path, places: &Arc<Places>) -> Plan {
         name: spec.flow,
         description: spec.description,
         file: file.to_path_buf(),
+        files: Vec::new(),
         source,
         transformers: transformers
             .into_iter()

@@ -14,6 +14,7 @@
 
 mod cache;
 mod captured;
+mod compiler;
 mod engine;
 mod error;
 pub mod host_api;
@@ -40,4 +41,4 @@ pub use host_api::metrics::{Metric, MetricValue};
 pub use host_api::tables::NoTables;
 pub use limits::Limits;
 pub use permission::{Denial, DenialWatcher, Grants, Growth, Hints, Need, growth, missing};
-pub use runtime::{Plugin, Runtime, RuntimeOptions, StageContext, StreamInfo};
+pub use runtime::{Plugin, Runtime, RuntimeOptions, StageContext, StreamInfo, config_digest};

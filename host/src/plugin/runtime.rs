@@ -14,6 +14,7 @@ use wasmtime::{
 
 use super::{
     cache::{Cache, Origin},
+    compiler::Compiler,
     engine::{self, Ticker},
     error::{PluginError, one_line},
     host_api::{
@@ -66,10 +67,20 @@ struct Inner {
     ticker: Ticker,
     linker: Linker<State>,
     cache: Cache,
+    compiler: Compiler,
     book: Arc<Book>,
     watcher: Arc<Watcher>,
     /// Plugins in use, by digest.
     loaded: Mutex<HashMap<String, Weak<Plugin>>>,
+}
+
+/// How a plugin is compiled.
+#[derive(Debug, Clone, Copy)]
+enum Pace {
+    /// Somebody waits for it.
+    Full,
+    /// Flows are running.
+    Aside,
 }
 
 /// Everything about a stage that its plugin does not bring along.
@@ -125,6 +136,7 @@ impl Runtime {
             ticker,
             linker,
             cache: Cache::open(options.cache_dir.as_deref()),
+            compiler: Compiler::start(),
             book: Arc::default(),
             watcher: Arc::default(),
             loaded: Mutex::default(),
@@ -136,6 +148,18 @@ impl Runtime {
     /// # Errors
     /// See [`PluginError`]; each names the file and what to do.
     pub async fn load(&self, path: &Path) -> Result<Arc<Plugin>, PluginError> {
+        self.load_file(path, Pace::Full).await
+    }
+
+    /// The same while flows run: when it has to be compiled, that takes longer and little from them.
+    ///
+    /// # Errors
+    /// As [`Runtime::load`].
+    pub async fn load_aside(&self, path: &Path) -> Result<Arc<Plugin>, PluginError> {
+        self.load_file(path, Pace::Aside).await
+    }
+
+    async fn load_file(&self, path: &Path, pace: Pace) -> Result<Arc<Plugin>, PluginError> {
         let file = path.to_owned();
         let reading = tokio::task::spawn_blocking(move || read_component(&file));
         let bytes = reading
@@ -146,7 +170,7 @@ impl Runtime {
                 path: path.to_owned(),
                 source,
             })?;
-        self.load_bytes(bytes, &path.display().to_string()).await
+        self.load_at(bytes, path.display().to_string(), pace).await
     }
 
     /// Loads a plugin from its bytes. `origin` names them in errors.
@@ -158,10 +182,18 @@ impl Runtime {
         bytes: Vec<u8>,
         origin: &str,
     ) -> Result<Arc<Plugin>, PluginError> {
+        self.load_at(bytes, origin.to_owned(), Pace::Full).await
+    }
+
+    async fn load_at(
+        &self,
+        bytes: Vec<u8>,
+        origin: String,
+        pace: Pace,
+    ) -> Result<Arc<Plugin>, PluginError> {
         let runtime = self.clone();
-        let origin = origin.to_owned();
         // Compiling takes seconds for large plugins, checking the cache a moment.
-        let loading = tokio::task::spawn_blocking(move || runtime.load_now(&bytes, &origin));
+        let loading = tokio::task::spawn_blocking(move || runtime.load_now(&bytes, &origin, pace));
         loading
             .await
             .map_err(|error| PluginError::Engine(format!("loading was cut off: {error}")))?
@@ -182,7 +214,7 @@ impl Runtime {
         self.0.book.denials()
     }
 
-    fn load_now(&self, bytes: &[u8], origin: &str) -> Result<Arc<Plugin>, PluginError> {
+    fn load_now(&self, bytes: &[u8], origin: &str, pace: Pace) -> Result<Arc<Plugin>, PluginError> {
         let inspection = inspect(bytes).map_err(|source| PluginError::Inspect {
             origin: origin.to_owned(),
             source,
@@ -196,10 +228,16 @@ impl Runtime {
             origin: origin.to_owned(),
             message: one_line(&error),
         };
-        let (component, code) = inner
-            .cache
-            .component(&inner.engine, &inspection.digest, bytes)
-            .map_err(compile)?;
+        let component = || {
+            inner
+                .cache
+                .component(&inner.engine, &inspection.digest, bytes)
+        };
+        let (component, code) = match pace {
+            Pace::Full => component(),
+            Pace::Aside => inner.compiler.run(component),
+        }
+        .map_err(compile)?;
         let pre = inner.linker.instantiate_pre(&component).map_err(compile)?;
         let kinds = Kinds::find(&pre, &component, &inspection.kinds).map_err(compile)?;
         let name = match &inspection.manifest {
@@ -232,6 +270,12 @@ impl Runtime {
             .get(digest)
             .and_then(Weak::upgrade)
     }
+}
+
+/// `sha256:…` of a config as checkpoints and dead letters have it.
+pub fn config_digest(config: &serde_json::Value) -> String {
+    let text = config.to_string();
+    format!("sha256:{}", hex::encode(Sha256::digest(text)))
 }
 
 /// The file's name without folder and extension, for a plugin without a manifest.
@@ -423,7 +467,7 @@ impl Plugin {
             plugin: self.name.clone(),
             version: self.version().to_owned(),
             digest: self.digest().to_owned(),
-            config_digest: format!("sha256:{}", hex::encode(Sha256::digest(&config))),
+            config_digest: config_digest(&context.config),
         };
         let scope = Arc::new(Scope {
             quota: Quota::new(context.grants.quota),

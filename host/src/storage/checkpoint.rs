@@ -52,7 +52,7 @@ pub struct StageState {
 }
 
 /// What happened to the records of one stream. Over all streams: read + expanded + replayed = written + filtered + dead.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct StreamCounts {
     /// Read by the source, unreadable input included.
     pub read: u64,

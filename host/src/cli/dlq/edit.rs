@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use super::{arguments::EditArguments, open, tell};
+use super::{arguments::EditArguments, letters::Letters, tell};
 use crate::{
     app::{Bytes, DeadLetter, Edit},
     cli::{Failure, output::Output},
@@ -17,14 +17,14 @@ use crate::{
 const MAX_PAYLOAD: u64 = 256 << 20;
 
 pub(super) async fn edit(arguments: EditArguments, output: Output) -> Result<u8, Failure> {
-    let letters = open(arguments.state.state)?;
+    let letters = Letters::open(arguments.state.state).await?;
     let given = arguments.payload.as_deref().map(read).transpose()?;
     let nothing_given = given.is_none()
         && arguments.key.is_none()
         && arguments.headers.is_none()
         && arguments.form.is_none();
     let payload = if nothing_given {
-        let Some(changed) = in_editor(&letters.show(arguments.id)?)? else {
+        let Some(changed) = in_editor(&letters.show(arguments.id).await?)? else {
             output.tell("nothing was changed");
             return Ok(0);
         };

@@ -1,0 +1,58 @@
+//! Other versions of a plugin: the same component with another manifest, which is a component with another digest.
+
+#![allow(
+    clippy::panic,
+    clippy::expect_used,
+    reason = "a helper of tests fails the test"
+)]
+
+use std::{fs, path::Path};
+
+use serde_json::Value;
+
+/// The section that holds a manifest.
+const SECTION: &str = "crossdock:manifest";
+
+/// The component in `plugin` with its manifest changed: a new one is put before all else, and the first one counts.
+pub fn with_manifest(plugin: &Path, change: impl FnOnce(&mut Value)) -> Vec<u8> {
+    let bytes = fs::read(plugin).unwrap_or_else(|e| panic!("{}: {e}", plugin.display()));
+    let name = SECTION.as_bytes();
+    let starts =
+        (0..bytes.len().saturating_sub(name.len())).filter(|at| bytes[*at..].starts_with(name));
+    let mut found = starts.filter_map(|at| {
+        let text = bytes.get(at + name.len()..)?;
+        let mut values = serde_json::Deserializer::from_slice(text).into_iter::<Value>();
+        values.next()?.ok().filter(Value::is_object)
+    });
+    let mut manifest = found.next().expect("the plugin has a manifest");
+    change(&mut manifest);
+    let text = manifest.to_string();
+    let mut section = Vec::new();
+    put_leb(&mut section, name.len());
+    section.extend_from_slice(name);
+    section.extend_from_slice(text.as_bytes());
+    // Magic and version, then the section (a custom one is 0), then all that was there.
+    let mut out = bytes[..8].to_vec();
+    out.push(0);
+    put_leb(&mut out, section.len());
+    out.extend_from_slice(&section);
+    out.extend_from_slice(&bytes[8..]);
+    out
+}
+
+/// The same plugin under another version number.
+pub fn version(plugin: &Path, version: &str) -> Vec<u8> {
+    with_manifest(plugin, |manifest| manifest["version"] = version.into())
+}
+
+fn put_leb(out: &mut Vec<u8>, mut value: usize) {
+    loop {
+        let low = u8::try_from(value & 0x7F).unwrap_or_default();
+        value >>= 7;
+        if value == 0 {
+            out.push(low);
+            return;
+        }
+        out.push(low | 0x80);
+    }
+}
