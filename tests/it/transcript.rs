@@ -6,7 +6,7 @@
 
 use std::{fs, path::PathBuf};
 
-use crossdock_tests::host::{Ended, Invocation, TestHost, plugin, workspace};
+use crossdock_tests::host::{Ended, Invocation, Running, TestHost, plugin, workspace};
 
 use crate::{
     demo::demo,
@@ -22,6 +22,8 @@ struct Step {
     shown: String,
 }
 
+/// Behind this a daemon is there.
+const SERVES: &str = "what goes on";
 /// In every line of progress where there is no terminal.
 const PROGRESS: &str = ", checkpoint ";
 
@@ -97,6 +99,39 @@ fn run(host: &TestHost, step: &Step) -> Ended {
     running.says(PROGRESS);
     running.signal("INT");
     running.end()
+}
+
+/// A command that goes on in the background (`&`): started, with what it says of itself.
+fn background(host: &TestHost, command: &str) -> (Running, String) {
+    // Any port that is free; the one that is shown may be somebody else's.
+    let mut running = invocation(host, command)
+        .args(["--listen", "127.0.0.1:0"])
+        .start();
+    let first = running.says("serving");
+    let told = format!("{first}\n{}\n", running.says(SERVES));
+    // A reader types the next command when records move.
+    loop {
+        let status = host
+            .crossdock(["flow", "status", "live", "--json"])
+            .end()
+            .json();
+        if status["checkpoint"]["epoch"].as_u64() >= Some(2) {
+            return (running, told);
+        }
+        running.still_runs("made a checkpoint");
+    }
+}
+
+/// What the program in the background tells when it is ended.
+fn killed(mut running: Running) -> (Ended, String) {
+    running.signal("TERM");
+    let ended = running.end();
+    let (_, told) = ended.stderr.split_once(SERVES).unwrap();
+    let told = told
+        .split_once('\n')
+        .map_or("", |(_, told)| told)
+        .to_owned();
+    (ended, told)
 }
 
 /// What a person sees on a terminal when all is over: progress is gone then, and what cargo builds is not the demo's.
@@ -196,11 +231,23 @@ fn what_the_readme_shows_is_what_happens() {
     let (mut now, mut different, mut seen) = (text.clone(), Vec::new(), 0);
     for (line, block) in blocks(&text, "console") {
         let steps = steps(&block);
-        let counts = steps.iter().any(|step| step.interrupted);
+        let is_live = |step: &Step| step.interrupted || step.command.ends_with('&');
+        let counts = steps.iter().any(is_live);
+        let mut daemon = None;
         for step in steps {
-            let ended = run(&host, &step);
-            ended.no_panic();
-            let told = told(&ended);
+            let told = if let Some(command) = step.command.strip_suffix('&') {
+                let (running, told) = background(&host, command);
+                daemon = Some(running);
+                told
+            } else if step.command == "kill %1" {
+                let (ended, told) = killed(daemon.take().unwrap());
+                ended.no_panic().exits(0);
+                told
+            } else {
+                let ended = run(&host, &step);
+                ended.no_panic();
+                told(&ended)
+            };
             seen += 1;
             if masked(&told, counts) == masked(&step.shown, counts) {
                 continue;

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::{build, cargo, execute, guests, print, say, workspace};
+use crate::{bench, build, cargo, execute, guests, print, say, workspace};
 
 /// Every test: with nextest where it is installed, with `cargo test` elsewhere, and the examples in the docs.
 pub(crate) fn test(arguments: &[String]) -> Result<(), String> {
@@ -62,6 +62,8 @@ pub(crate) fn run() -> Result<(), String> {
     step("the model of the protocol", model)?;
     step("fuzz", || crate::fuzz::run(&crate::fuzz::Options::short()))?;
     step("tests", || test(&[]))?;
+    // With what the tests have built: it costs some seconds.
+    step("benches run", bench::smoke)?;
     print("ci passed");
     Ok(())
 }

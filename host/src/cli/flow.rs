@@ -290,9 +290,8 @@ fn shown(status: &Value, paint: Paint) -> String {
         let [read, written, filtered, dead] = ["read", "written", "filtered", "dead"].map(sum);
         let _ = writeln!(
             out,
-            " Checkpoint    {} of run {}: {} read, {} written, {} filtered, {} dead ({balanced})",
+            " Checkpoint    {}: {} read, {} written, {} filtered, {} dead ({balanced})",
             number(&checkpoint["epoch"]),
-            text(&checkpoint["run"]),
             count(read),
             count(written),
             count(filtered),

@@ -143,7 +143,7 @@ impl Supervisor {
                 self.memory = memory;
                 if self.memory.wanted == Wanted::Stopped {
                     self.load();
-                    self.enter(FlowState::Stopped, Some("it was stopped".to_owned()));
+                    self.enter(FlowState::Stopped, None);
                 } else {
                     self.begin(false).await;
                 }
@@ -184,7 +184,7 @@ impl Supervisor {
             Order::Stop { actor, answer } => {
                 self.want(Wanted::Stopped);
                 self.record(Action::FlowStopped, &actor, "asked to stop");
-                self.stop("it was stopped");
+                self.stop("what was read is brought to its end");
                 tell(answer, Ok(()));
             }
             Order::Pause { actor, answer } => {
@@ -259,7 +259,7 @@ impl Supervisor {
                 live.stop.cancel();
                 self.enter(FlowState::Stopping, Some(reason.to_owned()));
             }
-            None if !self.ending => self.enter(FlowState::Stopped, Some(reason.to_owned())),
+            None if !self.ending => self.enter(FlowState::Stopped, None),
             None => {}
         }
     }
@@ -367,7 +367,7 @@ impl Supervisor {
             Ok(summary) => {
                 let (state, reason) = match &summary.outcome {
                     Outcome::Finished => (FlowState::Finished, None),
-                    Outcome::Stopped => (FlowState::Stopped, Some("it was stopped".to_owned())),
+                    Outcome::Stopped => (FlowState::Stopped, None),
                     Outcome::Failed(reason) => (FlowState::Failed, Some(reason.clone())),
                 };
                 self.restarts = 0;

@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -277,20 +277,11 @@ pub(super) async fn prepare(
             names.join("`, `")
         ));
     };
-    let found = tokio::task::block_in_place(|| find(shared, project, current, options))?;
-    let (stage, path, inspection) = found;
-    let resolved = Resolved {
-        stage: &stage,
-        path,
-        inspection,
-    };
-    permissions(shared, &resolved, place, record)?;
-    let mut findings = Vec::new();
-    judge(&resolved, &mut findings);
-    refused(&findings)?;
+    let admitted = tokio::task::block_in_place(|| admit(shared, place, current, options, record));
+    let (stage, path) = admitted?;
     let plugin = shared
         .runtime
-        .load_aside(&resolved.path)
+        .load_aside(&path)
         .await
         .map_err(|error| error.to_string())?;
     if plugin.name() != place.from.plugin {
@@ -386,20 +377,15 @@ fn cut_off(context: StageContext, place: &Place, stage: &StagePlan) -> StageCont
     }
 }
 
-type Found = (StagePlan, std::path::PathBuf, crate::catalogue::Inspection);
-
-/// The component that is meant, kept, and the stage with it.
-fn find(
+/// The stage with the candidate in its place, kept, and its file; the reason when it may not be there.
+fn admit(
     shared: &Shared,
-    project: &Project,
+    place: &Place,
     current: &StagePlan,
     options: &SwapOptions,
-) -> Result<Found, String> {
-    let text = |error: &dyn std::fmt::Display| error.to_string();
-    let config = options
-        .config
-        .clone()
-        .unwrap_or_else(|| current.config.clone());
+    record: &Record,
+) -> Result<(StagePlan, PathBuf), String> {
+    let config = options.config.as_ref().unwrap_or(&current.config);
     if !config.is_object() {
         return Err("the config must be an object: names with values".to_owned());
     }
@@ -408,42 +394,58 @@ fn find(
         (None, PluginRef::Path(path)) => path.display().to_string(),
         (None, PluginRef::Name(name)) => name.clone(),
     };
-    let (name, version) = match reference.split_once('@') {
-        Some((name, version)) if !name.contains('/') => (name.to_owned(), Some(version.to_owned())),
-        _ => (reference.clone(), None),
-    };
-    let located = project.locator.open(&name).map_err(|error| text(&error));
-    let is_meant = |inspection: &crate::catalogue::Inspection| {
-        let manifest = inspection.manifest.as_ref();
-        version
-            .as_ref()
-            .is_none_or(|wanted| manifest.is_some_and(|m| m.version == *wanted))
-    };
-    let (path, inspection) = match (located, &version) {
-        (Ok((located, inspection)), _) if is_meant(&inspection) => (located.path, inspection),
-        (located, Some(wanted)) => {
-            let Some(path) = shared.kept.find(&name, wanted) else {
-                let found = located.map(|(located, inspection)| {
-                    let version = inspection.manifest.map(|manifest| manifest.version);
-                    format!(
-                        "there is no version {wanted} of `{name}`: {} is {}",
-                        located.path.display(),
-                        version.unwrap_or_default()
-                    )
-                });
-                return Err(found.unwrap_or_else(|error| error));
-            };
-            let inspection = inspect(&path)?;
-            (path, inspection)
-        }
-        (located, None) => located.map(|(located, inspection)| (located.path, inspection))?,
-    };
+    let (path, inspection) = find(shared, &place.project, &reference)?;
     let path = shared
         .kept
         .keep(&path, &inspection.digest)
-        .map_err(|error| text(&error))?;
-    let stage = current.replaced(PluginRef::Path(path.clone()), config);
-    Ok((stage, path, inspection))
+        .map_err(|error| error.to_string())?;
+    // People are told of it by the name under which it was asked for.
+    let asked = current.replaced(PluginRef::Name(reference), config.clone());
+    let resolved = Resolved {
+        stage: &asked,
+        path,
+        inspection,
+    };
+    permissions(shared, &resolved, place, record)?;
+    let mut findings = Vec::new();
+    judge(&resolved, &mut findings);
+    refused(&findings)?;
+    let stage = current.replaced(PluginRef::Path(resolved.path.clone()), config.clone());
+    Ok((stage, resolved.path))
+}
+
+/// The component that is meant: beside the flow, in the plugin folders, or among those that ran before.
+fn find(
+    shared: &Shared,
+    project: &Project,
+    reference: &str,
+) -> Result<(PathBuf, crate::catalogue::Inspection), String> {
+    let (name, version) = match reference.split_once('@') {
+        Some((name, version)) if !name.contains('/') => (name, Some(version)),
+        _ => (reference, None),
+    };
+    let located = project
+        .locator
+        .open(name)
+        .map_err(|error| error.to_string());
+    let Some(wanted) = version else {
+        return located.map(|(located, inspection)| (located.path, inspection));
+    };
+    let found = match located {
+        Err(error) => error,
+        Ok((located, inspection)) => {
+            let manifest = inspection.manifest.as_ref();
+            let version = manifest.map_or("0.0.0", |manifest| &manifest.version);
+            if version == wanted {
+                return Ok((located.path, inspection));
+            }
+            let place = located.path.display();
+            format!("there is no version {wanted} of `{name}`: {place} is {version}")
+        }
+    };
+    let path = shared.kept.find(name, wanted).ok_or(found)?;
+    let inspection = inspect(&path)?;
+    Ok((path, inspection))
 }
 
 fn inspect(path: &Path) -> Result<crate::catalogue::Inspection, String> {
@@ -460,7 +462,7 @@ fn permissions(
     let Some(manifest) = &resolved.inspection.manifest else {
         return Ok(());
     };
-    let old = tokio::task::block_in_place(|| inspect(&shared.kept.path(&place.from.digest)));
+    let old = inspect(&shared.kept.path(&place.from.digest));
     let old = old.ok().and_then(|inspection| inspection.manifest);
     let stage = resolved.stage;
     let growth = growth(
