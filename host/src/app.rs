@@ -21,7 +21,7 @@ use serde_json::Value;
 
 use crate::{
     catalogue::{InspectError, Inspection, LocateError, Locator},
-    connection::{ConnectionError, Connections},
+    connection::{ConnectionError, Connections, Secrets, SecretsError},
     engine::run::RunError,
     flow::{Finding, Plan, Planned, StagePlan, Variables, installed, project},
     plugin::{PluginError, Runtime, RuntimeOptions},
@@ -36,9 +36,11 @@ mod http;
 mod json;
 mod mapping;
 mod run;
+mod secrets;
 mod shadow;
 
 pub use crate::{
+    connection::SecretInfo,
     engine::{
         delivery::{Delivery, Label},
         fault::{Fault, FaultKind},
@@ -48,7 +50,7 @@ pub use crate::{
         Action, AuditEntry, AuditFilter, AuditPage, DeadLetter, DeadLetterFilter, StreamCounts,
     },
 };
-pub use audit::{audit_log, cli_actor};
+pub use audit::{audit_log, cli_actor, note};
 pub use daemon::{
     CheckpointView, Daemon, DaemonError, FlowState, FlowStatus, ServeOptions, StageView,
     SwapOptions, SwapView, VersionView,
@@ -60,6 +62,7 @@ pub use dead_letters::{
 pub use json::Bytes;
 pub use mapping::{MapOptions, MapTest, Mapped, MappedRecord};
 pub use run::{Outcome, RunOptions, RunSummary};
+pub use secrets::{ProjectSecrets, SecretInput, SecretSet};
 
 /// What a flow is opened with.
 #[derive(Debug, Clone, Default)]
@@ -106,6 +109,9 @@ pub enum AppError {
         /// What happened.
         source: std::io::Error,
     },
+    /// The secret store cannot be read or written.
+    #[error("{}{}", .0, then(&.0.advice()))]
+    Secrets(#[from] SecretsError),
     /// A component cannot be kept in the state folder.
     #[error("a plugin cannot be kept in the state folder: {0}")]
     Keep(#[source] std::io::Error),
@@ -126,6 +132,14 @@ fn first(findings: &[Finding]) -> String {
         .map_or_else(|| "nothing to run".to_owned(), ToString::to_string)
 }
 
+fn then(advice: &str) -> String {
+    if advice.is_empty() {
+        String::new()
+    } else {
+        format!("; {advice}")
+    }
+}
+
 impl AppError {
     /// 1: failed, 2: the configuration or the call has to be changed.
     pub fn exit_code(&self) -> u8 {
@@ -134,6 +148,7 @@ impl AppError {
             | Self::Locate(_)
             | Self::Inspect { .. }
             | Self::Plugin(_)
+            | Self::Secrets(_)
             | Self::Run(RunError::StageChanged { .. }) => 2,
             Self::DeadLetter(error) => match error {
                 DeadLetterError::Write(_) => 1,
@@ -242,8 +257,9 @@ impl Project {
                 (name.as_str(), place)
             })
         });
-        Connections::load_named(&self.folder.join("connections"), granted, &self.variables)
-            .map(Arc::new)
+        let secrets = Secrets::of_project(&self.folder);
+        let folder = self.folder.join("connections");
+        Connections::load_named(&folder, granted, &self.variables, &secrets).map(Arc::new)
     }
 
     fn runtime() -> Result<Runtime, PluginError> {

@@ -190,6 +190,50 @@ fn a_flood_of_denials_is_counted() {
 }
 
 #[test]
+fn what_becomes_of_dead_letters_is_on_record() {
+    let host = project(&["fail".to_owned(), "fail".to_owned()], "{}");
+    host.run("watched").exits(3);
+    let done = host.crossdock(["dlq", "replay", "flows/watched.yaml", "--all"]);
+    done.end().exits(3);
+    host.crossdock(["dlq", "discard", "--all"]).end().exits(0);
+    let found = told(&entries(&host, &[]));
+    assert!(
+        found.contains(&"dead-letters-replayed  2 given again, 0 settled".to_owned()),
+        "{found:#?}"
+    );
+    assert_eq!(
+        found.last().unwrap(),
+        "dead-letters-discarded  2 dead letters"
+    );
+}
+
+#[test]
+fn no_plugin_writes_what_the_host_goes_by() {
+    for folder in [
+        ".",
+        ".crossdock",
+        "flows",
+        "connections/..",
+        "grants/deep",
+        "way-in",
+    ] {
+        let host = project(
+            &["ok".to_owned()],
+            &format!("{{ files: {{ write: [{folder}] }} }}"),
+        );
+        std::os::unix::fs::symlink("flows", host.path("way-in")).unwrap();
+        host.run("watched")
+            .exits(2)
+            .tells(&["may write", "grant a folder of its own"]);
+        host.check("watched").exits(2);
+    }
+    let host = project(&["ok".to_owned()], "{ files: { read: [.] } }");
+    host.check("watched")
+        .exits(0)
+        .tells(&["may read `.`, which reaches"]);
+}
+
+#[test]
 fn without_a_state_folder_there_is_nothing_to_show() {
     let host = TestHost::new();
     host.crossdock(["audit"])

@@ -133,3 +133,24 @@ fn nothing_is_built_twice_for_tests() {
          program must not have them: {twice:#?}"
     );
 }
+
+/// Cargo optimises a component together with all that it uses only when its crate is nothing else, and builds what it uses
+/// once more for every other kind of crate.
+#[test]
+fn plugins_are_components_and_nothing_else() {
+    let mut seen = 0;
+    for folder in ["plugins", "tests/plugins"] {
+        for entry in fs::read_dir(workspace().join(folder)).unwrap() {
+            let folder = entry.unwrap().path();
+            if !folder.join("plugin.json").is_file() || !folder.join("Cargo.toml").is_file() {
+                continue;
+            }
+            let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap();
+            let manifest: toml::Table = manifest.parse().unwrap();
+            let kinds = &manifest["lib"]["crate-type"];
+            assert_eq!(kinds.as_array().unwrap(), &["cdylib".into()], "{folder:?}");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 8, "{seen} plugins");
+}

@@ -23,5 +23,6 @@ mod layering;
 mod main_job;
 mod readme;
 mod resume;
+mod secrets;
 mod swap;
 mod transcript;

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::{build, cargo, execute, guests, print, say, workspace};
+use crate::{bench, build, cargo, execute, guests, print, say, workspace};
 
 /// Every test: with nextest where it is installed, with `cargo test` elsewhere, and the examples in the docs.
 pub(crate) fn test(arguments: &[String]) -> Result<(), String> {
@@ -60,7 +60,10 @@ pub(crate) fn run() -> Result<(), String> {
     })?;
     step("dependencies", dependencies)?;
     step("the model of the protocol", model)?;
+    step("fuzz", || crate::fuzz::run(&crate::fuzz::Options::short()))?;
     step("tests", || test(&[]))?;
+    // With what the tests have built: it costs some seconds.
+    step("benches run", bench::smoke)?;
     print("ci passed");
     Ok(())
 }
@@ -72,7 +75,15 @@ fn lint_plugins() -> Result<(), String> {
     let mut lints = cargo();
     lints.args(["clippy", "--quiet", "--workspace", "--lib"]);
     // These are no guests.
-    for host in ["crossdock", "crossdock-tests", "crossdock-bench", "xtask"] {
+    for host in [
+        "crossdock",
+        "crossdock-tests",
+        "crossdock-bench",
+        "crossdock-fuzz",
+        "crossdock-native-csv",
+        "crossdock-native-mapper",
+        "xtask",
+    ] {
         lints.args(["--exclude", host]);
     }
     lints.args(["--profile", "guest", "--target", guests::TARGET]);

@@ -11,6 +11,7 @@ mod bench;
 mod chaos;
 mod ci;
 mod demo;
+mod fuzz;
 mod guests;
 mod nested;
 // A wasm file with another manifest is made for tests as well.
@@ -48,11 +49,16 @@ enum Task {
     Chaos(chaos::Options),
     /// Explores every interleaving of a small run: barriers, crashes, traps, a swap; says how many states there are.
     Model,
+    /// Feeds mutated inputs to what reads what strangers write: manifests, flows, mappings, batches, CSV, snapshots.
+    Fuzz(fuzz::Options),
     /// What has to pass before a change lands: format, build, lints, docs, dependencies, model, tests.
     Ci,
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = fuzz::compile_instead() {
+        return code;
+    }
     let task = Arguments::parse().command;
     let done = match task {
         Task::Demo(options) => demo::run(&options),
@@ -61,6 +67,7 @@ fn main() -> ExitCode {
         Task::Bench(options) => bench::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Chaos(options) => chaos::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Model => ci::model().map(|()| ExitCode::SUCCESS),
+        Task::Fuzz(options) => fuzz::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Ci => ci::run().map(|()| ExitCode::SUCCESS),
     };
     match done {

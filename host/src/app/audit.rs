@@ -25,6 +25,16 @@ pub fn cli_actor() -> String {
     }
 }
 
+/// Puts one entry into the audit log of a state folder, and waits until it is on the disk. Blocks.
+///
+/// # Errors
+/// When the log cannot be written.
+pub fn note(state: &Path, entry: AuditEntry) -> Result<(), AppError> {
+    let audit = Audit::open(state)?;
+    audit.record(entry);
+    Ok(audit.flush()?)
+}
+
 /// The audit log of a state folder, whether or not a host runs on it.
 pub fn audit_log(state: &Path, filter: &AuditFilter) -> Result<AuditPage, AppError> {
     Ok(audit::read(state, filter)?)

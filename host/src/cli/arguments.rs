@@ -10,6 +10,7 @@ use tracing_subscriber::EnvFilter;
 use super::{
     dlq::arguments::DlqCommand,
     flow::FlowCommand,
+    secret::SecretCommand,
     serve::ServeArguments,
     swap::{RollbackArguments, SwapArguments, SwapsArguments},
 };
@@ -131,6 +132,9 @@ Example:
     /// Work on dead letters: records that could not be processed
     #[command(subcommand, alias = "dead-letter")]
     Dlq(DlqCommand),
+    /// Keep passwords, tokens and keys in the project, encrypted
+    #[command(subcommand)]
+    Secret(SecretCommand),
     /// Show who did what: denials, grants, swaps, secrets, runs
     #[command(after_help = "\
 Examples:
@@ -223,11 +227,15 @@ pub(super) struct SchemaArguments {
 pub(super) enum PluginCommand {
     /// Show what a component is, without running it
     #[command(after_help = "\
-Example:
-  crossdock plugin inspect plugins/csv.wasm")]
+Examples:
+  crossdock plugin inspect plugins/csv.wasm
+  crossdock plugin inspect csv-2.wasm --compare plugins/csv.wasm   # what it asks for beyond the old one")]
     Inspect {
         /// The component
         file: PathBuf,
+        /// The version that it would replace: also show what this one asks for beyond it
+        #[arg(long, value_name = "OLD")]
+        compare: Option<PathBuf>,
         /// Print it as one JSON document
         #[arg(long)]
         json: bool,

@@ -28,7 +28,7 @@ use super::{
 use crate::{
     api::client::Client,
     app::{
-        DeadLetter, DeadLetterDocument, DeadLetterFilter, DeadLetters, Progress, Project,
+        Action, DeadLetter, DeadLetterDocument, DeadLetterFilter, DeadLetters, Progress, Project,
         ReplayOptions, ReplaySummary,
     },
 };
@@ -211,7 +211,13 @@ async fn replay(arguments: ReplayArguments, output: Output) -> Result<u8, Failur
         ));
         return Ok(run::ABORTED);
     };
-    Ok(tell_replay(&result?, arguments.json, output))
+    let summary = result?;
+    let detail = format!(
+        "{} given again, {} settled",
+        summary.records, summary.settled
+    );
+    letters::on_record(&letters, Action::DeadLettersReplayed, Some(&flow), detail)?;
+    Ok(tell_replay(&summary, arguments.json, output))
 }
 
 fn tell_replay(summary: &ReplaySummary, json: bool, output: Output) -> u8 {

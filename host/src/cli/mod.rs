@@ -28,6 +28,7 @@ mod plugin;
 mod progress;
 mod run;
 mod schema;
+mod secret;
 mod serve;
 mod style;
 mod summary;
@@ -66,10 +67,13 @@ fn dispatch(command: Command, output: Output) -> Result<u8, Failure> {
         Command::Run(arguments) => block_on(run::run(arguments, output)),
         Command::Check(arguments) => block_on(check::check(arguments, output)),
         Command::Schema(arguments) => Ok(schema::schema(&arguments, output)),
-        Command::Plugin(PluginCommand::Inspect { file, json }) => {
-            plugin::inspect(&file, json, output)
-        }
+        Command::Plugin(PluginCommand::Inspect {
+            file,
+            compare,
+            json,
+        }) => plugin::inspect(&file, compare.as_deref(), json, output),
         Command::Map(MapCommand::Test(arguments)) => block_on(map::test(arguments, output)),
+        Command::Secret(command) => secret::secret(command, output),
         Command::Dlq(command) => block_on(dlq::dlq(command, output)),
         Command::Serve(arguments) => block_on(serve::serve(arguments, output)),
         Command::Flow(command) => block_on(flow::flow(command, output)),
@@ -97,6 +101,7 @@ impl Command {
             Self::Swaps(arguments) => arguments.json,
             Self::Rollback(arguments) => arguments.follow.json,
             Self::Audit(arguments) => arguments.json,
+            Self::Secret(command) => command.wants_json(),
             Self::Dlq(command) => command.wants_json(),
             Self::Plugin(PluginCommand::Inspect { json, .. }) => *json,
             Self::Serve(_) | Self::Schema(_) | Self::Completions { .. } => false,

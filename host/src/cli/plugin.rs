@@ -11,24 +11,42 @@ use super::{
 };
 use crate::{
     app,
-    catalogue::{ImportGroup, Inspection, Kind, Manifest},
+    catalogue::{Comparison, ImportGroup, Inspection, Kind, Manifest, compare},
 };
 
 /// A description is cut to this in the table of fields; the JSON Schema has it whole.
 const MAX_DESCRIPTION: usize = 60;
 
-pub(super) fn inspect(file: &Path, json: bool, output: Output) -> Result<u8, Failure> {
+pub(super) fn inspect(
+    file: &Path,
+    old: Option<&Path>,
+    json: bool,
+    output: Output,
+) -> Result<u8, Failure> {
     let inspection = app::inspect(file)?;
+    let old = old.map(app::inspect).transpose()?;
+    let compared = old.as_ref().map(|old| (old, compare(old, &inspection)));
     if json {
         let mut document = json!({ "ok": true, "findings": inspection.findings() });
         if let (Value::Object(fields), Ok(Value::Object(more))) =
             (&mut document, serde_json::to_value(&inspection))
         {
             fields.extend(more);
+            if let Some((old, comparison)) = &compared {
+                let with = json!({ "digest": old.digest, "version": version(old) });
+                fields.insert(
+                    "compared".to_owned(),
+                    json!({ "with": with, "changes": comparison }),
+                );
+            }
         }
         output.print_json(&document);
     } else {
-        output.print(&shown(file, &inspection, output.paint));
+        let mut out = shown(file, &inspection, output.paint);
+        if let Some((old, comparison)) = &compared {
+            differences(old, comparison, output.paint, &mut out);
+        }
+        output.print(&out);
     }
     // A component that is no plugin can be looked at, but not used.
     Ok(u8::from(inspection.kinds.is_empty()))
@@ -242,6 +260,59 @@ fn permissions(manifest: &Manifest, paint: Paint, out: &mut String) {
     }
 }
 
+fn version(inspection: &Inspection) -> Option<&str> {
+    let manifest = inspection.manifest.as_ref();
+    manifest.map(|manifest| manifest.version.as_str())
+}
+
+/// What it asks for beyond the version that it would replace.
+fn differences(old: &Inspection, comparison: &Comparison, paint: Paint, out: &mut String) {
+    let name = old.manifest.as_ref().map_or_else(
+        || old.digest.clone(),
+        |manifest| format!("{} {}", manifest.name, manifest.version),
+    );
+    let _ = writeln!(
+        out,
+        "\n{}",
+        paint.with(STRONG, format!("compared with {name}"))
+    );
+    let kinds = |kinds: &[Kind]| {
+        let names: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
+        names.join(" and ")
+    };
+    for asked in &comparison.added {
+        let mut notes = vec![format!("as {}", kinds(&asked.kinds))];
+        match (asked.optional, asked.was_optional) {
+            (true, _) => notes.push("optional".to_owned()),
+            (false, true) => notes.push("was optional".to_owned()),
+            (false, false) => {}
+        }
+        let mark = paint.with(if asked.optional { FAINT } else { WARN }, "+");
+        let notes = paint.with(FAINT, format!("({}) {}", notes.join(", "), asked.reason));
+        let _ = writeln!(out, "  {mark} asks to {}  {}", asked.what, notes.trim_end());
+    }
+    for asked in &comparison.removed {
+        let _ = writeln!(
+            out,
+            "  - asks no more to {} (as {})",
+            asked.what,
+            kinds(&asked.kinds)
+        );
+    }
+    for words in &comparison.reaches {
+        let _ = writeln!(out, "  + imports {words}");
+    }
+    if !comparison.lost_kinds.is_empty() {
+        let kinds = kinds(&comparison.lost_kinds);
+        let _ = writeln!(out, "  {} is no {kinds} any more", paint.with(WARN, "!"));
+    }
+    if *comparison == Comparison::default() {
+        out.push_str("  asks for nothing else\n");
+    } else if comparison.asks_for_more() {
+        out.push_str("  a flow that does not grant it keeps the old version: `crossdock check` prints the lines to add\n");
+    }
+}
+
 /// What it could reach, in words; by name what no host offers.
 fn imports(inspection: &Inspection, paint: Paint, out: &mut String) {
     let _ = writeln!(out, "\n{}", paint.with(STRONG, "imports"));
@@ -326,6 +397,25 @@ mod tests {
             ],
             producers: vec!["Rust 1.95".to_owned()],
         }
+    }
+
+    #[test]
+    fn what_another_version_asks_for_is_shown() {
+        let old = inspection();
+        let mut new = inspection();
+        if let Some(manifest) = &mut new.manifest {
+            manifest.version = "0.2.0".to_owned();
+            manifest.permissions = serde_json::from_value(json!({
+                "files": [{ "access": "write", "reason": "keeps an index" }, { "access": "read" }],
+                "http": [{ "url": "https://api.example.com/", "optional": true }],
+            }))
+            .unwrap();
+        }
+        let paint = Paint { on: false };
+        let mut out = String::new();
+        differences(&old, &compare(&old, &new), paint, &mut out);
+        differences(&new, &compare(&new, &new), paint, &mut out);
+        insta::assert_snapshot!(out);
     }
 
     #[test]

@@ -26,7 +26,7 @@ fn describe(address: IpAddr) -> &'static str {
             "a private or loopback address: `allow-private: true` in the connection or the stage's grants allows it"
         }
         Reach::Public | Reach::Never => {
-            "a link-local, multicast or reserved address, which is never reached"
+            "a link-local, metadata, multicast or reserved address, which is never reached"
         }
     }
 }

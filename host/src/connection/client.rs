@@ -99,11 +99,13 @@ pub(super) struct Http {
 }
 
 impl Http {
-    /// A client for one connection. `certificates` are trusted besides those of the system.
+    /// A client for one connection. `certificates` are trusted besides those of the system, `identity` is shown
+    /// to servers that ask for it.
     pub(super) fn new(
         spec: &ConnectionSpec,
         uses_tls: bool,
         certificates: Vec<reqwest::Certificate>,
+        identity: Option<reqwest::Identity>,
     ) -> Result<Self, reqwest::Error> {
         // Whoever installs a provider first wins; a second attempt is no error.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -119,6 +121,10 @@ impl Http {
             builder.tls_certs_merge(certificates)
         } else {
             builder.tls_certs_only(certificates)
+        };
+        let builder = match identity {
+            Some(identity) => builder.identity(identity),
+            None => builder,
         };
         Ok(Self {
             client: builder.build()?,

@@ -95,7 +95,7 @@ impl Direct {
             ..ConnectionSpec::new("", "")
         };
         let uses_tls = egress.http.iter().any(crate::flow::UrlGrant::is_https);
-        let http = Http::new(&spec, uses_tls, Vec::new()).map_err(|error| {
+        let http = Http::new(&spec, uses_tls, Vec::new(), None).map_err(|error| {
             format!("HTTPS cannot be used: {error}; install the system's certificates")
         });
         Self {

@@ -3,19 +3,22 @@
 use std::{
     collections::BTreeMap,
     fmt, fs,
+    io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
 use serde_json::Value;
 
-use super::{Connection, Connections, auth::Problem, spec::ConnectionSpec};
+use super::{
+    Connection, Connections, Secrets, auth::Problem, secrets::MAX_VALUE, spec::ConnectionSpec,
+};
 use crate::flow::{Document, Finding, Location, Variables, document};
 
 /// What findings' codes start with.
 const AREA: &str = "connection";
 
 /// Fields whose value is never shown.
-const SECRET_FIELDS: [&str; 4] = ["password", "client-secret", "token", "value"];
+const SECRET_FIELDS: [&str; 5] = ["password", "client-secret", "token", "value", "key"];
 
 /// Connections are wrong: each finding says where and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,12 +42,16 @@ impl fmt::Display for ConnectionError {
 impl std::error::Error for ConnectionError {}
 
 impl Connections {
-    /// Loads every `*.yaml` of a folder. A folder that is not there has none.
+    /// Loads every `*.yaml` of a folder. A folder that is not there has none. `{ secret: NAME }` is one of `secrets`.
     ///
     /// # Errors
     /// Everything that is wrong with any of the files.
-    pub fn load(folder: &Path, variables: &Variables) -> Result<Self, ConnectionError> {
-        Self::load_some(folder, variables, None)
+    pub fn load(
+        folder: &Path,
+        variables: &Variables,
+        secrets: &Secrets,
+    ) -> Result<Self, ConnectionError> {
+        Self::load_some(folder, variables, secrets, None)
     }
 
     /// Loads the named connections of a folder, each with the place that asks for it. What is wrong with others is not
@@ -56,13 +63,14 @@ impl Connections {
         folder: &Path,
         names: impl IntoIterator<Item = (&'a str, Option<Location>)>,
         variables: &Variables,
+        secrets: &Secrets,
     ) -> Result<Self, ConnectionError> {
         // Asked for in several places, it is missing in the first.
         let mut places = BTreeMap::new();
         for (name, place) in names {
             places.entry(name).or_insert(place);
         }
-        Self::load_some(folder, variables, Some(&places))
+        Self::load_some(folder, variables, secrets, Some(&places))
     }
 
     /// Connections from definitions that stand in no file.
@@ -75,9 +83,8 @@ impl Connections {
         let (mut connections, mut findings) = (Self::default(), Vec::new());
         for spec in specs {
             let place = format!("connection `{}`", spec.connection);
-            let pem = spec.ca_file.as_deref().map(read_pem).transpose();
-            let made = match pem {
-                Ok(pem) => Connection::new(&spec, &place, pem.as_deref()),
+            let made = match Beside::read(&spec, Path::new("")) {
+                Ok(beside) => Connection::new(&spec, &place, &beside),
                 Err(problem) => Err(vec![problem]),
             };
             match made {
@@ -110,6 +117,7 @@ impl Connections {
     fn load_some(
         folder: &Path,
         variables: &Variables,
+        secrets: &Secrets,
         names: Option<&BTreeMap<&str, Option<Location>>>,
     ) -> Result<Self, ConnectionError> {
         let mut findings = Vec::new();
@@ -158,7 +166,7 @@ impl Connections {
                         .advice("rename one of them"),
                 );
             }
-            match define(&mut document, &file) {
+            match define(&mut document, &file, secrets) {
                 Ok(connection) => {
                     connections.by_name.insert(name, connection);
                 }
@@ -220,18 +228,84 @@ fn read(file: &Path, variables: &Variables) -> Result<Document, Vec<Finding>> {
     Document::parse(AREA, &document::read(AREA, file)?, file, variables)
 }
 
-fn define(document: &mut Document, file: &Path) -> Result<Connection, Vec<Finding>> {
+/// Puts the secrets that are somewhere else into their places. Gives the headers among them.
+fn fetch_secrets(document: &mut Document, folder: &Path, secrets: &Secrets) -> Vec<String> {
+    let mut headers = Vec::new();
+    let mut pointers = Vec::new();
+    collect_secrets(document.value(), &mut String::new(), false, &mut pointers);
+    for pointer in pointers {
+        let Some(Value::Object(fields)) = document.value().pointer(&pointer) else {
+            continue;
+        };
+        // What has another shape is a finding of the schema.
+        let mut fields = fields
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()));
+        let found = match (fields.next(), fields.next()) {
+            (Some(("secret", Some(name))), None) => secrets
+                .get(name)
+                .map(|secret| secret.expose().to_owned())
+                .map_err(|error| {
+                    Finding::error("connection.secret", error.to_string()).advice(error.advice())
+                }),
+            (Some(("file", Some(path))), None) => secret_file(&folder.join(path)),
+            _ => continue,
+        };
+        // Every one of its letters is plain: no name of a header has `/` or `~`.
+        headers.extend(
+            pointer
+                .strip_prefix("/headers/")
+                .map(str::to_ascii_lowercase),
+        );
+        document.put(&pointer, found);
+    }
+    headers
+}
+
+/// The text of a file that holds one secret, without the line break that editors leave at its end.
+fn secret_file(path: &Path) -> Result<String, Finding> {
+    let wrong = |why: &str| {
+        let message = format!("{} {why}", path.display());
+        Finding::error("connection.secret", message)
+    };
+    let file = fs::File::open(path).map_err(|error| wrong(&format!("cannot be read: {error}")))?;
+    let mut text = String::new();
+    io::Read::take(file, MAX_VALUE as u64 + 1)
+        .read_to_string(&mut text)
+        .map_err(|error| wrong(&format!("cannot be read: {error}")))?;
+    if text.len() > MAX_VALUE {
+        return Err(wrong(&format!(
+            "is larger than a secret may be ({MAX_VALUE} bytes)"
+        )));
+    }
+    if text.ends_with('\n') {
+        text.pop();
+        if text.ends_with('\r') {
+            text.pop();
+        }
+    }
+    if text.is_empty() {
+        return Err(wrong("is empty"));
+    }
+    Ok(text)
+}
+
+fn define(
+    document: &mut Document,
+    file: &Path,
+    secrets: &Secrets,
+) -> Result<Connection, Vec<Finding>> {
+    let folder = file.parent().unwrap_or(Path::new(""));
+    let secret_headers = fetch_secrets(document, folder, secrets);
     let spec: ConnectionSpec = document
         .decode()
         .map_err(|findings| discreet(findings, document))?;
-    let pem = match &spec.ca_file {
-        Some(ca_file) => {
-            let folder = file.parent().unwrap_or(Path::new(""));
-            Some(read_pem(&folder.join(ca_file)).map_err(|problem| vec![at(document, problem)])?)
-        }
-        None => None,
+    let beside = Beside::read(&spec, folder).map_err(|problem| vec![at(document, problem)])?;
+    let beside = Beside {
+        secret_headers,
+        ..beside
     };
-    Connection::new(&spec, &file.display().to_string(), pem.as_deref()).map_err(|problems| {
+    Connection::new(&spec, &file.display().to_string(), &beside).map_err(|problems| {
         problems
             .into_iter()
             .map(|problem| at(document, problem))
@@ -239,14 +313,34 @@ fn define(document: &mut Document, file: &Path) -> Result<Connection, Vec<Findin
     })
 }
 
-fn read_pem(path: &Path) -> Result<Vec<u8>, Problem> {
-    fs::read(path).map_err(|error| {
-        (
-            "/ca-file",
-            format!("{} cannot be read: {error}", path.display()),
-            String::new(),
-        )
-    })
+/// What stands beside a definition: files of certificates, and which headers are secrets.
+#[derive(Default)]
+pub(super) struct Beside {
+    /// Of `ca-file`.
+    pub(super) authorities: Option<Vec<u8>>,
+    /// Of `client-certificate`.
+    pub(super) client: Option<Vec<u8>>,
+    /// Headers whose values came from the secret store or a file of their own.
+    pub(super) secret_headers: Vec<String>,
+}
+
+impl Beside {
+    fn read(spec: &ConnectionSpec, folder: &Path) -> Result<Self, Problem> {
+        let read = |pointer: &'static str, file: Option<&PathBuf>| {
+            let path = file.map(|file| folder.join(file));
+            let bytes = path.as_deref().map(|path| (path, fs::read(path)));
+            bytes.map(|(path, bytes)| {
+                let failed = |error| format!("{} cannot be read: {error}", path.display());
+                bytes.map_err(|error: io::Error| (pointer, failed(error), String::new()))
+            })
+        };
+        let client = spec.client_certificate.as_ref().map(|client| &client.file);
+        Ok(Self {
+            authorities: read("/ca-file", spec.ca_file.as_ref()).transpose()?,
+            client: read("/client-certificate/file", client).transpose()?,
+            secret_headers: Vec::new(),
+        })
+    }
 }
 
 fn at(document: &Document, (pointer, message, advice): Problem) -> Finding {
@@ -264,16 +358,18 @@ fn discreet(findings: Vec<Finding>, document: &Document) -> Vec<Finding> {
         .iter()
         .filter_map(|pointer| document.locate(pointer))
         .collect();
-    let hide = |finding: Finding| match &finding.location {
+    let hide = |finding: Finding| {
+        match &finding.location {
         Some(place) if finding.code.ends_with("wrong-type") && places.contains(place) => {
             Finding::error(
                 finding.code,
                 "this secret must be a text (what is there is not shown)",
             )
             .at(place.clone())
-            .advice("put it in quotes, or take it from a variable: ${NAME}")
+            .advice("put it in quotes, take it from a variable: ${NAME}, or from the secret store: { secret: NAME }")
         }
         _ => finding,
+    }
     };
     findings.into_iter().map(hide).collect()
 }

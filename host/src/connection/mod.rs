@@ -27,6 +27,7 @@ mod load;
 mod remote;
 mod retry;
 mod secret;
+pub mod secrets;
 pub mod spec;
 mod target;
 #[cfg(test)]
@@ -43,6 +44,7 @@ pub use self::{
     load::ConnectionError,
     remote::Connection,
     secret::Secret,
+    secrets::{SecretInfo, SecretStore, Secrets, SecretsError},
     spec::ConnectionSpec,
 };
 

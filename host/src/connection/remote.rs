@@ -12,11 +12,14 @@ use super::{
     address::AddressDenied,
     auth::{Auth, Credential, Problem, sensitive, within},
     client::{Call, Counters, Http, count, owned_headers, shown},
+    load::Beside,
     retry::{self, Failure, Policy},
     secret::conceal,
     spec::ConnectionSpec,
     target::{self, Base},
 };
+use secrecy::zeroize::Zeroizing;
+
 use crate::flow::egress::name_may_lead_to;
 
 /// One remote system.
@@ -30,6 +33,8 @@ pub struct Connection {
     headers: HeaderMap,
     /// Headers that plugins may not set.
     owned: Vec<HeaderName>,
+    /// Of `headers` those that are secrets whatever they are called.
+    secret_headers: Vec<String>,
     policy: Policy,
     timeout: Duration,
     max_response: u64,
@@ -47,12 +52,12 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
-    /// Checks a definition and makes it usable. `place` is where it stands, for messages; `ca_pem` is the content of its
-    /// `ca-file`.
+    /// Checks a definition and makes it usable. `place` is where it stands, for messages; `beside` is what
+    /// stands beside it.
     pub(super) fn new(
         spec: &ConnectionSpec,
         place: &str,
-        ca_pem: Option<&[u8]>,
+        beside: &Beside,
     ) -> Result<Self, Vec<Problem>> {
         let mut problems = check_numbers(spec);
         let base = match Base::parse(&spec.base_url) {
@@ -68,6 +73,7 @@ impl Connection {
         );
         let auth = Auth::new(&spec.auth, &base, place).map_err(|problem| problems.push(problem));
         let headers = fixed_headers(spec).map_err(|problem| problems.push(problem));
+        let ca_pem = beside.authorities.as_deref();
         let certificates = match ca_pem
             .map(reqwest::Certificate::from_pem_bundle)
             .transpose()
@@ -90,7 +96,8 @@ impl Connection {
                 Vec::new()
             }
         };
-        let (Ok(auth), Ok(headers)) = (auth, headers) else {
+        let identity = identity(spec, beside).map_err(|problem| problems.push(problem));
+        let (Ok(auth), Ok(headers), Ok(identity)) = (auth, headers, identity) else {
             return Err(problems);
         };
         let pointer = "/auth";
@@ -99,6 +106,11 @@ impl Connection {
                 .and_then(|url| check_literal(url, spec.allow_private))
                 .map(|why| (pointer, why, String::new())),
         );
+        if spec.client_certificate.is_some() && base.url().scheme() != "https" {
+            let text = "is of no use without TLS".to_owned();
+            let advice = "begin the `base-url` with https://".to_owned();
+            problems.push(("/client-certificate", text, advice));
+        }
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -106,7 +118,7 @@ impl Connection {
             .iter()
             .flatten()
             .any(|url| url.scheme() == "https");
-        let http = Http::new(spec, uses_tls, certificates).map_err(|error| {
+        let http = Http::new(spec, uses_tls, certificates, identity).map_err(|error| {
             let advice = "install the certificates of the system (package ca-certificates) or name a `ca-file`";
             vec![("/base-url", format!("cannot be reached with TLS: {error}"), advice.to_owned())]
         })?;
@@ -114,6 +126,7 @@ impl Connection {
             name: spec.connection.clone(),
             place: place.to_owned(),
             owned: owned_headers(&headers, auth.header()),
+            secret_headers: beside.secret_headers.clone(),
             base,
             auth,
             headers,
@@ -175,13 +188,31 @@ impl Connection {
     /// What must not come back in a response. Invariant 7
     fn secrets(&self, credential: &Credential) -> Vec<Vec<u8>> {
         let telling = ["auth", "key", "token", "secret", "cookie", "password"];
-        let fixed = self
-            .headers
-            .iter()
-            .filter(|(name, _)| telling.iter().any(|part| name.as_str().contains(part)));
+        let fixed = self.headers.iter().filter(|(name, _)| {
+            let name = name.as_str();
+            telling.iter().any(|part| name.contains(part))
+                || self.secret_headers.iter().any(|secret| secret == name)
+        });
         let mut secrets = credential.secrets();
         secrets.extend(fixed.flat_map(|(_, value)| within(value.as_bytes())));
         secrets
+    }
+
+    /// Whether a request carries this secret, somewhere.
+    #[cfg(test)]
+    pub(super) fn knows(&self, secret: &str) -> bool {
+        let fixed = match &self.auth {
+            Auth::Fixed(credential) => credential.secrets(),
+            Auth::Token(_) => Vec::new(),
+        };
+        fixed.contains(&secret.as_bytes().to_vec())
+            || self.headers.values().any(|value| value == secret)
+    }
+
+    /// What is taken out of responses when there is no token.
+    #[cfg(test)]
+    pub(super) fn hides(&self) -> Vec<Vec<u8>> {
+        self.secrets(&Credential::None)
     }
 
     /// Takes secrets that the server repeats out of its response.
@@ -253,6 +284,32 @@ impl Connection {
             }
         })
     }
+}
+
+/// What the connection shows to servers that ask for a certificate.
+fn identity(spec: &ConnectionSpec, beside: &Beside) -> Result<Option<reqwest::Identity>, Problem> {
+    let (Some(client), Some(chain)) = (&spec.client_certificate, &beside.client) else {
+        return Ok(None);
+    };
+    let wrong = |pointer, text: &str, advice: &str| (pointer, text.to_owned(), advice.to_owned());
+    let certificates = reqwest::Certificate::from_pem_bundle(chain);
+    if certificates.is_ok_and(|found| found.is_empty()) {
+        let (pointer, text) = ("/client-certificate/file", "has no certificate in it");
+        return Err(wrong(pointer, text, "it must be in PEM form"));
+    }
+    let key = client.key.expose();
+    if !key.contains("PRIVATE KEY-----") || key.contains("ENCRYPTED") {
+        let text = "is no private key in PEM form (what is there is not shown)";
+        let advice =
+            "it must be one without a password: `openssl pkey -in client.key` writes it so";
+        return Err(wrong("/client-certificate/key", text, advice));
+    }
+    let both = Zeroizing::new([chain.as_slice(), b"\n", key.as_bytes()].concat());
+    // The error might quote what is there.
+    reqwest::Identity::from_pem(&both).map(Some).map_err(|_| {
+        let text = "cannot be used: certificate and key do not fit each other, or one is damaged";
+        wrong("/client-certificate", text, "make both anew, in PEM form")
+    })
 }
 
 fn check_numbers(spec: &ConnectionSpec) -> Vec<Problem> {

@@ -6,7 +6,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer};
 
-/// A password, a token, a key: wiped from memory when dropped, and shown by nothing.
+/// A password, a token, a key: wiped from memory when dropped, and shown by nothing. In a file it is a text, or
+/// `{ secret: NAME }` or `{ file: PATH }`, which are replaced when the file is loaded.
 #[derive(Clone)]
 pub struct Secret(SecretString);
 
@@ -44,7 +45,23 @@ impl JsonSchema for Secret {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "writeOnly": true })
+        json_schema!({ "anyOf": [
+            { "type": "string", "writeOnly": true },
+            {
+                "type": "object",
+                "properties": {
+                    "secret": {
+                        "type": "string", "minLength": 1,
+                        "description": "Name of a secret of the project: `crossdock secret set NAME` adds it.",
+                    },
+                    "file": {
+                        "type": "string", "minLength": 1,
+                        "description": "File that holds the secret and nothing else, relative to this file.",
+                    },
+                },
+                "additionalProperties": false, "minProperties": 1, "maxProperties": 1,
+            },
+        ] })
     }
 }
 

@@ -38,6 +38,18 @@ pub struct ConnectionSpec {
     pub allow_private: bool,
     /// PEM file of certificate authorities to trust besides the system's, relative to this file.
     pub ca_file: Option<PathBuf>,
+    /// What the connection shows of itself to servers that ask for a certificate (mutual TLS).
+    pub client_certificate: Option<ClientCertificateSpec>,
+}
+
+/// `client-certificate: {file, key}`
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ClientCertificateSpec {
+    /// PEM file of the certificate and those between it and its authority, relative to this file.
+    pub file: PathBuf,
+    /// The private key in PEM form: `{ file: client.key }`, say.
+    pub key: Secret,
 }
 
 impl ConnectionSpec {
@@ -52,6 +64,7 @@ impl ConnectionSpec {
             headers: BTreeMap::new(),
             allow_private: false,
             ca_file: None,
+            client_certificate: None,
         }
     }
 }

@@ -160,6 +160,21 @@ impl Document {
         }
     }
 
+    /// Puts a text in the place of a value, by JSON pointer. That there is none is a finding of [`Document::decode`].
+    pub fn put(&mut self, pointer: &str, text: Result<String, Finding>) {
+        match text {
+            Ok(text) => {
+                if let Some(value) = self.value.pointer_mut(pointer) {
+                    *value = Value::String(text);
+                }
+            }
+            Err(finding) => {
+                self.spoiled.insert(pointer.to_owned());
+                self.findings.push(finding.at(self.locate(pointer)));
+            }
+        }
+    }
+
     /// The value as a `T`.
     ///
     /// # Errors

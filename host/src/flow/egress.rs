@@ -2,7 +2,7 @@
 //! `wasi:sockets`. Nothing is reachable unless a grant covers it.
 //!
 //! A name that is granted may lead to any public address; to private and loopback ones only with `allow-private`, and
-//! never to link-local (cloud metadata), multicast and reserved ones. An address that is written out in a grant is
+//! never to link-local, metadata of clouds, multicast and reserved ones. An address that is written out in a grant is
 //! granted as it is written.
 
 use std::{
@@ -43,6 +43,9 @@ pub enum GrantError {
         "`{0}`: `*` may only stand for the beginning of a name with a dot in the rest, as in `*.example.com`"
     )]
     Pattern(String),
+    /// A name with nothing between two dots, or nothing at all.
+    #[error("`{0}` names no host: there is nothing beside a dot of it")]
+    Host(String),
     /// Not a host and a port.
     #[error("`{0}` is no host with a port, such as `db.example.com:5432`")]
     Tcp(String),
@@ -55,7 +58,7 @@ pub enum Reach {
     Public,
     /// In a private network or on this machine.
     Private,
-    /// Link-local (cloud metadata among them), multicast, unspecified, reserved: never where a name may lead.
+    /// Link-local, metadata of clouds, multicast, unspecified, reserved: never where a name may lead.
     Never,
 }
 
@@ -68,6 +71,10 @@ pub fn reach(address: IpAddr) -> Reach {
 }
 
 fn reach_v4(address: Ipv4Addr) -> Reach {
+    // Metadata of clouds that are not at a link-local address: Alibaba, Azure.
+    if matches!(address.octets(), [100, 100, 100, 200] | [168, 63, 129, 16]) {
+        return Reach::Never;
+    }
     match address.octets() {
         // Shared address space of providers is as private as a private network.
         [100, second, ..] if (64..128).contains(&second) => Reach::Private,
@@ -88,6 +95,15 @@ fn reach_v6(address: Ipv6Addr) -> Reach {
     let parts = address.segments();
     let embedded =
         |high: u16, low: u16| reach_v4(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low)));
+    // Metadata of clouds in private ranges: AWS, Google, Scaleway.
+    let metadata = [
+        [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254],
+        [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254],
+        [0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42],
+    ];
+    if metadata.contains(&parts) {
+        return Reach::Never;
+    }
     match parts {
         [0, 0, 0, 0, 0, 0, 0, 1] => Reach::Private,
         // IPv4-mapped, and IPv4 behind NAT64 and 6to4.
@@ -132,6 +148,10 @@ impl HostGrant {
             Host::Domain(name) => name.trim_end_matches('.'),
         };
         let pattern = || GrantError::Pattern(written.to_owned());
+        let labels = name.strip_prefix("*.").unwrap_or(name);
+        if labels.split('.').any(str::is_empty) {
+            return Err(GrantError::Host(written.to_owned()));
+        }
         match name.strip_prefix('*') {
             None if name.contains('*') => Err(pattern()),
             None => Ok(Self::Name(name.to_owned())),
@@ -521,6 +541,17 @@ mod tests {
             ("2002:a9fe:a9fe::", Never),
             ("2002:a00:1::", Private),
             ("::127.0.0.1", Never),
+            // Where clouds tell machines their secrets, outside of the link-local range.
+            ("100.100.100.200", Never),
+            ("168.63.129.16", Never),
+            ("fd00:ec2::254", Never),
+            ("fd20:ce::254", Never),
+            ("fd00:42::42", Never),
+            ("::ffff:168.63.129.16", Never),
+            ("64:ff9b::6464:64c8", Never),
+            ("100.100.100.201", Private),
+            ("168.63.129.17", Public),
+            ("fd00:ec2::1", Private),
         ] {
             assert_eq!(reach(text.parse().unwrap()), expected, "{text}");
         }
@@ -734,5 +765,25 @@ mod tests {
         assert!(connects(&written, "[::ffff:127.0.0.1]:5432", &[]));
         assert!(!connects(&written, "127.0.0.1:5433", &[]));
         assert!(!connects(&written, "127.0.0.2:5432", &[]));
+    }
+
+    #[test]
+    fn a_grant_without_a_host_is_none() {
+        for text in [
+            "http://.",
+            "https://./v1",
+            "http://..",
+            "http://a..b/",
+            "https://*..com/",
+            "http://.a/",
+        ] {
+            let error = text.parse::<UrlGrant>().unwrap_err();
+            assert!(
+                matches!(error, GrantError::Host(_) | GrantError::Url(_)),
+                "{text}: {error}"
+            );
+        }
+        assert!(".:80".parse::<TcpGrant>().is_err() && "a..b:80".parse::<TcpGrant>().is_err());
+        assert!("http://a.b./".parse::<UrlGrant>().is_ok());
     }
 }

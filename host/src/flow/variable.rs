@@ -9,6 +9,9 @@
 
 use std::{collections::BTreeMap, env};
 
+/// What opens the secret store: never the value of a variable, which might be given to a plugin.
+const FORBIDDEN: &str = "CROSSDOCK_SECRETS_KEY";
+
 /// Where the values of variables come from.
 #[derive(Debug, Clone, Default)]
 pub struct Variables {
@@ -36,7 +39,8 @@ impl Variables {
     /// The value of a variable. Values of the environment that are not UTF-8 do not count.
     pub fn get(&self, name: &str) -> Option<String> {
         let given = self.given.get(name).cloned();
-        given.or_else(|| self.environment.then(|| env::var(name).ok()).flatten())
+        let from_environment = self.environment && name != FORBIDDEN;
+        given.or_else(|| from_environment.then(|| env::var(name).ok()).flatten())
     }
 }
 

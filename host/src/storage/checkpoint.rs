@@ -80,6 +80,16 @@ impl std::ops::AddAssign for StreamCounts {
     }
 }
 
+impl Checkpoint {
+    /// Reads a checkpoint of a flow as it is stored.
+    ///
+    /// # Errors
+    /// It is of a newer format, of another flow, or none.
+    pub fn parse(flow: &str, json: &[u8]) -> Result<Self, StorageError> {
+        parse(flow, json)
+    }
+}
+
 /// Reads a stored checkpoint of a flow.
 pub(super) fn parse(flow: &str, json: &[u8]) -> Result<Checkpoint, StorageError> {
     /// What every format of a checkpoint has.

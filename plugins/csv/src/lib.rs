@@ -25,6 +25,8 @@ mod source;
 mod value;
 mod write;
 
+pub use source::CsvSource;
+
 crossdock_sdk::export! { manifest: "plugin.json", source: source::CsvSource, sink: sink::CsvSink }
 
 #[cfg(test)]

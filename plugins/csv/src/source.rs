@@ -16,7 +16,7 @@ use file_drop::source::Layout;
 /// The source's config; `plugin.json` describes every field.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct SourceConfig {
+pub struct SourceConfig {
     files: OneOrMany,
     #[serde(default)]
     allow_empty: bool,
@@ -137,7 +137,7 @@ impl SourceConfig {
 }
 
 /// Reads CSV files.
-pub(crate) struct CsvSource(DropSource<CsvLayout>);
+pub struct CsvSource(DropSource<CsvLayout>);
 
 impl Source for CsvSource {
     type Config = SourceConfig;

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{DeadLetters, Pages, ReplaySummary};
 use crate::{
-    app::{AppError, Project, Resolved, check::judge, run::Wiring},
+    app::{AppError, Project, Resolved, audit, check::judge, run::Wiring},
     engine::{
         dead_letter::{Keep, Threshold},
         fault::Fault,
@@ -17,7 +17,7 @@ use crate::{
         stage::{Budget, Identity, Instance, Opener, Read, Snapshot, Source},
     },
     flow::{Finding, StageKind},
-    storage::{Checkpoint, DeadLetterFilter, Journal},
+    storage::{Audit, Checkpoint, DeadLetterFilter, Journal},
 };
 
 /// How dead letters are given again. Dropping the future aborts it; what a checkpoint has settled stays settled.
@@ -136,6 +136,8 @@ impl Project {
         let journal = Arc::clone(store) as Arc<dyn Journal>;
         let wiring = Wiring::new(Arc::clone(&journal), connections);
         let runtime = Self::runtime()?;
+        let audit = Audit::open(&self.state)?;
+        runtime.tell_denials(audit::denials(&audit));
         let mut pipeline = self.pipeline(&runtime, &resolved, &wiring).await?;
         pipeline.source.opener = Arc::new(AtItsEnd(pipeline.source.opener.identity().clone()));
         let (commands, receiver) = mpsc::channel(1);
@@ -166,6 +168,8 @@ impl Project {
         let (ended, given) = tokio::join!(Box::pin(running), giving);
         ended.map_err(|error| self.locate(error))?;
         let summary = given?;
+        // Writing what waits takes a moment of the disk.
+        let _closed = tokio::task::spawn_blocking(move || drop(audit)).await;
         if let Some(own) = own {
             self.try_own(&own, store.checkpoint(flow)?, &wiring).await?;
         }

@@ -9,8 +9,11 @@ use serde_json::{Value, json};
 
 use crate::{
     api::{Choice, client::Client},
-    app::{DeadLetter, DeadLetterDocument, DeadLetterFilter, DeadLetters, Edit, ReplaySummary},
-    cli::{Failure, folders},
+    app::{
+        self, Action, AuditEntry, DeadLetter, DeadLetterDocument, DeadLetterFilter, DeadLetters,
+        Edit, ReplaySummary,
+    },
+    cli::{Failure, folders, style::counted},
 };
 
 /// Dead letters that one question to a daemon brings.
@@ -78,7 +81,17 @@ impl Letters {
 
     pub(super) async fn discard(&self, filter: &DeadLetterFilter) -> Result<u64, Failure> {
         match self {
-            Self::Own(letters) => Ok(letters.discard(filter).await?),
+            Self::Own(letters) => {
+                let discarded = letters.discard(filter).await?;
+                let detail = counted(discarded, "dead letter");
+                on_record(
+                    letters,
+                    Action::DeadLettersDiscarded,
+                    filter.flow.as_deref(),
+                    detail,
+                )?;
+                Ok(discarded)
+            }
             Self::Daemon(daemon) => {
                 let mut choice = serde_json::to_value(Choice::of(filter)).unwrap_or_default();
                 // The command line has made sure of what is meant.
@@ -161,4 +174,19 @@ pub(super) async fn replay(
     }
     let asked = crate::cli::flow::path(flow, "/replay");
     Ok(daemon.post(&asked, &body).await?)
+}
+
+/// Puts what was done into the audit log. A daemon does it itself.
+pub(super) fn on_record(
+    letters: &DeadLetters,
+    action: Action,
+    flow: Option<&str>,
+    detail: String,
+) -> Result<(), Failure> {
+    let entry = AuditEntry::new(action, app::cli_actor());
+    let entry = entry.flow(flow.unwrap_or_default()).detail(detail);
+    match letters.store().path() {
+        Some(state) => Ok(app::note(state, entry)?),
+        None => Ok(()),
+    }
 }

@@ -4,9 +4,10 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use super::{
     super::{
-        ConnectionError, ConnectionSpec, Connections, Secret, spec::ApiKeySpec, spec::AuthSpec,
+        ConnectionError, ConnectionSpec, Connections, Secret, SecretStore, Secrets,
+        secrets::KeySource, spec::ApiKeySpec, spec::AuthSpec,
     },
-    SECRET, assert_discreet, load,
+    SECRET, assert_discreet, load, no_secrets,
 };
 use crate::flow::{Variables, schema};
 
@@ -65,6 +66,7 @@ headers: { X-Shop: a }
     let connections = Connections::load(
         folder.path(),
         &variables(&[("CLIENT", "app"), ("SECRET", SECRET)]),
+        &no_secrets(),
     )
     .unwrap();
     assert_eq!(connections.names().collect::<Vec<_>>(), ["akeneo", "erp"]);
@@ -75,7 +77,12 @@ headers: { X-Shop: a }
     assert_eq!(connections.get("akeneo").unwrap().name(), "akeneo");
     assert_discreet(&format!("{connections:?}"));
     assert!(connections.get("none").is_none());
-    let nothing = Connections::load(&folder.path().join("missing"), &Variables::default()).unwrap();
+    let nothing = Connections::load(
+        &folder.path().join("missing"),
+        &Variables::default(),
+        &no_secrets(),
+    )
+    .unwrap();
     assert_eq!(nothing.names().count(), 0);
 }
 
@@ -93,6 +100,7 @@ fn only_the_named_ones_must_be_right() {
             folder.path(),
             names.iter().map(|name| (*name, None)),
             &variables(&[]),
+            &no_secrets(),
         )
     };
     assert_eq!(
@@ -116,7 +124,7 @@ fn only_the_named_ones_must_be_right() {
         missing[0].contains("there is no connection `godo`") && missing[0].contains("good"),
         "{missing:?}"
     );
-    assert!(Connections::load(folder.path(), &variables(&[])).is_err());
+    assert!(Connections::load(folder.path(), &variables(&[]), &no_secrets()).is_err());
 }
 
 #[test]
@@ -125,7 +133,7 @@ fn two_of_a_name_are_refused() {
     let text = "connection: pim\nbase-url: https://a.example\n";
     write(folder.path(), &[("a.yaml", text), ("b.yaml", text)]);
     let found = told(
-        &Connections::load(folder.path(), &variables(&[])).unwrap_err(),
+        &Connections::load(folder.path(), &variables(&[]), &no_secrets()).unwrap_err(),
         folder.path(),
     );
     assert_eq!(found.len(), 1, "{found:?}");
@@ -317,4 +325,108 @@ fn the_schema_for_editors_describes_every_field() {
     assert_eq!(schema["additionalProperties"], false);
     assert!(schema.to_string().contains("oauth2-client-credentials"));
     assert!(schema.to_string().contains("writeOnly"));
+}
+
+#[test]
+fn secrets_come_from_the_store_and_from_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = KeySource::File(folder.path().join("key"));
+    let sealed = folder.path().join("secrets.sealed");
+    let (mut store, _) = SecretStore::open_or_create(&sealed, &key).unwrap();
+    store.set("shop-token", Secret::new(SECRET)).unwrap();
+    store.save().unwrap();
+    std::fs::write(folder.path().join("token"), format!("{SECRET}\r\n")).unwrap();
+    std::fs::write(folder.path().join("empty"), "\n").unwrap();
+    let load = |key: &KeySource, more: &str| {
+        let yaml = format!("connection: shop\nbase-url: https://shop.example\n{more}\n");
+        std::fs::write(folder.path().join("shop.yaml"), yaml).unwrap();
+        let secrets = Secrets::new(sealed.clone(), key.clone());
+        let name = variables(&[("NAME", "shop-token")]);
+        Connections::load(folder.path(), &name, &secrets)
+    };
+    for (at, fine) in [
+        "auth: { bearer: { token: { secret: shop-token } } }",
+        "auth: { bearer: { token: { secret: \"${NAME}\" } } }",
+        "auth: { bearer: { token: { file: token } } }",
+        "auth: { basic: { username: u, password: { secret: shop-token } } }",
+        "headers: { X-Key: { secret: shop-token } }",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let connections = load(&key, fine).unwrap();
+        let connection = connections.get("shop").unwrap();
+        assert!(connection.knows(SECRET), "{at}: {fine}");
+        assert_discreet(&format!("{connections:?}"));
+    }
+    for (key, more, said) in [
+        (
+            &key,
+            "auth: { bearer: { token: { secret: shop-tokn } } }",
+            "did you mean `shop-token`",
+        ),
+        (
+            &key,
+            "auth: { bearer: { token: { secret: other } } }",
+            "crossdock secret set other",
+        ),
+        (
+            &KeySource::None,
+            "auth: { bearer: { token: { secret: shop-token } } }",
+            "CROSSDOCK_SECRETS_KEY_FILE",
+        ),
+        (
+            &key,
+            "auth: { bearer: { token: { secrte: shop-token } } }",
+            "`secret`",
+        ),
+        (
+            &key,
+            "auth: { bearer: { token: { file: nowhere } } }",
+            "cannot be read",
+        ),
+        (
+            &key,
+            "auth: { bearer: { token: { file: empty } } }",
+            "is empty",
+        ),
+        (
+            &key,
+            "auth: { bearer: { token: { file: token, secret: a } } }",
+            "at most 1 field",
+        ),
+        (
+            &key,
+            "auth: { bearer: { token: [hunter2] } }",
+            "this secret must be a text",
+        ),
+    ] {
+        let error = load(key, more).unwrap_err();
+        let told = error
+            .findings
+            .iter()
+            .map(|finding| format!("{finding} {:?}", finding.advice))
+            .collect::<Vec<_>>()
+            .join("\n");
+        assert!(told.contains(said), "{more}: {told}");
+        assert!(
+            error
+                .findings
+                .iter()
+                .all(|finding| finding.location.is_some()),
+            "{told}"
+        );
+        assert_discreet(&told);
+    }
+    // What came from the store is taken out of responses, whatever its header is called.
+    let named = load(
+        &key,
+        "headers: { X-Shop: { secret: shop-token }, X-Other: plain-value }",
+    )
+    .unwrap();
+    let hidden = named.get("shop").unwrap().hides();
+    assert!(hidden.contains(&SECRET.as_bytes().to_vec()));
+    assert!(!hidden.contains(&b"plain-value".to_vec()));
+    // Nobody asks for a secret: neither key nor store is needed.
+    load(&KeySource::Both, "auth: { bearer: { token: x } }").unwrap();
 }

@@ -16,7 +16,9 @@ use std::{
 use axum::Router;
 use tokio::net::TcpListener;
 
-use super::{ConnectionError, Connections, Request, Response, SendError};
+use super::{
+    ConnectionError, Connections, Request, Response, Secrets, SendError, secrets::KeySource,
+};
 use crate::flow::Variables;
 
 /// What no error, log line or `Debug` text may show.
@@ -34,7 +36,12 @@ async fn serve(router: Router) -> SocketAddr {
 fn load(yaml: &str) -> Result<Connections, ConnectionError> {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("pim.yaml"), yaml).unwrap();
-    Connections::load(folder.path(), &Variables::default())
+    Connections::load(folder.path(), &Variables::default(), &no_secrets())
+}
+
+/// There is no secret store.
+fn no_secrets() -> Secrets {
+    Secrets::new("nowhere/secrets.sealed".into(), KeySource::None)
 }
 
 /// A connection `pim` to a server of the test, with quick retries and `more` lines.

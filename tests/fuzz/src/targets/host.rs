@@ -1,0 +1,177 @@
+//! What the host reads.
+
+use std::{collections::BTreeMap, path::Path};
+
+use crossdock::{
+    catalogue::{Kind, Manifest, inspect},
+    connection::ConnectionSpec,
+    engine::batch::{Batch, Form},
+    flow::{Document, Egress, Plan, TcpGrant, UrlGrant, Variables},
+    plugin::{Grants, Hints, Limits, missing},
+    storage::Checkpoint,
+};
+use url::Url;
+
+/// A manifest is read, or refused; one that was read is written as the same.
+pub(super) fn manifest(input: &[u8]) {
+    let Ok(manifest) = Manifest::parse(input) else {
+        return;
+    };
+    if let Ok(text) = serde_json::to_vec(&manifest) {
+        let again = Manifest::parse(&text);
+        assert_eq!(
+            again.ok().as_ref(),
+            Some(&manifest),
+            "it is another one when it was written"
+        );
+    }
+    for kind in Kind::ALL {
+        let (grants, limits, hints) = (Grants::default(), Limits::default(), Hints::default());
+        for need in missing(&manifest, kind, &grants, &limits, &hints) {
+            assert!(!need.to_string().is_empty());
+        }
+    }
+    drop(manifest.permissions.in_words());
+}
+
+/// What is no component is refused.
+pub(super) fn component(input: &[u8]) {
+    if let Ok(inspection) = inspect(input) {
+        drop((inspection.findings(), inspection.reach()));
+    }
+}
+
+fn variables() -> Variables {
+    let given =
+        [("A", "1"), ("EMPTY", "")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+    Variables::only(BTreeMap::from(given))
+}
+
+/// A flow is planned, or everything that is wrong is at a place of the file.
+pub(super) fn flow(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else {
+        return;
+    };
+    // Files that it names are not there.
+    let file = Path::new("/nowhere/flows/f.yaml");
+    match Plan::parse(text, file, &variables()) {
+        Ok(planned) => {
+            assert!(!planned.plan.digest().is_empty());
+            drop(serde_json::to_string(&planned.plan));
+        }
+        Err(findings) => {
+            assert!(!findings.is_empty(), "refused without a reason");
+            for finding in findings {
+                drop(finding.to_string());
+            }
+        }
+    }
+}
+
+/// A connection is read, or refused, and its secrets are shown by nothing.
+pub(super) fn connection(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else {
+        return;
+    };
+    let file = Path::new("/nowhere/connections/c.yaml");
+    let document = Document::parse("connection", text, file, &variables());
+    if let Ok(spec) = document.and_then(|mut document| document.decode::<ConnectionSpec>()) {
+        drop(format!("{spec:?}"));
+    }
+}
+
+/// Lines: a grant for URLs, one for TCP, a method and a URL. What is covered is what the grant says.
+pub(super) fn grants(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    let mut lines = text.lines();
+    let mut line = || lines.next().unwrap_or_default();
+    let (url_text, tcp_text, method, asked) = (line(), line(), line(), line());
+    if let Ok(grant) = tcp_text.parse::<TcpGrant>() {
+        let again: Option<TcpGrant> = grant.to_string().parse().ok();
+        assert_eq!(
+            again.as_ref(),
+            Some(&grant),
+            "it is another one when it was written"
+        );
+        assert!(grant.includes(&grant), "{grant} does not include itself");
+    }
+    let Ok(grant) = url_text.parse::<UrlGrant>() else {
+        return;
+    };
+    let again: Option<UrlGrant> = grant.to_string().parse().ok();
+    assert_eq!(
+        again.as_ref(),
+        Some(&grant),
+        "it is another one when it was written"
+    );
+    assert!(grant.includes(&grant), "{grant} does not include itself");
+    let Ok(asked) = Url::parse(asked) else {
+        return;
+    };
+    let Ok(egress) = Egress::parse(&[url_text.to_owned()], &[], false) else {
+        return;
+    };
+    if egress.request(method, &asked) {
+        assert!(matches!(asked.scheme(), "http" | "https"), "{asked}");
+        assert!(
+            asked.username().is_empty() && asked.password().is_none(),
+            "{asked}"
+        );
+        let path = asked.path().to_ascii_lowercase();
+        let dots = path
+            .split('/')
+            .any(|part| matches!(part, ".." | "%2e%2e" | ".%2e" | "%2e."));
+        assert!(!dots, "{asked}");
+    }
+}
+
+/// Words and bytes as a plugin gives them: what is taken is whole, and stays so when it is cut.
+pub(super) fn batch(input: &[u8]) {
+    let Some((&words, rest)) = input.split_first() else {
+        return;
+    };
+    let at = rest.len().min(usize::from(words) * 4);
+    let (index, data) = rest.split_at(at);
+    let index: Vec<u32> = index
+        .chunks_exact(4)
+        .filter_map(|four| Some(u32::from_le_bytes(four.try_into().ok()?)))
+        .collect();
+    let Ok(batch) = Batch::new("s", Form::Json, index, data.to_vec()) else {
+        return;
+    };
+    let length: usize = batch
+        .records()
+        .map(|record| record.key.len() + record.headers.len() + record.payload.len())
+        .sum();
+    assert_eq!(length, data.len(), "bytes got lost");
+    assert!(batch.record(batch.len()).is_none());
+    for at in 0..=batch.len() {
+        let (first, second) = batch.split(at);
+        assert_eq!(first.len() + second.len(), batch.len());
+        let both = first.records().chain(second.records());
+        assert!(both.eq(batch.records()), "a cut at {at} changed records");
+    }
+    let last = u32::try_from(batch.len()).unwrap_or(u32::MAX);
+    assert!(batch.select(&[last]).is_none());
+    assert_eq!(
+        batch
+            .select(&(0..last).collect::<Vec<_>>())
+            .map(|all| all.len()),
+        Some(batch.len())
+    );
+}
+
+/// A checkpoint is read, or refused; one that was read is written as the same.
+pub(super) fn checkpoint(input: &[u8]) {
+    let Ok(checkpoint) = Checkpoint::parse("f", input) else {
+        return;
+    };
+    if let Ok(text) = serde_json::to_vec(&checkpoint) {
+        let again = Checkpoint::parse("f", &text);
+        assert_eq!(
+            again.ok().as_ref(),
+            Some(&checkpoint),
+            "it is another one when it was written"
+        );
+    }
+}
