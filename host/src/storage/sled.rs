@@ -54,7 +54,13 @@ impl SledKv {
     /// an empty store is for a person to decide, by starting again.
     pub(super) fn open(path: PathBuf) -> Result<Self, StorageError> {
         let promised = read_marker(&path)?;
-        let opened = match open_patiently(&path) {
+        let mut opened = open_patiently(&path);
+        if promised.is_none() && matches!(opened, Err(Failure::Other(_))) {
+            // The process was killed while it made the database: nothing was in it yet.
+            fs::remove_dir_all(&path).map_err(|error| StorageError::io("remove", &path, error))?;
+            opened = open_patiently(&path);
+        }
+        let opened = match opened {
             Ok(opened) => opened,
             Err(Failure::Io(source)) => return Err(StorageError::io("open", &path, source)),
             Err(Failure::Other(message)) => return Err(move_aside(&path, &message)),

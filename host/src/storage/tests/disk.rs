@@ -110,6 +110,22 @@ async fn a_store_of_a_newer_format_is_refused_and_left_alone() {
     assert_eq!(corrupt_copies(dir.path()), 0);
 }
 
+#[tokio::test]
+async fn a_database_that_was_never_complete_is_made_anew() {
+    let whole = tempfile::tempdir().unwrap();
+    drop(Store::open(whole.path()).unwrap());
+    let conf = fs::read(whole.path().join("db/conf")).unwrap();
+    for cut in [0, 1, conf.len() / 2, conf.len() - 1] {
+        // Killed while sled wrote its first file.
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("db")).unwrap();
+        fs::write(dir.path().join("db/conf"), &conf[..cut]).unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        assert!(!store.forget("nothing").await.unwrap());
+        assert_eq!(corrupt_copies(dir.path()), 0, "{cut}");
+    }
+}
+
 fn corrupt_copies(dir: &Path) -> usize {
     let names = fs::read_dir(dir)
         .unwrap()
