@@ -11,6 +11,7 @@
 //! | [`storage`] | the only module that knows sled: checkpoints, dead letters, tables |
 //! | [`connection`] | remote systems: authentication, limits, the one outgoing HTTP client |
 //! | [`api`] | the admin API of a daemon, and its client |
+//! | [`author`] | for authors of plugins: new projects, components of them |
 //! | [`app`] | the composition root: the only file that knows every module |
 //! | [`cli`] | one file per command |
 //!
@@ -48,6 +49,7 @@
 
 pub mod api;
 pub mod app;
+pub mod author;
 pub mod catalogue;
 pub mod cli;
 pub mod connection;

@@ -11,16 +11,18 @@ use std::{
 use crossdock_tests::host::workspace;
 
 /// Each module of the host and the modules that it may know. `app` knows all of them but `cli`.
-const LAYERS: [(&str, &[&str]); 9] = [
+const LAYERS: [(&str, &[&str]); 10] = [
     ("flow", &[]),
     ("storage", &[]),
     ("catalogue", &[]),
     ("connection", &["flow"]),
     ("engine", &["flow", "storage"]),
     ("plugin", &["engine", "catalogue", "flow"]),
+    ("author", &["catalogue", "plugin"]),
     (
         "app",
         &[
+            "author",
             "flow",
             "storage",
             "catalogue",
@@ -30,7 +32,7 @@ const LAYERS: [(&str, &[&str]); 9] = [
         ],
     ),
     ("api", &["app", "flow"]),
-    ("cli", &["api", "app", "flow", "catalogue"]),
+    ("cli", &["api", "app", "author", "flow", "catalogue"]),
 ];
 
 /// Crates that few modules may know.

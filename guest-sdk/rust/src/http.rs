@@ -252,6 +252,21 @@ pub fn send_all(requests: Vec<Request>) -> Vec<Result<Response, Error>> {
         .collect()
 }
 
+/// A text as one part of a URL: everything but letters, digits, `-`, `.`, `_` and `~` becomes `%XX`.
+pub fn encode(text: &str) -> String {
+    use std::fmt::Write as _;
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
 /// A response.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Response {
@@ -421,6 +436,11 @@ mod tests {
         assert_eq!(http_date("Thu, 01 Jan 1970 00:00:01 GMT"), Some(1));
         assert_eq!(http_date("soon"), None);
         assert_eq!(http_date("Sun, 06 Nov 0094 08:49:37 GMT"), None);
+    }
+
+    #[test]
+    fn a_part_of_a_url_is_encoded() {
+        assert_eq!(encode("a/b ü~1"), "a%2Fb%20%C3%BC~1");
     }
 
     #[test]

@@ -66,6 +66,25 @@ pub fn validate_config(manifest: &Manifest, kind: Kind, config: &Value) -> Vec<C
     findings
 }
 
+/// Whether a config schema is one that configs can be checked against.
+///
+/// # Errors
+/// What is wrong with it, and where in it.
+pub fn check_schema(schema: &Value) -> Result<(), String> {
+    let built = jsonschema::options()
+        .with_draft(Draft::Draft202012)
+        .build(schema);
+    built.map(drop).map_err(|error| {
+        let place = error.instance_path().as_str();
+        let message = shorten(error.to_string());
+        if place.is_empty() {
+            message
+        } else {
+            format!("{message} (at {place})")
+        }
+    })
+}
+
 fn finding(pointer: &str, message: impl Into<String>, advice: impl Into<String>) -> ConfigFinding {
     ConfigFinding {
         pointer: pointer.to_owned(),

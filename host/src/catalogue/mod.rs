@@ -7,7 +7,7 @@ pub mod locate;
 pub mod manifest;
 
 pub use compare::{Asked, Comparison, compare};
-pub use config::{ConfigFinding, validate_config};
+pub use config::{ConfigFinding, check_schema, validate_config};
 pub use inspect::{Import, ImportGroup, InspectError, Inspection, digest, inspect, read_component};
 pub use locate::{LocateError, Located, Locator};
 pub use manifest::{Kind, Manifest, ManifestError};

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use tracing_subscriber::EnvFilter;
 
 use super::{
+    author::{BUILD_EXAMPLES, BuildArguments, NEW_EXAMPLES, NewArguments},
     dlq::arguments::DlqCommand,
     flow::FlowCommand,
     secret::SecretCommand,
@@ -123,7 +124,7 @@ Example:
   # first line of a flow file, for editors with the YAML language server:
   # yaml-language-server: $schema=../flow.schema.json")]
     Schema(SchemaArguments),
-    /// Look at plugins
+    /// Look at plugins, and write them
     #[command(subcommand)]
     Plugin(PluginCommand),
     /// Work on mappings
@@ -240,6 +241,12 @@ Examples:
         #[arg(long)]
         json: bool,
     },
+    /// Start a plugin: a complete project, to be changed
+    #[command(after_help = NEW_EXAMPLES)]
+    New(NewArguments),
+    /// Build a plugin's project into one component that describes itself
+    #[command(after_help = BUILD_EXAMPLES)]
+    Build(BuildArguments),
 }
 
 #[derive(Debug, Subcommand)]

@@ -15,6 +15,7 @@
 
 mod arguments;
 mod audit;
+mod author;
 mod check;
 mod daemon;
 mod diagnostic;
@@ -45,6 +46,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     app::AppError,
+    author::AuthorError,
     flow::{Finding, Severity},
 };
 use arguments::{Arguments, Command, MapCommand, PluginCommand};
@@ -72,6 +74,8 @@ fn dispatch(command: Command, output: Output) -> Result<u8, Failure> {
             compare,
             json,
         }) => plugin::inspect(&file, compare.as_deref(), json, output),
+        Command::Plugin(PluginCommand::New(arguments)) => author::new(&arguments, output),
+        Command::Plugin(PluginCommand::Build(arguments)) => author::build(&arguments, output),
         Command::Map(MapCommand::Test(arguments)) => block_on(map::test(arguments, output)),
         Command::Secret(command) => secret::secret(command, output),
         Command::Dlq(command) => block_on(dlq::dlq(command, output)),
@@ -104,6 +108,8 @@ impl Command {
             Self::Secret(command) => command.wants_json(),
             Self::Dlq(command) => command.wants_json(),
             Self::Plugin(PluginCommand::Inspect { json, .. }) => *json,
+            Self::Plugin(PluginCommand::New(arguments)) => arguments.json,
+            Self::Plugin(PluginCommand::Build(arguments)) => arguments.json,
             Self::Serve(_) | Self::Schema(_) | Self::Completions { .. } => false,
         }
     }
@@ -139,6 +145,9 @@ enum Failure {
     /// The application said so.
     #[error(transparent)]
     App(#[from] AppError),
+    /// A project cannot be made or built.
+    #[error(transparent)]
+    Author(#[from] AuthorError),
     /// What was typed or a file that it names is wrong.
     #[error("{0}")]
     Usage(String),
@@ -169,10 +178,11 @@ impl Failure {
         let findings = match self {
             Self::App(error) => error.findings(),
             Self::Daemon { findings, .. } => findings,
-            Self::Usage(_) | Self::Io { .. } => &[],
+            Self::Usage(_) | Self::Author(_) | Self::Io { .. } => &[],
         };
         let code = match self {
             Self::App(error) => error.exit_code(),
+            Self::Author(error) => error.exit_code(),
             Self::Usage(_) | Self::Daemon { usage: true, .. } => 2,
             Self::Io { .. } | Self::Daemon { .. } => 1,
         };

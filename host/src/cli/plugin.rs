@@ -228,7 +228,7 @@ fn description(field: &Value, schema: &Value) -> String {
     style::cut(sentence, MAX_DESCRIPTION)
 }
 
-fn permissions(manifest: &Manifest, paint: Paint, out: &mut String) {
+pub(super) fn permissions(manifest: &Manifest, paint: Paint, out: &mut String) {
     let _ = writeln!(out, "\n{}", paint.with(STRONG, "asks for"));
     let wishes = &manifest.permissions;
     if wishes.is_empty() {
@@ -314,7 +314,7 @@ fn differences(old: &Inspection, comparison: &Comparison, paint: Paint, out: &mu
 }
 
 /// What it could reach, in words; by name what no host offers.
-fn imports(inspection: &Inspection, paint: Paint, out: &mut String) {
+pub(super) fn imports(inspection: &Inspection, paint: Paint, out: &mut String) {
     let _ = writeln!(out, "\n{}", paint.with(STRONG, "imports"));
     for group in inspection.reach() {
         let names = inspection

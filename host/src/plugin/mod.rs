@@ -41,4 +41,6 @@ pub use host_api::metrics::{Metric, MetricValue};
 pub use host_api::tables::NoTables;
 pub use limits::Limits;
 pub use permission::{Denial, DenialWatcher, Grants, Growth, Hints, Need, growth, missing};
-pub use runtime::{Plugin, Runtime, RuntimeOptions, StageContext, StreamInfo, config_digest};
+pub use runtime::{
+    Plugin, Runtime, RuntimeOptions, StageContext, StreamInfo, admit, config_digest,
+};

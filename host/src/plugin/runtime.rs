@@ -286,8 +286,11 @@ fn stem(origin: &str) -> String {
     )
 }
 
-/// Whether this host can run it at all, said before the compiler would say it less clearly.
-fn admit(inspection: &Inspection, origin: &str) -> Result<(), PluginError> {
+/// Whether this host can run it at all, said before the compiler would say it less clearly. `origin` names it in errors.
+///
+/// # Errors
+/// When it is no plugin, is built for another contract, or imports what no host has.
+pub fn admit(inspection: &Inspection, origin: &str) -> Result<(), PluginError> {
     let origin = origin.to_owned();
     if inspection.kinds.is_empty() {
         let exports = match inspection.exports.as_slice() {
