@@ -24,5 +24,6 @@ mod main_job;
 mod readme;
 mod resume;
 mod secrets;
+mod storm;
 mod swap;
 mod transcript;
