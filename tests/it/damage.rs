@@ -177,3 +177,40 @@ fn a_disk_that_fills_up_costs_nothing_but_the_last_epochs() {
     assert_eq!(after["streams"]["products"]["written"], ROWS, "{after}");
     assert!(host.bytes("out/all.jsonl") == undisturbed("replace"));
 }
+
+/// Writes format 9 where a value says that it is of format 1, as a host of the future would have.
+fn from_the_future(host: &TestHost, wanted: &[u8]) {
+    let old = b"\"format\":1,";
+    let db = sled::open(host.state().join("db")).unwrap();
+    let mut changed = 0;
+    for entry in db.iter() {
+        let (key, value) = entry.unwrap();
+        let mut value = value.to_vec();
+        let at = value.windows(old.len()).position(|part| part == old);
+        if let Some(at) = at.filter(|_| value.windows(wanted.len()).any(|part| part == wanted)) {
+            value[at + old.len() - 2] = b'9';
+            db.insert(key, value).unwrap();
+            changed += 1;
+        }
+    }
+    db.flush().unwrap();
+    assert_eq!(changed, 1, "the one checkpoint");
+}
+
+#[test]
+fn a_checkpoint_of_a_newer_host_is_refused_with_advice_and_left_alone() {
+    let (host, gate) = project("replace", "nobody");
+    gate.open();
+    host.run("gated").finished();
+    let output = host.bytes("out/all.jsonl");
+    from_the_future(&host, b"\"epoch\"");
+    for _ in 0..2 {
+        host.run("gated").no_panic().exits(1).tells(&[
+            "the checkpoint of flow gated",
+            "format 9",
+            "up to 1",
+            "upgrade crossdock",
+        ]);
+        assert!(host.bytes("out/all.jsonl") == output, "nothing is touched");
+    }
+}

@@ -25,5 +25,6 @@ mod readme;
 mod resume;
 mod secrets;
 mod storm;
+mod supervision;
 mod swap;
 mod transcript;
