@@ -29,14 +29,13 @@ impl Mark {
         let records = match &applied.output {
             Output::Pass => batch.len() - applied.rejected.len().min(batch.len()),
             Output::Select(indexes) => {
-                indexes.iter().for_each(|i| bytes.update(&i.to_le_bytes()));
+                update(&mut bytes, indexes);
                 indexes.len()
             }
             Output::Replace(batches) => {
                 for batch in batches {
                     bytes.update(batch.stream().as_bytes());
-                    let words = batch.index().iter();
-                    words.for_each(|word| bytes.update(&word.to_le_bytes()));
+                    update(&mut bytes, batch.index());
                     bytes.update(batch.data());
                 }
                 batches.iter().map(Batch::len).sum()
@@ -58,7 +57,7 @@ impl Mark {
         let mut indexes: Vec<u32> = rejected.iter().map(|r| r.index).collect();
         indexes.sort_unstable();
         let mut which = crc32fast::Hasher::new();
-        indexes.iter().for_each(|i| which.update(&i.to_le_bytes()));
+        update(&mut which, &indexes);
         Self {
             rejected: indexes.len() as u64,
             which: which.finalize(),
@@ -81,6 +80,13 @@ impl Mark {
         }
         (self.bytes != now.bytes)
             .then(|| format!("{was}, now as many, but what it gave is not the same"))
+    }
+}
+
+/// Adds words to a checksum.
+fn update(sum: &mut crc32fast::Hasher, words: &[u32]) {
+    for word in words {
+        sum.update(&word.to_le_bytes());
     }
 }
 
