@@ -103,12 +103,15 @@ fn a_flow_in_another_file_never_runs_twice_under_its_name() {
     daemon.until_checkpoints("one", 1);
     // The same flow in a file of another name: it waits until the first one has drained, and goes on from there.
     fs::rename(host.path("flows/one.yaml"), host.path("flows/moved.yaml")).unwrap();
-    daemon.until("one", "was taken over from the other file", |status| {
-        status["state"] == "running"
-            && status["file"]
-                .as_str()
-                .is_some_and(|file| file.ends_with("moved.yaml"))
-    });
+    until_listed(
+        &host,
+        &mut daemon,
+        "taken over from the other file",
+        |flows| {
+            let file = |flow: &Value| flow["file"].as_str().unwrap_or_default().to_owned();
+            is_running(flows, "one") && flows.iter().all(|flow| file(flow).ends_with("moved.yaml"))
+        },
+    );
     daemon.until_checkpoints("one", 1);
     // Another name in the same file is another flow: the first one ends with what it has.
     let first = count(&host, "one");
