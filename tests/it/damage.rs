@@ -102,6 +102,7 @@ fn a_torn_write_gives_the_checkpoint_before_or_a_clear_refusal() {
         }
         drop(file);
         let ended = host.run("gated");
+        let says_so = ended.stderr.contains("its last commits are lost");
         let summary = if ended.code() == Some(0) {
             ended.finished()
         } else {
@@ -118,7 +119,12 @@ fn a_torn_write_gives_the_checkpoint_before_or_a_clear_refusal() {
             read >= most,
             "nothing after the last checkpoint is taken for done"
         );
-        earlier += u32::from(read > most);
+        assert_eq!(
+            says_so,
+            read > most && summary["resumed"] == true,
+            "torn {torn}, cut {cut}: {ended}"
+        );
+        earlier += u32::from(says_so);
         println!("the end of {torn} bytes torn (cut: {cut}): {read} records read again");
         assert_eq!(summary["streams"]["products"]["written"], ROWS);
         assert!(
@@ -170,4 +176,41 @@ fn a_disk_that_fills_up_costs_nothing_but_the_last_epochs() {
     assert!(after["records"].as_u64().unwrap() < ROWS as u64);
     assert_eq!(after["streams"]["products"]["written"], ROWS, "{after}");
     assert!(host.bytes("out/all.jsonl") == undisturbed("replace"));
+}
+
+/// Writes format 9 where a value says that it is of format 1, as a host of the future would have.
+fn from_the_future(host: &TestHost, wanted: &[u8]) {
+    let old = b"\"format\":1,";
+    let db = sled::open(host.state().join("db")).unwrap();
+    let mut changed = 0;
+    for entry in db.iter() {
+        let (key, value) = entry.unwrap();
+        let mut value = value.to_vec();
+        let at = value.windows(old.len()).position(|part| part == old);
+        if let Some(at) = at.filter(|_| value.windows(wanted.len()).any(|part| part == wanted)) {
+            value[at + old.len() - 2] = b'9';
+            db.insert(key, value).unwrap();
+            changed += 1;
+        }
+    }
+    db.flush().unwrap();
+    assert_eq!(changed, 1, "the one checkpoint");
+}
+
+#[test]
+fn a_checkpoint_of_a_newer_host_is_refused_with_advice_and_left_alone() {
+    let (host, gate) = project("replace", "nobody");
+    gate.open();
+    host.run("gated").finished();
+    let output = host.bytes("out/all.jsonl");
+    from_the_future(&host, b"\"epoch\"");
+    for _ in 0..2 {
+        host.run("gated").no_panic().exits(1).tells(&[
+            "the checkpoint of flow gated",
+            "format 9",
+            "up to 1",
+            "upgrade crossdock",
+        ]);
+        assert!(host.bytes("out/all.jsonl") == output, "nothing is touched");
+    }
 }

@@ -165,6 +165,26 @@ fn a_stateful_transformer_is_brought_back_with_its_state() {
 }
 
 #[test]
+fn a_stage_that_answers_differently_after_it_was_brought_back_fails_the_run_and_is_named() {
+    let on = json!({ "r057": "trap" });
+    for host in [
+        as_transformer(&json!({ "on": on, "stateful": true, "snapshot": "forget" })),
+        as_sink(&json!({ "on": on, "snapshot": "forget" })),
+    ] {
+        let text = host.text("flows/hostile.yaml");
+        let text = format!("{text}checkpoint: {{ records: 30 }}\n");
+        host.write("flows/hostile.yaml", text);
+        let words = [
+            "stage `puppet`",
+            "after it was brought back from its snapshot it answers differently",
+            "report it to its author",
+        ];
+        fails(&host.run("hostile"), 1, &words);
+        assert!(!host.path("out/r.jsonl").exists());
+    }
+}
+
+#[test]
 fn a_plugin_that_floods_the_log_is_cut_short() {
     let host = as_transformer(&json!({ "on": { "r042": "chatter" } }));
     let text = host.text("flows/hostile.yaml");

@@ -24,5 +24,7 @@ mod main_job;
 mod readme;
 mod resume;
 mod secrets;
+mod storm;
+mod supervision;
 mod swap;
 mod transcript;

@@ -15,5 +15,6 @@ pub mod chaos;
 pub mod daemon;
 pub mod gate;
 pub mod host;
+pub mod storm;
 pub mod trap_server;
 pub mod variant;

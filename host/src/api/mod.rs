@@ -142,7 +142,8 @@ fn open_api(daemon: Daemon) -> (Router, utoipa::openapi::OpenApi) {
         .split_for_parts()
 }
 
-fn router(daemon: Daemon, token: Token) -> Router {
+/// The API as a service, without a socket.
+pub fn router(daemon: Daemon, token: Token) -> Router {
     let (guarded, description) = open_api(daemon.clone());
     let (open, _) = OpenApiRouter::<Daemon>::new()
         .nest("/api/v1", OpenApiRouter::new().routes(routes!(health)))
@@ -158,6 +159,7 @@ fn router(daemon: Daemon, token: Token) -> Router {
             get(|| async move { Json(description) }),
         )
         .merge(open)
+        .layer(middleware::map_response(problem::as_json))
         .layer(DefaultBodyLimit::max(MAX_BODY))
 }
 

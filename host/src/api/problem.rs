@@ -2,7 +2,8 @@
 
 use axum::{
     Json,
-    http::StatusCode,
+    body::to_bytes,
+    http::{StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,9 @@ use crate::{
     app::{AppError, DaemonError},
     flow::Finding,
 };
+
+/// What is wrong with a request is said in fewer bytes.
+const MOST_SAID: usize = 64 << 10;
 
 /// The body of every answer that is no success.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -48,6 +52,26 @@ impl Problem {
             "send the daemon's token: `authorization: Bearer TOKEN`; it is in daemon.json in the state folder",
         )
     }
+}
+
+/// What axum itself answers to a body, a query or a path that it cannot read is a text: every problem has the same form.
+pub(super) async fn as_json(response: Response) -> Response {
+    let status = response.status();
+    let is_json = response
+        .headers()
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
+    if is_json || !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    let said = to_bytes(response.into_body(), MOST_SAID).await;
+    let said = said.unwrap_or_default();
+    let reason = status.canonical_reason().unwrap_or("it cannot be answered");
+    let error = match String::from_utf8_lossy(&said).trim() {
+        "" => reason.to_lowercase(),
+        text => text.to_owned(),
+    };
+    Problem::new(status, error).into_response()
 }
 
 impl From<DaemonError> for Problem {

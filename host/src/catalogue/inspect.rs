@@ -179,6 +179,23 @@ impl Inspection {
         groups
     }
 
+    /// Whether it can see nothing but its config, its snapshot and its input: no time, random numbers, tables, files or
+    /// other systems. Then the same input gives the same output.
+    pub fn sees_only_its_input(&self) -> bool {
+        let blind = |name: &str| {
+            let name = name.split('@').next().unwrap_or(name);
+            ["log", "metrics", "plugin-types"].iter().any(|one| {
+                name.strip_prefix(CONTRACT)
+                    .is_some_and(|rest| rest.trim_start_matches('/') == *one)
+            })
+        };
+        self.imports.iter().all(|import| match import.group {
+            ImportGroup::Baseline => true,
+            ImportGroup::Contract => blind(&import.name),
+            _ => false,
+        })
+    }
+
     /// Imports that no crossdock host of this version has.
     pub fn unknown_imports(&self) -> impl Iterator<Item = &str> {
         self.imports

@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use super::{
     batch::Batch,
     fault::{Fault, FaultKind},
+    mark::Mark,
     retry::RetryPolicy,
     stage::{Instance, Opener, Sink, Snapshot, Transformer, Wear},
 };
@@ -46,8 +47,8 @@ impl Recycle {
 pub trait Kept: Instance {
     /// The stage's snapshot.
     async fn take_snapshot(&mut self) -> Result<Snapshot, Fault>;
-    /// Takes a batch that was taken before; its effects are known already.
-    async fn replay(&mut self, batch: &Batch) -> Result<(), Fault>;
+    /// Takes a batch that was taken before; its effects are known already. Says what the answer came to.
+    async fn replay(&mut self, batch: &Batch) -> Result<Mark, Fault>;
     /// The last call.
     async fn end(&mut self);
 }
@@ -58,8 +59,9 @@ impl Kept for dyn Transformer {
         self.snapshot().await
     }
 
-    async fn replay(&mut self, batch: &Batch) -> Result<(), Fault> {
-        self.apply(batch).await.map(drop)
+    async fn replay(&mut self, batch: &Batch) -> Result<Mark, Fault> {
+        let applied = self.apply(batch).await?;
+        Ok(Mark::of_transformer(batch, &applied))
     }
 
     async fn end(&mut self) {
@@ -73,8 +75,8 @@ impl Kept for dyn Sink {
         self.snapshot().await
     }
 
-    async fn replay(&mut self, batch: &Batch) -> Result<(), Fault> {
-        self.write(batch).await.map(drop)
+    async fn replay(&mut self, batch: &Batch) -> Result<Mark, Fault> {
+        Ok(Mark::of_sink(&self.write(batch).await?))
     }
 
     async fn end(&mut self) {
@@ -87,7 +89,7 @@ pub struct Keeper<S: ?Sized + Kept> {
     opener: Arc<dyn Opener<S>>,
     instance: Option<Box<S>>,
     snapshot: Option<Snapshot>,
-    since: Vec<Arc<Batch>>,
+    since: Vec<(Arc<Batch>, Mark)>,
     since_weight: usize,
     recycle: Recycle,
     /// The instance is gone and cannot be brought back.
@@ -127,20 +129,33 @@ impl<S: ?Sized + Kept> Keeper<S> {
         }
     }
 
+    /// Opens a new instance from the last snapshot and gives it the batches since then. It must answer as before.
     async fn bring_back(&mut self) -> Result<Box<S>, Fault> {
         let mut instance = self.opener.open(self.snapshot.as_deref()).await?;
-        for batch in &self.since {
-            let again = instance.replay(batch).await;
-            again.map_err(|fault| match fault.kind {
-                FaultKind::Transient => fault,
-                _ => Fault::new(
-                    FaultKind::Contract,
-                    format!(
-                        "after it was brought back it fails on a batch that it took before: {fault}"
-                    ),
-                ),
+        for (batch, before) in &self.since {
+            let now = instance.replay(batch).await.map_err(|fault| {
+                if fault.kind == FaultKind::Transient {
+                    return fault;
+                }
+                other(&format!("it fails on a batch that it took before: {fault}"))
             })?;
             instance.take_table_writes();
+            let Some(difference) = before.difference(&now) else {
+                continue;
+            };
+            // What it answered first has gone on, so the state behind it must be that one.
+            if instance.repeats() {
+                return Err(other(&format!(
+                    "it answers differently on {} records of `{}`: {difference}",
+                    batch.len(),
+                    batch.stream()
+                )));
+            }
+            tracing::warn!(
+                plugin = self.opener.identity().plugin,
+                difference,
+                "Brought back, a stage answers differently; it sees more than its input, so that may be right"
+            );
         }
         Ok(instance)
     }
@@ -164,10 +179,11 @@ impl<S: ?Sized + Kept> Keeper<S> {
         }
     }
 
-    /// Remembers a batch that was taken, to give it again if the instance dies before the next snapshot.
-    pub fn took(&mut self, batch: &Arc<Batch>) {
+    /// Remembers a batch that was taken and what came of it, to give it again if the instance dies before the next
+    /// snapshot.
+    pub fn took(&mut self, batch: &Arc<Batch>, mark: Mark) {
         self.since_weight += batch.weight();
-        self.since.push(Arc::clone(batch));
+        self.since.push((Arc::clone(batch), mark));
     }
 
     /// Bytes of the batches that are remembered.
@@ -246,6 +262,18 @@ impl<S: ?Sized + Kept> Keeper<S> {
             instance.end().await;
         }
     }
+}
+
+/// A stage that is not what it was when it is opened from its snapshot.
+fn other(what: &str) -> Fault {
+    Fault::new(
+        FaultKind::Contract,
+        format!("after it was brought back from its snapshot {what}"),
+    )
+    .advice(
+        "its snapshot does not hold all that its answers depend on: report it to its author, and use another version; \
+         the run goes on from its last checkpoint",
+    )
 }
 
 /// A stage's part of a checkpoint.

@@ -20,6 +20,7 @@ pub mod intake;
 pub mod keeper;
 pub mod lane;
 pub mod ledger;
+pub mod mark;
 pub mod meter;
 pub mod outcome;
 pub mod overlay;

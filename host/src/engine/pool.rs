@@ -12,6 +12,7 @@ use super::{
     fault::{Fault, FaultKind},
     keeper::{Keeper, Recycle},
     ledger::{Account, account},
+    mark::Mark,
     stage::{Applied, Mode, Opener, Rejection, TableWrite, Transformer},
 };
 
@@ -192,7 +193,8 @@ impl Worker for Single<'_> {
         let instance = self.0.instance().await?;
         match call(instance, batch).await {
             Ok(answer) => {
-                self.0.took(batch);
+                self.0
+                    .took(batch, Mark::of_transformer(batch, &answer.applied));
                 Ok(answer)
             }
             Err(fault) => {

@@ -15,6 +15,7 @@ use super::{
     fault::{Fault, FaultKind},
     keeper::{self, Keeper, Recycle},
     ledger::rejected_flags,
+    mark::Mark,
     meter::Meter,
     retry::RetryPolicy,
     run::StageFailure,
@@ -322,7 +323,7 @@ impl Worker for SinkWorker<'_> {
             Ok(written) => {
                 let mut writes = instance.take_table_writes();
                 writes.extend(receipts(self.receipts, &written));
-                self.keeper.took(batch);
+                self.keeper.took(batch, Mark::of_sink(&written));
                 Ok(SinkAnswer {
                     rejected: written.rejected,
                     writes,

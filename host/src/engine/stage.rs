@@ -138,6 +138,12 @@ pub trait Instance: Send {
     fn wear(&self) -> Wear {
         Wear::default()
     }
+
+    /// Whether its answers depend on nothing but its config, its snapshot and its input, so that the same batches give
+    /// the same answers again. Not so when it can see the time, random numbers, tables or other systems.
+    fn repeats(&self) -> bool {
+        true
+    }
 }
 
 /// Reads records.

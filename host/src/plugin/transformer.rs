@@ -14,11 +14,15 @@ use super::{
         transformer::{TransformerPlugin, exports::crossdock::plugin::transformer as wire},
     },
 };
-use crate::engine::{
-    batch::Batch,
-    fault::Fault,
-    stage::{
-        Applied, Identity, Instance, Mode, Opener, Output, Snapshot, TableWrite, Transformer, Wear,
+use crate::{
+    catalogue::{Kind, manifest::Delivery as Declared},
+    engine::{
+        batch::Batch,
+        fault::Fault,
+        stage::{
+            Applied, Identity, Instance, Mode, Opener, Output, Snapshot, TableWrite, Transformer,
+            Wear,
+        },
     },
 };
 
@@ -33,9 +37,22 @@ struct TransformerInstance {
     plugin: TransformerPlugin,
     apply: Func,
     mode: Mode,
+    repeats: bool,
 }
 
 impl TransformerOpener {
+    /// Whether the same input gives the same output: as its manifest declares, and otherwise when it can see nothing else.
+    fn repeats(&self) -> bool {
+        let manifest = self.0.plugin.manifest();
+        let declared = manifest
+            .and_then(|manifest| manifest.kind(Kind::Transformer))
+            .and_then(|kind| kind.delivery);
+        match declared {
+            Some(declared) => declared == Declared::Deterministic,
+            None => self.0.plugin.inspection().sees_only_its_input(),
+        }
+    }
+
     async fn instance(&self) -> Result<TransformerInstance, Fault> {
         let (mut sandbox, instance) = self.0.sandbox().await?;
         let (plugin, apply) = self
@@ -48,6 +65,7 @@ impl TransformerOpener {
             plugin,
             apply,
             mode: Mode::Stateful,
+            repeats: self.repeats(),
         })
     }
 
@@ -102,6 +120,10 @@ impl Instance for TransformerInstance {
 
     fn wear(&self) -> Wear {
         self.sandbox.wear()
+    }
+
+    fn repeats(&self) -> bool {
+        self.repeats
     }
 }
 

@@ -20,6 +20,7 @@ pub mod checkpoint;
 pub mod dead_letter;
 mod key;
 mod kv;
+mod reached;
 mod sled;
 mod store;
 #[cfg(test)]

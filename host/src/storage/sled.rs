@@ -21,6 +21,7 @@ use super::{
     blob::sync_dir,
     key,
     kv::{Batch, Entry, Kv, lower_bound},
+    reached::Reached,
     writer::number,
 };
 
@@ -40,6 +41,7 @@ struct Opened {
     db: sled::Db,
     /// Own handle of sled's file, for fsync.
     file: File,
+    reached: Reached,
 }
 
 /// A database in a folder.
@@ -87,7 +89,26 @@ impl SledKv {
                 "it ends at commit {found}, but {promised} was there before"
             )));
         }
+        kv.warn_of_lost(found);
         Ok(kv)
+    }
+
+    /// Says it when commits that were there are not there any more.
+    fn warn_of_lost(&self, found: u64) {
+        let opened = self.opened.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(opened) = opened.as_ref() else {
+            return;
+        };
+        let reached = opened.reached.read();
+        if reached > found {
+            tracing::warn!(
+                path = %self.path.display(),
+                lost = reached - found,
+                "The end of the state database was torn: its last commits are lost. Flows go on from the checkpoint \
+                 before, and read again what came after it. Targets that cannot take back what they show may hold records twice"
+            );
+            opened.reached.note(found);
+        }
     }
 
     fn sequence(&self) -> Result<u64, StorageError> {
@@ -222,6 +243,11 @@ impl Kv for SledKv {
             opened.db.apply_batch(changes)?;
             opened.db.flush()?;
             opened.file.sync_data()?;
+            if let Some(Some(sequence)) = batch.get(key::SEQUENCE)
+                && let Ok(sequence) = number(Some(sequence), key::SEQUENCE)
+            {
+                opened.reached.note(sequence);
+            }
             Ok(())
         })
     }
@@ -275,7 +301,8 @@ fn open_sled(path: &Path) -> Result<Opened, Failure> {
     db.flush()?;
     file.sync_data()?;
     sync_dir(path)?;
-    Ok(Opened { db, file })
+    let reached = Reached::open(path)?;
+    Ok(Opened { db, file, reached })
 }
 
 fn marker(path: &Path) -> PathBuf {

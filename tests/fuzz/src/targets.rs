@@ -1,5 +1,6 @@
 //! What reads what strangers write.
 
+mod api;
 mod host;
 mod plugins;
 
@@ -182,6 +183,37 @@ pub(crate) const ALL: &[Target] = &[
             "18446744073709551615",
             "{}",
             "[]",
+            "null",
+        ],
+    },
+    Target {
+        name: "api",
+        run: api::request,
+        words: &[
+            "GET ",
+            "POST ",
+            "PUT ",
+            "DELETE ",
+            "PATCH ",
+            "flows/f/",
+            "flows",
+            "swap",
+            "swaps/1",
+            "rollback",
+            "dead-letters",
+            "dead-letters/1",
+            "start",
+            "stop",
+            "audit",
+            "?limit=",
+            "&text=",
+            "wait-ms=",
+            "\"stage\":\"out\"",
+            "\"plugin\":\"",
+            "\"config\":{}",
+            "\"probation-ms\":",
+            "\"shadow\":",
+            "%2e%2e",
             "null",
         ],
     },

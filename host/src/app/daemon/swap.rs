@@ -304,27 +304,7 @@ pub(super) async fn prepare(
     record.change(|view| view.to = Some((&version).into()));
     let context = project.context(&stage, &place.wiring);
     let candidate = candidate(&plugin, stage.kind, context.clone()).map_err(|e| e.to_string())?;
-    let shadow = match options.shadow {
-        Some(records) if stage.kind == StageKind::Transformer => {
-            let opener = plugin
-                .transformer(cut_off(context, place, &stage))
-                .map_err(|e| e.to_string())?;
-            Some(ShadowPlan {
-                opener,
-                records,
-                time: SHADOW_TIME,
-                max_difference: options.max_difference,
-            })
-        }
-        Some(_) => {
-            return Err(format!(
-                "stage `{}` is a {}, and only a transformer can be compared in the shadow: a source would read twice, \
-                 and a sink would write twice",
-                stage.name, stage.kind
-            ));
-        }
-        None => None,
-    };
+    let shadow = shadow(&plugin, context, place, &stage, options)?;
     Ok(Prepared {
         version,
         open_time: stage.limits.call_time.min(OPEN_TIME),
@@ -338,6 +318,35 @@ pub(super) async fn prepare(
         // A flow that may lose records in a failure has a source that cannot give them again.
         rewindable: place.label != Label::AtMostOnce,
     })
+}
+
+/// The comparison that was asked for, if one was; the reason when the stage cannot be compared.
+fn shadow(
+    plugin: &Arc<Plugin>,
+    context: StageContext,
+    place: &Place,
+    stage: &StagePlan,
+    options: &SwapOptions,
+) -> Result<Option<ShadowPlan>, String> {
+    let Some(records) = options.shadow else {
+        return Ok(None);
+    };
+    if stage.kind != StageKind::Transformer {
+        return Err(format!(
+            "stage `{}` is a {}, and only a transformer can be compared in the shadow: a source would read twice, and \
+             a sink would write twice",
+            stage.name, stage.kind
+        ));
+    }
+    let opener = plugin
+        .transformer(cut_off(context, place, stage))
+        .map_err(|error| error.to_string())?;
+    Ok(Some(ShadowPlan {
+        opener,
+        records,
+        time: SHADOW_TIME,
+        max_difference: options.max_difference,
+    }))
 }
 
 fn candidate(

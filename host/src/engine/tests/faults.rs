@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use super::memory::{World, first, many, on, same};
+use super::memory::{World, first, many, none, on, same};
 use crate::engine::{
     dead_letter::Threshold,
     fault::{Fault, FaultKind},
@@ -72,6 +72,36 @@ async fn a_stateful_stage_that_dies_is_brought_back_with_its_state() {
             ("537:536", "538:538")
         );
         assert_eq!(visible[999], "total 999");
+    }
+}
+
+#[tokio::test]
+async fn a_stage_that_answers_differently_after_it_was_brought_back_is_found_and_named() {
+    // Its snapshot is not its state: going on with it would lose or double records that nobody could name.
+    for (stage, call) in [("map", "map.apply"), ("sink", "sink.write")] {
+        let forgets = format!("{stage}.forgets");
+        let mut world = World {
+            stateful: stage == "map",
+            trouble: Arc::new(move |c, p| {
+                (c == forgets || (c == call && p.iter().any(|p| p == "537")))
+                    .then(|| Fault::new(FaultKind::Trap, "537 is bad"))
+            }),
+            ..World::default()
+        };
+        let error = world.run().await.unwrap_err().to_string();
+        assert!(error.contains(stage), "{error}");
+        assert!(error.contains("answers differently"), "{error}");
+        // What was committed before stays, and a version that keeps its state goes on from there.
+        let committed = world.visible("sink").len();
+        assert_eq!(committed, 500);
+        world.trouble = none();
+        world.run().await.unwrap();
+        let visible = world.visible("sink");
+        if stage == "map" {
+            assert_eq!(visible.last().unwrap(), "total 1000");
+        } else {
+            same(&visible, &world.input(), "");
+        }
     }
 }
 

@@ -19,6 +19,8 @@ pub(crate) struct Script {
     pub(crate) connection: String,
     pub(crate) stateful: bool,
     pub(crate) records: u64,
+    /// It was opened from a snapshot, and is not what it was before.
+    pub(crate) forgot: bool,
 }
 
 impl Script {
@@ -35,11 +37,15 @@ impl Script {
             connection: text("connection"),
             stateful: config["stateful"].as_bool().unwrap_or_default(),
             records: config["records"].as_u64().unwrap_or_default(),
+            forgot: false,
         }
     }
 
-    /// The first record of the batch that something is to be done about.
+    /// The first record of the batch that something is to be done about. `*` means any record.
     pub(crate) fn cue(&self, batch: &Batch) -> Option<(u32, &str)> {
+        if let Some(act) = self.on.get("*").filter(|_| len(batch) > 0) {
+            return Some((0, act));
+        }
         (0..len(batch)).find_map(|at| {
             let act = self.on.get(key(batch, at))?;
             Some((u32::try_from(at).unwrap_or(u32::MAX), act.as_str()))
@@ -128,9 +134,10 @@ impl Script {
     }
 
     /// The position in a snapshot.
-    pub(crate) fn opened(&self, snapshot: Option<&[u8]>) -> Result<u64, Fault> {
+    pub(crate) fn opened(&mut self, snapshot: Option<&[u8]>) -> Result<u64, Fault> {
         self.act(&self.open, "open")?;
         let Some(bytes) = snapshot else { return Ok(0) };
+        self.forgot = self.snapshot == "forget";
         let bytes = bytes.try_into().map_err(|_| {
             Fault::Config(ConfigDetail {
                 message: format!("the puppet cannot read a snapshot of {} bytes", bytes.len()),

@@ -20,7 +20,7 @@ fn state<R>(call: impl FnOnce(&Script, &mut u64) -> R) -> R {
 }
 
 fn open(config: &str, snapshot: Option<&[u8]>) -> Result<(), Fault> {
-    let script = Script::read(config);
+    let mut script = Script::read(config);
     let position = script.opened(snapshot)?;
     STATE.set((script, position));
     Ok(())
@@ -57,6 +57,10 @@ impl transformer::Guest for Puppet {
                 filtered: Vec::new(),
             };
             let Some((at, act)) = script.cue(&batch) else {
+                if script.forgot {
+                    let all = u32::try_from(len(&batch)).unwrap_or(u32::MAX);
+                    applied.output = Output::Select((1..all).collect());
+                }
                 return Ok(applied);
             };
             script.act(act, key(&batch, at as usize))?;
@@ -156,6 +160,9 @@ impl sink::Guest for Puppet {
                     }
                     _ => {}
                 }
+            } else if script.forgot {
+                let fault = permanent("the puppet has forgotten that it took it");
+                written.rejected.push(Rejection { index: 0, fault });
             }
             *position += len(&batch) as u64;
             Ok(written)

@@ -26,6 +26,7 @@
 //! | `mutter`, `bytes` | the call writes 6 MiB to standard output without a line break, or lines that are no text |
 //! | `long-name` | a batch of a stream with a name of 1 MiB |
 //! | `read`, `tcp`, `http`, ... with what they need | the call tries to get hold of something and fails with what came of it, see `reach.rs` |
+//! | `forget` (snapshot) | opened from it, it is another: it drops or rejects the first record of every batch |
 //! | `garbage` (snapshot) | bytes that no `open` takes |
 //! | `huge` (snapshot) | more bytes than a snapshot may have |
 

@@ -33,6 +33,11 @@ pub(in crate::engine::tests) struct MemoryOpener {
 }
 
 impl MemoryOpener {
+    /// Whether an instance that is opened from a snapshot is another one than that which gave it.
+    fn forgets(&self, stage: &str) -> bool {
+        (self.trouble)(&format!("{stage}.forgets"), &[]).is_some()
+    }
+
     fn opening(&self) -> Result<(), Fault> {
         self.opened.lock().unwrap().push(self.stage.into());
         (self.trouble)(&format!("{}.open", self.stage), &[]).map_or(Ok(()), Err)
@@ -137,7 +142,7 @@ impl Opener<dyn Transformer> for MemoryOpener {
     async fn open(&self, snapshot: Option<&[u8]>) -> Result<Box<dyn Transformer>, Fault> {
         self.opening()?;
         Ok(Box::new(Mapper {
-            seen: number(snapshot),
+            seen: number(snapshot) + u64::from(snapshot.is_some() && self.forgets("map")),
             stateful: self.stateful,
             trouble: Arc::clone(&self.trouble),
             map: Arc::clone(&self.map),
@@ -253,6 +258,7 @@ impl Opener<dyn Sink> for MemoryOpener {
         Ok(Box::new(Target {
             stage: self.stage,
             written: Vec::new(),
+            choosy: snapshot.is_some() && self.forgets("sink"),
             output: Arc::clone(&self.output),
             trouble: Arc::clone(&self.trouble),
             finished: false,
@@ -268,6 +274,8 @@ impl Opener<dyn Sink> for MemoryOpener {
 struct Target {
     stage: &'static str,
     written: Vec<String>,
+    /// Refuses the first record of every batch.
+    choosy: bool,
     output: Arc<Mutex<BTreeMap<&'static str, Output2>>>,
     trouble: Trouble,
     finished: bool,
@@ -295,6 +303,10 @@ impl Sink for Target {
                 std::slice::from_ref(&name),
             ) {
                 Some(fault) => rejected.push(Rejection { index, fault }),
+                None if self.choosy && index == 0 => rejected.push(Rejection {
+                    index,
+                    fault: Fault::new(FaultKind::Permanent, "not that one again"),
+                }),
                 None => self.written.push(name),
             }
         }
