@@ -1,9 +1,12 @@
 //! The first hour of a connector author: what `guest-sdk/rust/README.md` says to write is a plugin, its tests pass, and it
-//! runs in a flow.
+//! runs in a flow. And what `crossdock plugin new` writes is a project whose tests pass and that builds.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
-use crossdock_tests::host::{self, TestHost, target, workspace};
+use crossdock_tests::host::{self, Ended, TestHost, target, workspace};
 
 /// The only block of the README in this language.
 fn block(readme: &str, language: &str) -> String {
@@ -45,7 +48,7 @@ fn the_plugin_of_the_readme_is_tested_built_inspected_and_run() {
     host.write("tidy/Cargo.lock", lock);
 
     let folder = host.path("tidy");
-    native_tests(&folder);
+    native_tests(&folder, 1);
     run_cargo(
         &folder,
         &["build", "--release", "--target", "wasm32-wasip2"],
@@ -76,8 +79,130 @@ fn the_plugin_of_the_readme_is_tested_built_inspected_and_run() {
     assert_eq!(summary["streams"]["prices"]["dead"], 1, "{ended}");
 }
 
+/// Makes a project in Rust, with the lock file and the guest library of the repository, which cargo has built already.
+fn new_project(host: &TestHost, name: &str, kind: &str) -> PathBuf {
+    let new = [
+        "plugin", "new", name, "--kind", kind, "--lang", "rust", "--json",
+    ];
+    let made = host.crossdock(new).end();
+    let document = made.finished();
+    assert_eq!(document["next"][0], format!("cd {name}"), "{document:#}");
+    let lock = fs::read(workspace().join("Cargo.lock")).unwrap();
+    host.write(format!("{name}/Cargo.lock"), lock);
+    host.path(name)
+}
+
+/// `crossdock plugin build` in a project, with what cargo has built kept for the next time.
+fn build_project(host: &TestHost, name: &str) -> Ended {
+    host.crossdock(["plugin", "build", name, "--json"])
+        .env("CARGO_TARGET_DIR", target().join("it").join("author"))
+        .env("CARGO_NET_OFFLINE", "true")
+        .env("CARGO_HOME", tool_home("CARGO_HOME", ".cargo"))
+        .env("RUSTUP_HOME", tool_home("RUSTUP_HOME", ".rustup"))
+        .end()
+}
+
+/// Where Rust's tools have their things: programs of a test have another home.
+fn tool_home(variable: &str, folder: &str) -> PathBuf {
+    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(folder);
+    std::env::var_os(variable).map_or_else(home, PathBuf::from)
+}
+
+/// The manifest that is written for the guest library says what the repository's says.
+#[test]
+fn the_vendored_guest_library_depends_on_what_it_does_here() {
+    let read = |path: &str| -> toml::Table {
+        let text = fs::read_to_string(workspace().join(path)).unwrap();
+        text.parse().unwrap()
+    };
+    let (all, own) = (read("Cargo.toml"), read("guest-sdk/rust/Cargo.toml"));
+    let vendored = read("guest-sdk/rust/template/sdk-Cargo.toml");
+    let versions = &all["workspace"]["dependencies"];
+    let wanted: toml::Table = own["dependencies"]
+        .as_table()
+        .unwrap()
+        .keys()
+        .map(|name| (name.clone(), versions[name].clone()))
+        .collect();
+    assert_eq!(vendored["dependencies"].as_table().unwrap(), &wanted);
+    assert_eq!(vendored["package"]["name"], own["package"]["name"]);
+}
+
+#[test]
+fn a_new_project_of_every_kind_is_tested_and_built() {
+    let host = TestHost::new();
+    for (name, kind) in [
+        ("new-letters", "transformer"),
+        ("new-items", "source"),
+        ("new-shop", "sink"),
+    ] {
+        let folder = new_project(&host, name, kind);
+        if kind != "transformer" {
+            // It is the same in each of them: one copy is compiled.
+            let cargo = fs::read_to_string(folder.join("Cargo.toml")).unwrap();
+            let shared = cargo.replace("sdk/rust", "../new-letters/sdk/rust");
+            fs::write(folder.join("Cargo.toml"), shared).unwrap();
+        }
+        native_tests(&folder, 3 - usize::from(kind == "sink"));
+        let built = build_project(&host, name).finished();
+        assert_eq!(built["kinds"][0], kind, "{built:#}");
+        assert_eq!(built["manifest"]["name"], name, "{built:#}");
+        assert!(host.path(format!("{name}/dist/{name}.wasm")).is_file());
+    }
+    host.write("in/items.jsonl", "{\"name\":\"cup\"}\n{\"name\":7}\n{}\n");
+    let flow = fs::read_to_string(host.path("new-letters/README.md")).unwrap();
+    host.write(
+        "flows/try.yaml",
+        block(&flow, "yaml").replace("../dist", "../new-letters/dist"),
+    );
+    host.run("try").exits(3);
+    assert_eq!(host.text("out/items.jsonl"), "{\"name\":\"CUP\"}\n");
+}
+
+#[test]
+fn a_project_that_does_not_build_says_why() {
+    let host = TestHost::new();
+    let said = ToString::to_string;
+    let nothing = build_project(&host, "in");
+    nothing.exits(2);
+    assert!(
+        said(&nothing).contains("there is no `plugin.json`"),
+        "{nothing}"
+    );
+
+    new_project(&host, "broken", "sink");
+    let manifest = host.text("broken/plugin.json");
+    host.write(
+        "broken/plugin.json",
+        manifest.replace("\"idempotent\"", "\"replayable\""),
+    );
+    let wrong = build_project(&host, "broken");
+    wrong.exits(2);
+    assert!(said(&wrong).contains("not a promise of a sink"), "{wrong}");
+
+    host.write("broken/plugin.json", &manifest);
+    let missing = host.crossdock(["plugin", "build", "broken"]);
+    let missing = missing.env("PATH", host.path("in")).end();
+    missing.exits(2);
+    assert!(
+        said(&missing)
+            .contains("`cargo` is needed to compile Rust, but it is not installed; install Rust"),
+        "{missing}"
+    );
+
+    host.write("broken/src/lib.rs", "fn broken( {}");
+    let failed = build_project(&host, "broken");
+    failed.exits(1);
+    assert!(said(&failed).contains("`cargo build"), "{failed}");
+
+    host.write("broken/src/lib.rs", "");
+    let empty = build_project(&host, "broken");
+    empty.exits(2);
+    assert!(said(&empty).contains("but no plugin"), "{empty}");
+}
+
 /// Without the flags of the sandbox, which this machine's compiler does not know.
-fn native_tests(folder: &Path) {
+fn native_tests(folder: &Path, count: usize) {
     let done = host::cargo(folder)
         .args(["test", "--offline", "--quiet"])
         .env("CARGO_TARGET_DIR", target().join("it").join("author"))
@@ -88,5 +213,5 @@ fn native_tests(folder: &Path) {
     let told = String::from_utf8_lossy(&done.stdout);
     let error = String::from_utf8_lossy(&done.stderr);
     assert!(done.status.success(), "{told}\n{error}");
-    assert!(told.contains("1 passed"), "{told}");
+    assert!(told.contains(&format!("{count} passed")), "{told}");
 }

@@ -89,7 +89,10 @@ pub fn build(order: &Order) -> Result<Built, AuthorError> {
 
 /// Puts a file in place at once: whoever reads it, a running host say, never sees half of it.
 fn replace(file: &Path, bytes: &[u8]) -> Result<(), AuthorError> {
-    if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+    if let Some(folder) = file
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    {
         fs::create_dir_all(folder).map_err(AuthorError::io(folder))?;
     }
     let part = file.with_extension(format!("part{}", std::process::id()));

@@ -86,9 +86,8 @@ pub(super) fn resolve(project: &Path, kinds: &[Kind]) -> Result<(Resolve, WorldI
     for (name, text) in all {
         map.push(Path::new(&name), text);
     }
-    let group: UnresolvedPackageGroup = map
-        .parse()
-        .map_err(|(_, error)| wrong(error.to_string()))?;
+    let group: UnresolvedPackageGroup =
+        map.parse().map_err(|(_, error)| wrong(error.to_string()))?;
     let mut resolve = Resolve::default();
     let package = resolve
         .push_group(group)

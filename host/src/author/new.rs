@@ -126,9 +126,13 @@ fn shared(names: &Names, language: &dyn Language) -> Vec<File> {
 
 fn readme(names: &Names, language: &dyn Language) -> String {
     let kind = names.kind;
-    let about = Manifest::parse(names.fill(shared_text(&format!("{kind}/plugin.json"))).as_bytes())
-        .map(|manifest| manifest.description)
-        .unwrap_or_default();
+    let about = Manifest::parse(
+        names
+            .fill(shared_text(&format!("{kind}/plugin.json")))
+            .as_bytes(),
+    )
+    .map(|manifest| manifest.description)
+    .unwrap_or_default();
     let rows: Vec<String> = language
         .layout()
         .iter()

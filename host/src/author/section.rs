@@ -69,7 +69,8 @@ fn copy(component: &[u8], left_out: impl Fn(&str) -> bool) -> wasmparser::Result
             _ => {}
         }
         if let Some((id, range)) = payload.as_section()
-            && let Some(body) = component.get(range.start as usize..range.end as usize)
+            && let (Ok(start), Ok(end)) = (usize::try_from(range.start), usize::try_from(range.end))
+            && let Some(body) = component.get(start..end)
         {
             out.push(id);
             put_bytes(body, &mut out);

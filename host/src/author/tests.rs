@@ -1,6 +1,6 @@
 //! What needs no tool chain: the templates, the sections, the seam. The rest is in `tests/it/author.rs`.
 
-use std::{fs, path::Path};
+use std::{fmt::Write as _, fs, path::Path};
 
 use super::{
     componentize::componentize,
@@ -62,12 +62,19 @@ fn every_language_makes_a_project_of_every_kind() {
                 let text = fs::read_to_string(made.folder.join(file)).unwrap();
                 let own = !file.starts_with("sdk/");
                 let place = text.find("{{").map(|at| &text[at..text.len().min(at + 20)]);
-                let left = place.filter(|place| ["{{name}}", "{{Type}}", "{{snake}}", "{{kind}}"]
-                    .iter()
-                    .any(|known| place.starts_with(known)));
+                let left = place.filter(|place| {
+                    ["{{name}}", "{{Type}}", "{{snake}}", "{{kind}}"]
+                        .iter()
+                        .any(|known| place.starts_with(known))
+                });
                 assert!(!own || left.is_none(), "{file}: {place:?}");
             }
-            for needed in ["README.md", "plugin.json", ".gitignore", "wit/v0.1/types.wit"] {
+            for needed in [
+                "README.md",
+                "plugin.json",
+                ".gitignore",
+                "wit/v0.1/types.wit",
+            ] {
                 assert!(made.files.iter().any(|file| file == needed), "{needed}");
             }
             let again = create(folder.path(), "shop-items", kind, language).unwrap_err();
@@ -79,7 +86,16 @@ fn every_language_makes_a_project_of_every_kind() {
 #[test]
 fn a_name_is_one_that_a_flow_and_a_package_can_have() {
     let folder = tempfile::tempdir().unwrap();
-    for wrong in ["", "Shop", "7up", "a_b", "../x", "a--b", "a-", &"a".repeat(65)] {
+    for wrong in [
+        "",
+        "Shop",
+        "7up",
+        "a_b",
+        "../x",
+        "a--b",
+        "a-",
+        &"a".repeat(65),
+    ] {
         let error = create(folder.path(), wrong, Kind::Sink, ALL[0]).unwrap_err();
         assert_eq!(error.exit_code(), 2, "{wrong}: {error}");
     }
@@ -96,11 +112,17 @@ fn a_project_that_is_none_says_what_is_missing() {
         new::manifest(folder.path()).unwrap_err().to_string()
     };
     let error = manifest("{ \"name\": \"x\",\n \"version\": 1 }");
-    assert!(error.contains("plugin.json") && error.contains("line 2"), "{error}");
+    assert!(
+        error.contains("plugin.json") && error.contains("line 2"),
+        "{error}"
+    );
     let error = manifest(
         r#"{ "name": "x", "version": "0.1.0", "kinds": { "sink": { "config": { "type": "objekt" } } } }"#,
     );
-    assert!(error.contains("`kinds.sink.config` is no JSON Schema"), "{error}");
+    assert!(
+        error.contains("`kinds.sink.config` is no JSON Schema"),
+        "{error}"
+    );
     let Err(error) = language::of(folder.path()) else {
         panic!("an empty folder has no language");
     };
@@ -109,13 +131,12 @@ fn a_project_that_is_none_says_what_is_missing() {
 
 /// A module of one kind that does nothing: the canonical names that every language's tools use.
 fn module(kind: &str, functions: &[&str]) -> Vec<u8> {
-    let exports: String = functions
-        .iter()
-        .map(|signature| {
-            let (name, types) = signature.split_once(' ').unwrap();
-            format!("(func (export \"crossdock:plugin/{kind}@0.1.0#{name}\") {types} unreachable)")
-        })
-        .collect();
+    let mut exports = String::new();
+    for signature in functions {
+        let (name, types) = signature.split_once(' ').unwrap();
+        let export = format!("crossdock:plugin/{kind}@0.1.0#{name}");
+        writeln!(exports, "(func (export {export:?}) {types} unreachable)").unwrap();
+    }
     let text = format!(
         "(module $guest (memory (export \"memory\") 1) (func $named (export \"cabi_realloc\") \
          (param i32 i32 i32 i32) (result i32) unreachable) {exports})"
@@ -148,8 +169,14 @@ fn a_core_module_becomes_a_component_with_one_manifest() {
         assert_eq!(inspection.manifest.unwrap().version, version);
     }
     let has = |bytes: &[u8], text: &[u8]| bytes.windows(text.len()).any(|part| part == text);
-    assert!(has(&first, b"named") && !has(&second, b"named"), "names are stripped for a release");
-    assert!(!has(&second, b"\"0.1.0\""), "the manifest is replaced, not added");
+    assert!(
+        has(&first, b"named") && !has(&second, b"named"),
+        "names are stripped for a release"
+    );
+    assert!(
+        !has(&second, b"\"0.1.0\""),
+        "the manifest is replaced, not added"
+    );
 }
 
 #[test]
@@ -157,8 +184,15 @@ fn a_module_that_lacks_an_export_says_which() {
     let folder = tempfile::tempdir().unwrap();
     let error = componentize(folder.path(), &[Kind::Sink], module("sink", &SINK[1..])).unwrap_err();
     let text = error.to_string();
-    assert!(text.contains("does not keep the contract") && text.contains("check"), "{text}");
+    assert!(
+        text.contains("does not keep the contract") && text.contains("check"),
+        "{text}"
+    );
     // Two kinds in one module: the world is made of what the manifest names.
-    let both = componentize(folder.path(), &[Kind::Source, Kind::Sink], module("sink", &SINK));
+    let both = componentize(
+        folder.path(),
+        &[Kind::Source, Kind::Sink],
+        module("sink", &SINK),
+    );
     assert!(both.unwrap_err().to_string().contains("source"));
 }

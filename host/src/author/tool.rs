@@ -11,23 +11,23 @@ use super::error::AuthorError;
 
 /// A program of a tool chain: what it is for, and what to do when it is missing.
 #[derive(Debug, Clone, Copy)]
-pub struct Tool {
+pub(super) struct Tool {
     /// What is started.
-    pub program: &'static str,
+    pub(super) program: &'static str,
     /// What it is needed for: "compile Rust".
-    pub purpose: &'static str,
+    pub(super) purpose: &'static str,
     /// What to install and how: names the package.
-    pub advice: &'static str,
+    pub(super) advice: &'static str,
 }
 
 impl Tool {
     /// A call of it in a folder.
-    pub fn call(self, folder: &Path) -> Call {
+    pub(super) fn call(self, folder: &Path) -> Call {
         self.call_at(Path::new(self.program), folder)
     }
 
     /// The same with a program that was found somewhere.
-    pub fn call_at(self, program: &Path, folder: &Path) -> Call {
+    pub(super) fn call_at(self, program: &Path, folder: &Path) -> Call {
         let mut command = Command::new(program);
         command.current_dir(folder).stdin(Stdio::null());
         Call {
@@ -37,7 +37,7 @@ impl Tool {
     }
 
     /// That it is missing, or not the right one.
-    pub fn missing(self, found: impl Into<String>) -> AuthorError {
+    pub(super) fn missing(self, found: impl Into<String>) -> AuthorError {
         AuthorError::Tool {
             tool: self.program.to_owned(),
             purpose: self.purpose.to_owned(),
@@ -49,22 +49,23 @@ impl Tool {
 
 /// One call of a program.
 #[derive(Debug)]
-pub struct Call {
+pub(super) struct Call {
     tool: Tool,
     command: Command,
 }
 
+#[allow(dead_code, reason = "each language needs some of it, no language all")]
 impl Call {
     /// Adds arguments.
     #[must_use]
-    pub fn args(mut self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
+    pub(super) fn args(mut self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
         self.command.args(arguments);
         self
     }
 
     /// Sets an environment variable.
     #[must_use]
-    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+    pub(super) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
         self
     }
@@ -73,7 +74,7 @@ impl Call {
     ///
     /// # Errors
     /// When it is missing or fails.
-    pub fn run(mut self) -> Result<(), AuthorError> {
+    pub(super) fn run(mut self) -> Result<(), AuthorError> {
         self.command.stdout(to_stderr());
         let status = self
             .command
@@ -86,7 +87,7 @@ impl Call {
     ///
     /// # Errors
     /// When it is missing or fails.
-    pub fn output(mut self) -> Result<String, AuthorError> {
+    pub(super) fn output(mut self) -> Result<String, AuthorError> {
         self.command.stderr(Stdio::inherit());
         let done = self
             .command
@@ -118,6 +119,7 @@ impl Call {
     }
 }
 
+#[allow(dead_code, reason = "for `Call::run`")]
 /// Our stderr as another program's stdout.
 fn to_stderr() -> Stdio {
     use std::os::fd::AsFd as _;

@@ -99,12 +99,20 @@ pub(super) fn new(arguments: &NewArguments, output: Output) -> Result<u8, Failur
     );
     let library = created.files.iter().filter(|file| file.starts_with("sdk/"));
     let library = library.count();
-    for file in created.files.iter().filter(|file| !file.starts_with("sdk/")) {
+    for file in created
+        .files
+        .iter()
+        .filter(|file| !file.starts_with("sdk/"))
+    {
         // Writing to a String cannot fail, here and below.
         let _ = writeln!(out, "  {file}");
     }
     if library > 0 {
-        let _ = writeln!(out, "  sdk/ {}", paint.with(FAINT, format!("({library} files)")));
+        let _ = writeln!(
+            out,
+            "  sdk/ {}",
+            paint.with(FAINT, format!("({library} files)"))
+        );
     }
     out.push_str("\nnext:\n");
     for command in &created.next {
@@ -143,12 +151,19 @@ pub(super) fn build(arguments: &BuildArguments, output: Output) -> Result<u8, Fa
 
 fn shown(built: &Built, release: bool, output: Output) -> String {
     let (paint, inspection) = (output.paint, &built.inspection);
-    let kinds: Vec<String> = inspection.kinds.iter().map(|kind| format!("a {kind}")).collect();
+    let kinds: Vec<String> = inspection
+        .kinds
+        .iter()
+        .map(|kind| format!("a {kind}"))
+        .collect();
     let manifest = inspection.manifest.as_ref();
     let name = manifest.map_or_else(String::new, |manifest| {
         format!("{} {}", manifest.name, manifest.version)
     });
-    let contract = inspection.contract().map(ToString::to_string).unwrap_or_default();
+    let contract = inspection
+        .contract()
+        .map(ToString::to_string)
+        .unwrap_or_default();
     let mut out = format!(
         "{} {}: {}, {} for contract {contract}, {}{} ({:.1} s)\n",
         paint.with(GOOD, "✓"),

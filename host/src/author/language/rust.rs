@@ -187,8 +187,9 @@ fn artifact(messages: &str) -> Option<String> {
     let made = messages
         .lines()
         .filter_map(|line| serde_json::from_str::<Message>(line).ok());
-    made.filter(|message| message.reason == "compiler-artifact")
+    let mut components = made
+        .filter(|message| message.reason == "compiler-artifact")
         .flat_map(|message| message.filenames)
-        .filter(|name| name.ends_with(".wasm"))
-        .last()
+        .filter(|name| Path::new(name).extension().is_some_and(|end| end == "wasm"));
+    components.next_back()
 }
