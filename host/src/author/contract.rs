@@ -13,7 +13,7 @@ use crate::catalogue::Kind;
 
 /// Where it is in a project.
 pub(super) const FOLDER: &str = "wit/v0.1";
-/// The world of a plugin, whatever its kinds are: [`text`] adds it.
+/// The world of a plugin, whatever its kinds are: [`world`] adds it.
 pub(super) const WORLD: &str = "plugin";
 
 /// Every file of the latest version.
