@@ -18,6 +18,7 @@ use utoipa::ToSchema;
 
 use super::{Shared, live::Live, memory::Version};
 use crate::{
+    catalogue::Wanted,
     app::{
         Label, Project, Resolved,
         check::{judge, kind},
@@ -446,7 +447,8 @@ fn find(
         Ok((located, inspection)) => {
             let manifest = inspection.manifest.as_ref();
             let version = manifest.map_or("0.0.0", |manifest| &manifest.version);
-            if version == wanted {
+            let asked: Wanted = wanted.parse().map_err(|error| format!("{error}"))?;
+            if semver::Version::parse(version).is_ok_and(|version| asked.takes(&version)) {
                 return Ok((located.path, inspection));
             }
             let place = located.path.display();
