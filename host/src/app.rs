@@ -62,8 +62,10 @@ pub use dead_letters::{
     ReplaySummary,
 };
 pub use json::Bytes;
-pub use plugins::{Consent, Fetching, InstalledPlugin, Offer, Plugins, PluginsError, PublishedPlugin};
 pub use mapping::{MapOptions, MapTest, Mapped, MappedRecord};
+pub use plugins::{
+    Consent, Fetching, InstalledPlugin, Offer, Plugins, PluginsError, PublishedPlugin,
+};
 pub use run::{Outcome, RunOptions, RunSummary};
 pub use secrets::{ProjectSecrets, SecretInput, SecretSet};
 

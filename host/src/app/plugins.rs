@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::{
     catalogue::{
-        self, Comparison, Installed, Inspection, Kind, Lock, Locked, Manifest, Reference, Registry,
+        self, Comparison, Inspection, Installed, Kind, Lock, Locked, Manifest, Reference, Registry,
         RegistryOptions, Repository, Selector, Wanted, lock, registry::Pulled, version,
     },
     flow::{Egress, Variables, installed, spec::GrantsSpec},
@@ -371,7 +371,12 @@ impl Plugins {
                 .map(|need| need.what)
                 .collect()
         };
-        let fewest = offer.inspection.kinds.iter().map(needs).min_by_key(Vec::len);
+        let fewest = offer
+            .inspection
+            .kinds
+            .iter()
+            .map(needs)
+            .min_by_key(Vec::len);
         match fewest {
             Some(missing) if !missing.is_empty() => Err(PluginsError::NotGranted {
                 name: offer.name.clone(),
@@ -409,7 +414,10 @@ impl Plugins {
             version: locked.version.clone(),
             source_of: locked.source.clone(),
         };
-        let pulled = self.registry.plugin(&locked.source, &locked.manifest).await?;
+        let pulled = self
+            .registry
+            .plugin(&locked.source, &locked.manifest)
+            .await?;
         let Some(pulled) = pulled else {
             let wanted = Wanted::Exact(locked.version.clone());
             return Err(self.no_version(&locked.source, &wanted, None).await);
@@ -445,9 +453,7 @@ impl Plugins {
     pub fn list(&self) -> Result<Vec<InstalledPlugin>, PluginsError> {
         let lock = self.installed.read()?;
         let all = lock.plugins.iter();
-        Ok(all
-            .map(|(name, locked)| self.view(name, locked))
-            .collect())
+        Ok(all.map(|(name, locked)| self.view(name, locked)).collect())
     }
 
     /// One installed plugin, with what its component is when that is here.
@@ -458,10 +464,7 @@ impl Plugins {
         let lock = self.installed.read()?;
         let locked = lock.plugins.get(name);
         let locked = locked.ok_or_else(|| not_installed(name, &lock))?;
-        Ok((
-            self.view(name, locked),
-            self.inspect(&locked.digest),
-        ))
+        Ok((self.view(name, locked), self.inspect(&locked.digest)))
     }
 
     /// Removes an installed plugin. What runs goes on: a host keeps what it runs.

@@ -80,7 +80,9 @@ pub enum LocateError {
     #[error(transparent)]
     Lock(#[from] LockError),
     /// The lock file names it, and it was never fetched here.
-    #[error("`{name}` {version} is in {FILE}, but its component is not here: `crossdock plugin install` fetches it")]
+    #[error(
+        "`{name}` {version} is in {FILE}, but its component is not here: `crossdock plugin install` fetches it"
+    )]
     NotFetched {
         /// The name.
         name: String,
@@ -429,7 +431,11 @@ mod tests {
         let place = installed.store().put(b"component").unwrap();
         assert_eq!(locator.find("csv").unwrap().path, place);
         assert_eq!(locator.find("csv@^1.1").unwrap().digest, Some(digest));
-        assert!(told("csv@^2").contains("there is no `csv` ^2"), "{}", told("csv@^2"));
+        assert!(
+            told("csv@^2").contains("there is no `csv` ^2"),
+            "{}",
+            told("csv@^2")
+        );
         assert!(told("csv@soon").contains("neither a version"));
         assert!(locator.available().contains(&"csv".to_owned()));
     }

@@ -392,7 +392,10 @@ mod tests {
         let expected = change.lock.clone();
         change.commit().unwrap();
         assert_eq!(installed.read().unwrap(), expected);
-        assert_eq!(expected.plugins["csv"].before[0].version, "1.2.0".parse().unwrap());
+        assert_eq!(
+            expected.plugins["csv"].before[0].version,
+            "1.2.0".parse().unwrap()
+        );
         insta::assert_snapshot!(fs::read_to_string(installed.file()).unwrap());
     }
 

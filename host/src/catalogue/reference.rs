@@ -48,7 +48,9 @@ pub enum ReferenceError {
     )]
     Scheme(String),
     /// No host.
-    #[error("`{0}` names no registry; write `oci://HOST/NAMESPACE/NAME`, as in `oci://registry.example.com/shop/akeneo`")]
+    #[error(
+        "`{0}` names no registry; write `oci://HOST/NAMESPACE/NAME`, as in `oci://registry.example.com/shop/akeneo`"
+    )]
     Host(String),
     /// No name that a registry can have.
     #[error(

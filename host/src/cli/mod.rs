@@ -83,7 +83,9 @@ fn dispatch(command: Command, output: Output) -> Result<u8, Failure> {
             block_on(plugin::install(arguments, output))
         }
         Command::Plugin(PluginCommand::List(arguments)) => plugin::list(arguments, output),
-        Command::Plugin(PluginCommand::Info(arguments)) => block_on(plugin::info(arguments, output)),
+        Command::Plugin(PluginCommand::Info(arguments)) => {
+            block_on(plugin::info(arguments, output))
+        }
         Command::Plugin(PluginCommand::Remove(arguments)) => {
             block_on(plugin::remove(arguments, output))
         }

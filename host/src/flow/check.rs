@@ -152,7 +152,10 @@ impl Checker<'_> {
         };
         let (message, advice) = if name.is_empty() || !name.chars().all(usable) {
             (
-                format!("`{}` is neither the name of a plugin nor a path", stage.plugin),
+                format!(
+                    "`{}` is neither the name of a plugin nor a path",
+                    stage.plugin
+                ),
                 "a name has lower-case letters, digits and `-`; a path ends with `.wasm`",
             )
         } else if let Some(version) = version

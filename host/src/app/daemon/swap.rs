@@ -18,13 +18,13 @@ use utoipa::ToSchema;
 
 use super::{Shared, live::Live, memory::Version};
 use crate::{
-    catalogue::Wanted,
     app::{
         Label, Project, Resolved,
         check::{judge, kind},
         run::{grants, limits},
         shadow::ShadowHttp,
     },
+    catalogue::Wanted,
     engine::swap::{Candidate, Probation, ShadowPlan, SwapRequest, SwapState, SwapStatus},
     flow::{Finding, PluginRef, Severity, StageKind, StagePlan},
     plugin::{Grants, Plugin, StageContext, growth},

@@ -64,7 +64,9 @@ pub enum PluginsError {
         found: String,
     },
     /// There is something else under the tag than it says.
-    #[error("{asked} holds {found}: it was put there under another name or version, and is refused")]
+    #[error(
+        "{asked} holds {found}: it was put there under another name or version, and is refused"
+    )]
     Retagged {
         /// What was asked for.
         asked: String,
@@ -82,7 +84,9 @@ pub enum PluginsError {
         there: Vec<Version>,
     },
     /// An older version than the one that is installed.
-    #[error("{name} {installed} is installed, and {offered} is older: add --downgrade when that is meant")]
+    #[error(
+        "{name} {installed} is installed, and {offered} is older: add --downgrade when that is meant"
+    )]
     Downgrade {
         /// The plugin.
         name: String,
@@ -92,7 +96,9 @@ pub enum PluginsError {
         offered: Version,
     },
     /// Another plugin of that name comes from somewhere else.
-    #[error("{name} is installed from {installed}, not from {offered}: remove it first with `crossdock plugin remove {name}`")]
+    #[error(
+        "{name} is installed from {installed}, not from {offered}: remove it first with `crossdock plugin remove {name}`"
+    )]
     OtherSource {
         /// The plugin.
         name: String,
@@ -164,7 +170,11 @@ impl PluginsError {
     /// 1: failed, 2: the call or a file has to be changed.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Registry(_) | Self::Lock(_) | Self::Io { .. } | Self::Retagged { .. } | Self::Declined(_) => 1,
+            Self::Registry(_)
+            | Self::Lock(_)
+            | Self::Io { .. }
+            | Self::Retagged { .. }
+            | Self::Declined(_) => 1,
             _ => 2,
         }
     }

@@ -65,7 +65,11 @@ pub struct Pulled {
 }
 
 /// The artifact that a component makes.
-fn artifact(component: &[u8], inspection: &Inspection, manifest: &Manifest) -> Result<Artifact, serde_json::Error> {
+fn artifact(
+    component: &[u8],
+    inspection: &Inspection,
+    manifest: &Manifest,
+) -> Result<Artifact, serde_json::Error> {
     let mut imports: Vec<&str> = inspection
         .imports
         .iter()
@@ -150,7 +154,8 @@ impl Registry {
     /// [`RegistryError`].
     pub async fn versions(&self, repository: &Repository) -> Result<Vec<Version>, RegistryError> {
         let tags = self.tags(repository).await?;
-        let mut versions: Vec<Version> = tags.iter().filter_map(|tag| version::of_tag(tag)).collect();
+        let mut versions: Vec<Version> =
+            tags.iter().filter_map(|tag| version::of_tag(tag)).collect();
         versions.sort_unstable();
         Ok(versions)
     }
@@ -184,11 +189,7 @@ impl Registry {
 }
 
 /// Reads a manifest as that of a plugin: exactly one layer, and that one is WebAssembly.
-fn pulled(
-    repository: &Repository,
-    name: &str,
-    found: Fetched,
-) -> Result<Pulled, RegistryError> {
+fn pulled(repository: &Repository, name: &str, found: Fetched) -> Result<Pulled, RegistryError> {
     let what = format!("plugin {name} of {}", repository.path());
     let wrong = |why: String| unusable(repository, &what, &why);
     if found.descriptor.media_type != oci::MANIFEST {

@@ -150,9 +150,12 @@ fn of_host<'a, T>(entries: &'a BTreeMap<String, T>, host: &str) -> Option<&'a T>
         let key = key.split_once("://").map_or(key, |(_, rest)| rest);
         key.split('/').next().unwrap_or_default().to_owned()
     };
-    entries
-        .get(host)
-        .or_else(|| entries.iter().find(|(key, _)| bare(key) == host).map(|(_, value)| value))
+    entries.get(host).or_else(|| {
+        entries
+            .iter()
+            .find(|(key, _)| bare(key) == host)
+            .map(|(_, value)| value)
+    })
 }
 
 fn stored(auth: &Auth) -> Result<Option<Credential>, String> {
@@ -171,7 +174,10 @@ fn stored(auth: &Auth) -> Result<Option<Credential>, String> {
     let pair = STANDARD.decode(&auth.auth).map_err(|_| wrong())?;
     let pair = String::from_utf8(pair).map_err(|_| wrong())?;
     let (name, secret) = pair.split_once(':').ok_or_else(wrong)?;
-    Ok(Some(Credential::password(name, secret.trim_end_matches('\0'))))
+    Ok(Some(Credential::password(
+        name,
+        secret.trim_end_matches('\0'),
+    )))
 }
 
 /// Asks a credential helper, a program that other tools install. One that has nothing for the host says so.
@@ -208,7 +214,10 @@ async fn ask(helper: &str, host: &str) -> Result<Option<Credential>, String> {
     let Ok(talked) = timeout(HELPER_TIME, talk).await else {
         // It is gone or will be; the thread that reads from it ends with it.
         drop(lock(&child).kill());
-        return Err(told(format!("no answer within {} s", HELPER_TIME.as_secs())));
+        return Err(told(format!(
+            "no answer within {} s",
+            HELPER_TIME.as_secs()
+        )));
     };
     let talked = talked.map_err(|error| told(error.to_string()))?;
     let (status, answer) = talked.map_err(|error| told(error.to_string()))?;
@@ -258,7 +267,10 @@ mod tests {
         assert!(of("four.example").unwrap().is_none());
         assert!(of("five.example").is_err());
         assert!(of_host(&config.auths, "one").is_none());
-        assert_eq!(of_host(&config.cred_helpers, "six.example").unwrap(), "pass");
+        assert_eq!(
+            of_host(&config.cred_helpers, "six.example").unwrap(),
+            "pass"
+        );
         let shown = format!("{one:?}");
         assert!(!shown.contains("pa:ss"), "{shown}");
     }

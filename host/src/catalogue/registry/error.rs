@@ -142,7 +142,9 @@ pub enum RegistryError {
         why: String,
     },
     /// There is something under this tag already.
-    #[error("{what} is there already, with another content: a version never changes, publish a higher one")]
+    #[error(
+        "{what} is there already, with another content: a version never changes, publish a higher one"
+    )]
     Exists {
         /// What.
         what: String,

@@ -195,7 +195,12 @@ impl Registry {
             status if status.is_success() => {}
             _ => return Err(refused(&ask, &answer)),
         }
-        let header = |name: &str| answer.headers.get(name).and_then(|value| value.to_str().ok());
+        let header = |name: &str| {
+            answer
+                .headers
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+        };
         let said = header(DIGEST);
         let expected = if tag_or_digest.starts_with("sha256:") {
             Some(tag_or_digest)
@@ -269,7 +274,11 @@ impl Registry {
         descriptor: &Descriptor,
         max: u64,
     ) -> Result<Bytes, RegistryError> {
-        let what = format!("blob {} of {}", short(&descriptor.digest), repository.path());
+        let what = format!(
+            "blob {} of {}",
+            short(&descriptor.digest),
+            repository.path()
+        );
         let host = || repository.host().to_owned();
         if descriptor.size > max {
             return Err(RegistryError::TooLarge {
@@ -334,7 +343,11 @@ impl Registry {
         if begun.url.scheme() == "https" && place.scheme() != "https" {
             return Err(RegistryError::Insecure {
                 host: repository.host().to_owned(),
-                to: format!("{}://{}", place.scheme(), place.host_str().unwrap_or_default()),
+                to: format!(
+                    "{}://{}",
+                    place.scheme(),
+                    place.host_str().unwrap_or_default()
+                ),
             });
         }
         place.query_pairs_mut().append_pair("digest", &digest);
@@ -383,8 +396,8 @@ impl Registry {
             subject: artifact.subject,
             annotations: artifact.annotations.clone(),
         };
-        let bytes =
-            serde_json::to_vec(&manifest).map_err(|error| unusable(repository, "manifest", &error))?;
+        let bytes = serde_json::to_vec(&manifest)
+            .map_err(|error| unusable(repository, "manifest", &error))?;
         let mut descriptor = Descriptor::of(oci::MANIFEST, &bytes);
         let put = Put {
             name: tag.unwrap_or(&descriptor.digest),
@@ -429,9 +442,9 @@ impl Registry {
         if answer.status == StatusCode::UNAUTHORIZED && own {
             let refusal = (&answer.headers, answer.body.as_ref());
             let what = format!("{} {}", verb(&ask.method), ask.what);
-            let header = self
-                .sessions
-                .answer(&self.http, refusal, &base, (host, path, access), &what);
+            let header =
+                self.sessions
+                    .answer(&self.http, refusal, &base, (host, path, access), &what);
             ask.authorization = Some(header.await?);
             answer = self.http.send(&ask).await?;
         }

@@ -49,7 +49,8 @@ impl Registry {
             None => self.listed(repository, digest).await?.unwrap_or_default(),
         };
         let mut found = index.manifests;
-        found.retain(|one| artifact_type.is_none() || one.artifact_type.as_deref() == artifact_type);
+        found
+            .retain(|one| artifact_type.is_none() || one.artifact_type.as_deref() == artifact_type);
         Ok(found)
     }
 
@@ -78,11 +79,7 @@ impl Registry {
     ) -> Result<(), RegistryError> {
         for attempt in 0..TRIES {
             let mut index = self.listed(repository, subject).await?.unwrap_or_default();
-            if index
-                .manifests
-                .iter()
-                .any(|one| one.digest == entry.digest)
-            {
+            if index.manifests.iter().any(|one| one.digest == entry.digest) {
                 return Ok(());
             }
             index.manifests.push(entry.clone());

@@ -50,10 +50,7 @@ impl Sessions {
 
     fn put(&self, host: &str, path: &str, access: Access, header: &HeaderValue) {
         let mut headers = self.headers.lock().unwrap_or_else(PoisonError::into_inner);
-        headers.insert(
-            (host.to_owned(), path.to_owned(), access),
-            header.clone(),
-        );
+        headers.insert((host.to_owned(), path.to_owned(), access), header.clone());
     }
 
     /// Answers a challenge. `what` is what could not be done without.
@@ -83,7 +80,15 @@ impl Sessions {
                     Access::Pull => format!("repository:{path}:pull"),
                     Access::Push => format!("repository:{path}:pull,push"),
                 };
-                let token = token(http, base, host, &realm, &service, &scope, credential.as_ref());
+                let token = token(
+                    http,
+                    base,
+                    host,
+                    &realm,
+                    &service,
+                    &scope,
+                    credential.as_ref(),
+                );
                 let token = token.await?.ok_or_else(|| denied(&[]))?;
                 sensitive("Bearer", &token)
             }
@@ -112,7 +117,9 @@ pub(super) fn denied(
         ),
         None => (
             "nobody in particular".to_owned(),
-            format!("log in first, as with `docker login {host}`, or put `auths` into ~/.docker/config.json"),
+            format!(
+                "log in first, as with `docker login {host}`, or put `auths` into ~/.docker/config.json"
+            ),
         ),
     };
     let said = match said(body) {

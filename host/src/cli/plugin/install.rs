@@ -34,11 +34,17 @@ pub(in crate::cli) async fn install(
     };
     if json && !arguments.yes {
         return Err(Failure::Usage(
-            "with --json nobody can be asked: add --yes, and grants/NAME.yaml to the project".into(),
+            "with --json nobody can be asked: add --yes, and grants/NAME.yaml to the project"
+                .into(),
         ));
     }
     let offer = plugins.offer(reference).await?;
-    if offer.is_installed() && offer.installed.as_ref().is_some_and(|own| own.locked.wanted == offer.wanted) {
+    if offer.is_installed()
+        && offer
+            .installed
+            .as_ref()
+            .is_some_and(|own| own.locked.wanted == offer.wanted)
+    {
         let (view, _) = plugins.info(&offer.name)?;
         tell(&view, "is installed already", json, output);
         return Ok(0);
@@ -116,7 +122,10 @@ fn restored(fetched: &[Fetching], paint: Paint) -> String {
 
 /// Asks on stderr, reads from stdin. No answer is a no.
 pub(super) async fn agreed(question: &str, output: Output) -> Result<bool, Failure> {
-    let question = format!("{} [y/N] ", output.paint_errors.with(style::STRONG, question));
+    let question = format!(
+        "{} [y/N] ",
+        output.paint_errors.with(style::STRONG, question)
+    );
     let ask = move || -> io::Result<bool> {
         let mut err = io::stderr().lock();
         err.write_all(question.as_bytes())?;

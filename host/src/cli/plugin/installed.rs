@@ -109,7 +109,10 @@ fn notes(view: &InstalledPlugin, paint: Paint, out: &mut String) {
     }
     if !view.here {
         let mark = paint.with(WARN, "!");
-        let _ = writeln!(out, "  {mark} its component is not here: `crossdock plugin install` fetches it");
+        let _ = writeln!(
+            out,
+            "  {mark} its component is not here: `crossdock plugin install` fetches it"
+        );
     }
     if view.here && view.before.is_empty() && !view.pinned && view.wanted == Wanted::Newest {
         out.push_str("  upgrades to the newest version\n");
