@@ -13,7 +13,7 @@ struct Told(String);
 
 fn told(config: &Value) -> Told {
     Told(format!(
-        "plugin: {}\n    config: {config}\n    limits: {{ call-time: 500ms, memory: 256MiB }}",
+        "plugin: {}\n    config: {config}\n    limits: {{ call-time: 500ms, memory: 64MiB, output: 4MiB }}",
         test_plugin("puppet").display()
     ))
 }
@@ -115,14 +115,14 @@ fn a_transformer_that_kills_itself_or_lies_loses_only_that_record() {
     let expected = [
         ("r003", "trap", "panicked"),
         ("r011", "time", "500 ms"),
-        ("r023", "memory", "256"),
+        ("r023", "memory", "64 MiB"),
         ("r031", "contract", "of a batch of"),
         ("r042", "contract", "twice"),
         ("r053", "contract", "malformed value"),
         ("r059", "contract", "malformed batch"),
         ("r061", "contract", "malformed batch"),
         ("r067", "contract", "of a batch of"),
-        ("r071", "contract", "MiB"),
+        ("r071", "contract", "more than 4 MiB"),
         ("r073", "permanent", "told to fail"),
         ("r079", "permanent", "told to reject"),
         ("r083", "transient", "told to wait"),
@@ -131,7 +131,7 @@ fn a_transformer_that_kills_itself_or_lies_loses_only_that_record() {
     ];
     let on = json!({
         "r003": "trap", "r011": "loop", "r023": "memory", "r031": "wild-index", "r042": "twice", "r053": "text",
-        "r059": "offsets", "r061": "beyond", "r067": "origin", "r071": "flood", "r073": "fail", "r079": "permanent",
+        "r059": "offsets", "r061": "beyond", "r067": "origin", "r071": "flood-some", "r073": "fail", "r079": "permanent",
         "r083": "transient", "r091": "lose", "r097": "both",
     });
     let host = as_transformer(&json!({ "on": on }));
@@ -205,7 +205,7 @@ fn a_sink_that_kills_itself_or_lies_loses_only_that_record() {
     let expected = [
         ("r003", "trap", "panicked"),
         ("r011", "time", "500 ms"),
-        ("r023", "memory", "256"),
+        ("r023", "memory", "64 MiB"),
         ("r031", "contract", "of a batch of"),
         ("r042", "contract", "twice"),
         ("r053", "contract", "malformed value"),
@@ -236,7 +236,7 @@ fn a_source_that_dies_or_lies_fails_the_run_and_names_it() {
     for (act, words) in [
         ("trap", "panicked"),
         ("loop", "500 ms"),
-        ("memory", "256"),
+        ("memory", "64 MiB"),
         ("offsets", "malformed batch"),
         ("beyond", "malformed batch"),
         ("fail", "told to fail"),
@@ -266,7 +266,7 @@ fn a_source_that_dies_or_lies_fails_the_run_and_names_it() {
 fn a_plugin_that_dies_when_it_is_opened_fails_the_run() {
     for (act, words) in [
         ("trap", "panicked"),
-        ("memory", "256"),
+        ("memory", "64 MiB"),
         ("fail", "told to fail"),
     ] {
         for host in [
