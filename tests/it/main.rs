@@ -19,6 +19,7 @@ mod dependencies;
 mod files;
 mod hostile;
 mod hostile_zoo;
+mod languages;
 mod layering;
 mod main_job;
 mod readme;

@@ -12,7 +12,7 @@ use std::{
     process::Command,
 };
 
-use crate::tools::{self, Tools};
+use super::tools::{self, Tools};
 
 /// What a plugin is built of, beside its own folder.
 const SHARED: [&str; 2] = ["guest-sdk", "wit"];
