@@ -169,8 +169,8 @@ fn per_record(
                 aim: None,
                 note: format!(
                     "memory {:.1} MiB, grown by {:.1}",
-                    after / 1048576.0,
-                    (after - before) / 1048576.0
+                    after / 1_048_576.0,
+                    (after - before) / 1_048_576.0
                 ),
             }
         })

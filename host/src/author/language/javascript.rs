@@ -1,7 +1,8 @@
-//! JavaScript and TypeScript, on QuickJS: esbuild makes one module of the plugin and its packages, componentize-qjs a
+//! JavaScript and TypeScript, on `QuickJS`: esbuild makes one module of the plugin and its packages, componentize-qjs a
 //! component of it.
 
 use std::{
+    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
 };
@@ -229,7 +230,11 @@ fn entry_text(job: &Job<'_>, sdk: &Path, plugin: &Path) -> String {
         quoted(plugin),
     );
     for kind in job.kinds() {
-        text += &format!("export const {kind} = glue.{kind}(glue.find(plugin, \"{kind}\"));\n");
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "export const {kind} = glue.{kind}(glue.find(plugin, \"{kind}\"));"
+        );
     }
     text
 }
@@ -270,7 +275,8 @@ fn with_map(bundle: &Path) -> Result<(), AuthorError> {
         .map_err(|error| AuthorError::Output(format!("{}: {error}", file.display())))?;
     let map = serde_json::json!(map);
     let mut code = fs::read_to_string(bundle).map_err(AuthorError::io(bundle))?;
-    code += &format!("\nglobalThis.crossdockMap = {map};\n");
+    // Writing to a String cannot fail.
+    let _ = writeln!(code, "\nglobalThis.crossdockMap = {map};");
     write(bundle, &code)
 }
 

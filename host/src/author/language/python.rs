@@ -1,6 +1,6 @@
 //! Python: componentize-py makes a component of the plugin, the guest library and `CPython`.
 
-use std::{fs, path::Path};
+use std::{fmt::Write as _, fs, path::Path};
 
 use super::{
     super::{
@@ -162,7 +162,8 @@ fn app_text(kinds: &[Kind]) -> String {
     for kind in kinds {
         let kind = kind.as_str();
         let class = kind[..1].to_ascii_uppercase() + &kind[1..];
-        text += &format!("{class} = glue.export(glue.find(plugin, \"{kind}\"))\n");
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{class} = glue.export(glue.find(plugin, \"{kind}\"))");
     }
     text
 }
