@@ -23,6 +23,7 @@ mod languages;
 mod layering;
 mod main_job;
 mod readme;
+mod registry;
 mod resume;
 mod secrets;
 mod storm;

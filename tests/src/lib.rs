@@ -16,6 +16,7 @@ pub mod daemon;
 pub mod gate;
 pub mod host;
 pub mod languages;
+pub mod registry;
 pub mod storm;
 pub mod trap_server;
 pub mod variant;
