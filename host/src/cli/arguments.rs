@@ -94,10 +94,12 @@ Examples:
   crossdock swap prices map mapper@0.2.0 --shadow 1000 --max-difference 1%
   crossdock swap prices csv --config csv.yaml --probation 10s
 
-prepare: the new version is found, checked against the stage and compiled. shadow: it gets copies of records, its
-output is compared, nothing of it is seen outside. switch: it takes over the state between two records.
-probation: nothing of it is committed yet; if it traps, lies or rejects too much, the flow goes back to the
-checkpoint of the switch and the old version, as if nothing had been. done: it has taken over.
+prepare:   the new version is found, checked against the stage and compiled
+shadow:    it gets copies of records, its output is compared, nothing of it is seen outside
+switch:    it takes over the state between two records
+probation: nothing of it is committed yet; if it traps, lies or rejects too much, the flow goes
+           back to the checkpoint of the switch and the old version, as if nothing had been
+done:      it has taken over
 
 Exit codes: 0 it has taken over, 1 the old version goes on, 2 usage or configuration error")]
     Swap(SwapArguments),
@@ -147,8 +149,8 @@ Examples:
   crossdock audit --flow prices --since 2d
   crossdock audit --action denied --since 2026-01-31T08:00:00Z --json
 
-It can be read while a host is running. A count says how often the same thing was denied since the line
-about it before.")]
+It can be read while a host is running. A count says how often the same thing was denied since the
+line about it before.")]
     Audit(AuditArguments),
     /// Print a completion script for a shell
     #[command(after_help = "\

@@ -21,8 +21,8 @@ Examples:
   crossdock plugin new shop-items --kind source --lang rust
   crossdock plugin new tidy-price --kind transformer --lang rust
 
-A source reads records, a transformer changes them, a sink writes them. The project is complete: it builds,
-its tests pass, and it does something. Change what it does.
+A source reads records, a transformer changes them, a sink writes them. The project is complete: it
+builds, its tests pass, and it does something. Change what it does.
 
 Exit codes: 0 done, 1 failed, 2 the name is taken or no name";
 
