@@ -9,6 +9,7 @@
 //! | `app/daemon.rs` | all flows of a project, until told to end |
 //! | `app/shadow.rs` | the network of a candidate whose effects are cut off |
 //! | `app/mapping.rs` | one mapping on sample records |
+//! | `app/conformance.rs` | the conformance kit on a built component |
 //! | `app/dead_letters.rs` | records that could not be processed: found, mended, given again |
 
 use std::{
@@ -30,6 +31,7 @@ use crate::{
 
 mod audit;
 mod check;
+mod conformance;
 pub mod daemon;
 mod dead_letters;
 mod http;
@@ -51,6 +53,7 @@ pub use crate::{
     },
 };
 pub use audit::{audit_log, cli_actor, note};
+pub use conformance::{TestOptions, Tested, test_plugin};
 pub use daemon::{
     CheckpointView, Daemon, DaemonError, FlowState, FlowStatus, ServeOptions, StageView,
     SwapOptions, SwapView, VersionView,
@@ -104,6 +107,14 @@ pub enum AppError {
     /// A file cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     Read {
+        /// The file.
+        path: PathBuf,
+        /// What happened.
+        source: std::io::Error,
+    },
+    /// What a test has found cannot be stored beside the component.
+    #[error("cannot write {}: {source}", path.display())]
+    Report {
         /// The file.
         path: PathBuf,
         /// What happened.

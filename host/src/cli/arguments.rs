@@ -9,6 +9,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::{
     author::{BUILD_EXAMPLES, BuildArguments, NEW_EXAMPLES, NewArguments},
+    conformance::{TEST_EXAMPLES, TestArguments},
     dlq::arguments::DlqCommand,
     flow::FlowCommand,
     secret::SecretCommand,
@@ -247,6 +248,9 @@ Examples:
     /// Build a plugin's project into one component that describes itself
     #[command(after_help = BUILD_EXAMPLES)]
     Build(BuildArguments),
+    /// Check whether a component keeps the contract
+    #[command(after_help = TEST_EXAMPLES)]
+    Test(TestArguments),
 }
 
 #[derive(Debug, Subcommand)]

@@ -17,6 +17,7 @@ mod arguments;
 mod audit;
 mod author;
 mod check;
+mod conformance;
 mod daemon;
 mod diagnostic;
 mod dlq;
@@ -76,6 +77,9 @@ fn dispatch(command: Command, output: Output) -> Result<u8, Failure> {
         }) => plugin::inspect(&file, compare.as_deref(), json, output),
         Command::Plugin(PluginCommand::New(arguments)) => author::new(&arguments, output),
         Command::Plugin(PluginCommand::Build(arguments)) => author::build(&arguments, output),
+        Command::Plugin(PluginCommand::Test(arguments)) => {
+            block_on(conformance::test(arguments, output))
+        }
         Command::Map(MapCommand::Test(arguments)) => block_on(map::test(arguments, output)),
         Command::Secret(command) => secret::secret(command, output),
         Command::Dlq(command) => block_on(dlq::dlq(command, output)),
@@ -110,6 +114,7 @@ impl Command {
             Self::Plugin(PluginCommand::Inspect { json, .. }) => *json,
             Self::Plugin(PluginCommand::New(arguments)) => arguments.json,
             Self::Plugin(PluginCommand::Build(arguments)) => arguments.json,
+            Self::Plugin(PluginCommand::Test(arguments)) => arguments.json,
             Self::Serve(_) | Self::Schema(_) | Self::Completions { .. } => false,
         }
     }

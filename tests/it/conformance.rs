@@ -1,0 +1,290 @@
+//! `crossdock plugin test`: every plugin of this repository keeps the contract, and each lie is found by the check that is
+//! about it.
+
+use std::fs;
+
+use crossdock_tests::{
+    akeneo::{AkeneoServer, Options},
+    host::{Ended, TestHost, plugin, test_plugin, workspace},
+};
+use serde_json::Value;
+
+/// A copy of a component in the project's folder: what is found is stored beside it.
+fn copied(host: &TestHost, component: &std::path::Path) -> String {
+    let name = component.file_name().unwrap().to_str().unwrap().to_owned();
+    host.write(&name, fs::read(component).unwrap());
+    name
+}
+
+fn tested(host: &TestHost, component: &str, arguments: &[&str]) -> Ended {
+    let test = [
+        "plugin",
+        "test",
+        component,
+        "--config",
+        "conformance.yaml",
+        "--json",
+    ];
+    host.crossdock(test).args(arguments).end()
+}
+
+/// Names of the checks that ended so.
+fn checks(kind: &Value, outcome: &str) -> Vec<String> {
+    let checks = kind["checks"].as_array().unwrap().iter();
+    checks
+        .filter(|check| check["outcome"] == outcome)
+        .map(|check| check["name"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// Every kind of a plugin of this repository is at this level, with these checks open.
+fn keeps(name: &str, level: &str, host: &TestHost, settings: &str) {
+    host.write("conformance.yaml", settings);
+    let component = copied(host, &plugin(name));
+    let ended = tested(host, &component, &[]);
+    let report = ended.exits(0).json();
+    for kind in report["kinds"].as_array().unwrap() {
+        assert_eq!(kind["level"], level, "{name}\n{report:#}");
+        let found = &kind["found"];
+        assert!(
+            found == &kind["declared"] || level != "exactly-once",
+            "{report:#}"
+        );
+    }
+    assert_eq!(report["digest"], read_stored(host, name)["digest"]);
+}
+
+fn read_stored(host: &TestHost, name: &str) -> Value {
+    serde_json::from_slice(&host.bytes(format!("{name}.conformance.json"))).unwrap()
+}
+
+fn settings(name: &str) -> String {
+    fs::read_to_string(workspace().join(format!("plugins/{name}/conformance.yaml"))).unwrap()
+}
+
+#[test]
+fn every_plugin_of_this_repository_keeps_the_contract() {
+    for name in ["csv", "generate", "jsonl", "mapper", "spryker-csv"] {
+        keeps(name, "exactly-once", &TestHost::new(), &settings(name));
+    }
+    // What is in a database cannot be compared byte by byte.
+    keeps("redb", "basic", &TestHost::new(), &settings("redb"));
+}
+
+#[test]
+fn a_plugin_is_tested_against_a_real_system() {
+    let server = AkeneoServer::start(Options::generated(20, 1)).unwrap();
+    let host = TestHost::new();
+    let who = server.credentials();
+    let connection = serde_json::json!({
+        "connection": "akeneo", "base-url": server.base_url(), "allow-private": true,
+        "auth": { "oauth2-password": {
+            "token-url": "/api/oauth/v1/token", "client-id": who.client_id, "client-secret": who.secret,
+            "username": who.username, "password": who.password, "body": "json",
+        } },
+    });
+    host.write("connections/akeneo.yaml", connection.to_string());
+    keeps("akeneo", "exactly-once", &host, &settings("akeneo"));
+}
+
+/// One lie of the liar as this kind, and the checks that must fail.
+type Lie = (&'static str, &'static [&'static str]);
+
+fn found_out(kind: &str, config: &str, honest: &[&str], lies: &[Lie]) {
+    let host = TestHost::new();
+    let component = copied(&host, &test_plugin("liar"));
+    for (lie, expected) in honest
+        .iter()
+        .map(|lie| (*lie, &[][..]))
+        .chain(lies.iter().copied())
+    {
+        host.write(
+            "conformance.yaml",
+            format!("{kind}:\n  config: {{ lie: {lie:?}{config} }}\n"),
+        );
+        let ended = tested(&host, &component, &["--kind", kind]);
+        let report = ended.json();
+        let [one] = report["kinds"].as_array().unwrap().as_slice() else {
+            panic!("{report:#}");
+        };
+        let failed = checks(one, "failed");
+        assert_eq!(failed, expected, "{kind} {lie:?}\n{report:#}");
+        assert_eq!(
+            ended.code(),
+            Some(i32::from(!expected.is_empty())),
+            "{ended}"
+        );
+        if expected.is_empty() {
+            assert_eq!(one["level"], "exactly-once", "{report:#}");
+        }
+    }
+}
+
+#[test]
+fn lies_of_a_source_are_found_out() {
+    found_out(
+        "source",
+        ", records: 30",
+        &[""],
+        &[
+            ("swallows", &["refuses-bad-config"]),
+            ("nameless", &["refuses-bad-config"]),
+            ("shrugs", &["refuses-bad-config"]),
+            (
+                "credulous",
+                &[
+                    "refuses-a-foreign-snapshot",
+                    "resumes-without-gap",
+                    "survives-little-memory",
+                    "ends-for-good",
+                ],
+            ),
+            ("skips", &["resumes-without-gap"]),
+            ("repeats", &["resumes-without-overlap"]),
+            ("again", &["ends-for-good"]),
+            ("greedy", &["any-budget-gives-the-same"]),
+            ("elsewhere", &["keeps-to-its-streams"]),
+            ("babbles", &["payloads-are-json"]),
+            ("wanders", &["gives-the-same-again"]),
+            ("once", &["committed-may-come-again"]),
+        ],
+    );
+}
+
+#[test]
+fn lies_of_a_transformer_are_found_out() {
+    found_out(
+        "transformer",
+        "",
+        &["", "numbers"],
+        &[
+            ("traps", &["takes-any-payload"]),
+            ("stops", &["takes-any-payload"]),
+            ("retries", &["takes-any-payload"]),
+            ("all-or-nothing", &["rejects-by-index"]),
+            ("counts", &["any-batch-size-gives-the-same"]),
+            ("invents", &["no-output-without-input"]),
+            ("forgets", &["continues-from-its-snapshot"]),
+            (
+                "stateless",
+                &["continues-from-its-snapshot", "is-stateless-as-it-says"],
+            ),
+            ("wanders", &["gives-the-same-again"]),
+        ],
+    );
+}
+
+#[test]
+fn lies_of_a_sink_are_found_out() {
+    found_out(
+        "sink",
+        "",
+        &[""],
+        &[
+            ("touches", &["check-has-no-side-effects"]),
+            ("gives-up", &["rejects-by-index"]),
+            ("all-or-nothing", &["rejects-by-index"]),
+            (
+                "doubles",
+                &["a-replay-writes-nothing-twice", "discards-what-came-later"],
+            ),
+            ("loses", &["loses-nothing-after-a-crash"]),
+            ("by-key", &["discards-what-came-later"]),
+            ("once", &["commit-may-come-again"]),
+        ],
+    );
+}
+
+#[test]
+fn a_flow_is_labelled_by_what_was_found() {
+    let host = TestHost::new();
+    copied(&host, &test_plugin("liar"));
+    host.write("in/items.jsonl", "{\"id\":\"a\"}\n");
+    let label = |lie: &str| {
+        host.write(
+            "conformance.yaml",
+            format!("sink: {{ config: {{ lie: {lie} }} }}"),
+        );
+        host.flow(
+            "label",
+            &format!(
+                "source: {{ plugin: jsonl, config: {{ files: in/*.jsonl, key: id }}, grants: {{ files: {{ read: [in] }} }} }}
+sinks: [{{ plugin: ../liar.wasm, config: {{ lie: {lie} }}, grants: {{ files: {{ write: [out] }} }} }}]"
+            ),
+        );
+        host.run_with("label", ["--from-start"]).finished()["delivery"].clone()
+    };
+    assert_eq!(
+        label("doubles")["label"],
+        "exactly-once",
+        "nobody has looked at it yet"
+    );
+    tested(&host, "liar.wasm", &["--kind", "sink"]).exits(1);
+    let found = label("doubles");
+    assert_eq!(found["label"], "at-least-once");
+    let why = "declares `exactly-once`, but `crossdock plugin test` has found `at-least-once`";
+    assert!(found["reasons"].to_string().contains(why), "{found}");
+    // Another component of the same name has not been tested.
+    let mut other = host.bytes("liar.wasm");
+    other.extend([0, 2, 1, b'x']);
+    host.write("liar.wasm", other);
+    assert_eq!(label("doubles")["label"], "exactly-once");
+}
+
+#[test]
+fn what_is_told_is_for_people_and_for_build_servers() {
+    let host = TestHost::new();
+    copied(&host, &test_plugin("liar"));
+    host.write(
+        "conformance.yaml",
+        "transformer: { config: { lie: counts } }\n",
+    );
+    let told = host.crossdock([
+        "plugin",
+        "test",
+        "liar.wasm",
+        "--kind",
+        "transformer",
+        "--junit",
+        "report.xml",
+    ]);
+    let told = told.end();
+    let text = told.exits(1).to_string();
+    for line in [
+        "liar 0.1.0 as transformer",
+        "✓ opens",
+        "✗ any-batch-size-gives-the-same: Batches of 1, 2, 7, 1000 and no records give the same.",
+        "in batches of 1: 17 records missing, first {",
+        "level none (deterministic, as it declares)",
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+    let xml = host.text("report.xml");
+    assert!(
+        xml.contains("<testsuite name=\"liar 0.1.0 as transformer\" tests=\"14\" failures=\"1\""),
+        "{xml}"
+    );
+    assert!(
+        xml.contains("<failure message=\"Batches of 1, 2, 7"),
+        "{xml}"
+    );
+
+    host.write(
+        "conformance.yaml",
+        "transformer:\n  confg: { lie: counts }\n",
+    );
+    let wrong = host.crossdock(["plugin", "test", "liar.wasm"]).end();
+    let text = wrong.exits(2).to_string();
+    assert!(
+        text.contains("conformance.yaml:2") && text.contains("did you mean `config`"),
+        "{text}"
+    );
+    let nothing = host.crossdock(["plugin", "test", "in"]).end();
+    assert!(
+        nothing
+            .exits(2)
+            .to_string()
+            .contains("there is no `plugin.json`"),
+        "{nothing}"
+    );
+}
