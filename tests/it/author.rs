@@ -148,6 +148,11 @@ fn a_new_project_of_every_kind_is_tested_and_built() {
         assert_eq!(built["kinds"][0], kind, "{built:#}");
         assert_eq!(built["manifest"]["name"], name, "{built:#}");
         assert!(host.path(format!("{name}/dist/{name}.wasm")).is_file());
+        let tested = host
+            .crossdock(["plugin", "test", name, "--json"])
+            .end()
+            .finished();
+        assert_eq!(tested["kinds"][0]["level"], "exactly-once", "{tested:#}");
     }
     host.write("in/items.jsonl", "{\"name\":\"cup\"}\n{\"name\":7}\n{}\n");
     let flow = fs::read_to_string(host.path("new-letters/README.md")).unwrap();

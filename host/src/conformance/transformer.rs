@@ -227,19 +227,17 @@ async fn any_payload(subject: &Subject) -> Found {
     Ok(())
 }
 
-/// The good records and odd ones that it refuses, in turns; the good ones; how many are odd; their names.
+/// Good records with all the odd ones in between, and where those are.
 pub(super) fn mixed(good: &[Row], odd: Vec<Odd>) -> (Vec<Row>, Vec<usize>) {
     let (mut mixed, mut places) = (Vec::new(), Vec::new());
-    let mut odd = odd
-        .into_iter()
-        .map(|odd| odd.row)
-        .collect::<Vec<_>>()
-        .into_iter();
+    let gaps = good.len().saturating_sub(1).max(1);
+    let between = odd.len().div_ceil(gaps);
+    let mut odd = odd.into_iter();
     for row in good {
         mixed.push(row.clone());
-        if let Some(odd) = odd.next() {
+        for odd in odd.by_ref().take(between) {
             places.push(mixed.len());
-            mixed.push(odd);
+            mixed.push(odd.row);
         }
     }
     (mixed, places)
@@ -263,12 +261,8 @@ async fn by_index(subject: &Subject) -> Found {
         return skipped("it refuses none of the odd records");
     }
     let good = few(subject);
-    let what = refused
-        .iter()
-        .map(|odd| odd.what)
-        .take(good.len())
-        .collect::<Vec<_>>()
-        .join(", ");
+    let what: Vec<&str> = refused.iter().map(|odd| odd.what).collect();
+    let what = what.join(", ");
     let (mixed, places) = mixed(&good, refused);
     let expected = whole(subject, &packed(&good, 1000)).await?;
     let place = subject.place()?;
