@@ -47,7 +47,7 @@ pub(super) struct TestArguments {
     /// Only as this kind
     #[arg(long, value_name = "KIND", value_parser = PossibleValuesParser::new(Kind::ALL.map(Kind::as_str)))]
     kind: Option<String>,
-    /// Also write the report as JUnit XML
+    /// Also write the report as XML for build servers (`JUnit`)
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
     /// Print the report as one JSON document

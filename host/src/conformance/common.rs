@@ -179,22 +179,19 @@ fn names(pointer: &str, message: &str, field: &str) -> bool {
 pub(super) async fn refuses_a_foreign_snapshot(subject: &Subject) -> Found {
     let place = subject.place()?;
     let context = subject.context(&place, Subject::limits());
-    let fault = match opened(subject, context, Some(FOREIGN)).await {
-        Err(fault) => fault,
-        Ok(()) => {
-            let own = match subject.kind {
-                Kind::Source => source::own_snapshot(subject).await?,
-                Kind::Transformer => transformer::own_snapshot(subject).await?,
-                Kind::Sink => sink::own_snapshot(subject).await?,
-            };
-            if own.is_empty() {
-                return Ok(());
-            }
-            return failed(
-                "opened with bytes that are no snapshot of it, it goes on as if they were: it would go on from a wrong \
-                 place, and nobody would know",
-            );
+    let Err(fault) = opened(subject, context, Some(FOREIGN)).await else {
+        let own = match subject.kind {
+            Kind::Source => source::own_snapshot(subject).await?,
+            Kind::Transformer => transformer::own_snapshot(subject).await?,
+            Kind::Sink => sink::own_snapshot(subject).await?,
+        };
+        if own.is_empty() {
+            return Ok(());
         }
+        return failed(
+            "opened with bytes that are no snapshot of it, it goes on as if they were: it would go on from a wrong \
+             place, and nobody would know",
+        );
     };
     if fault.kind == FaultKind::Config {
         return Ok(());
@@ -233,6 +230,7 @@ pub(super) async fn check_has_no_side_effects(subject: &Subject) -> Found {
     Ok(())
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "what `map_err` calls")]
 pub(super) fn unreadable(error: std::io::Error) -> Wrong {
     Wrong::Failed(format!("what it has written cannot be read: {error}"))
 }
@@ -305,7 +303,6 @@ where
                     "while {what}, it goes on as if nothing had happened"
                 ));
             }
-            (None, _) => {}
             (Some(fault), _) if fault.kind.is_lethal() => {
                 return failed(format!("while {what}, it dies: {}", told(&fault)));
             }
@@ -315,7 +312,7 @@ where
                     told(&fault)
                 ));
             }
-            (Some(_), _) => {}
+            (None | Some(_), _) => {}
         }
     }
     Ok(())

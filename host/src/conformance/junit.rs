@@ -1,4 +1,4 @@
-//! A report as JUnit XML, which every build server shows.
+//! A report as `JUnit` XML, which every build server shows.
 
 use std::fmt::Write as _;
 

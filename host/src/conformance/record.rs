@@ -165,7 +165,7 @@ fn made_up(at: usize) -> Row {
     let id = format!("k{at:02}");
     let name = NAMES.get(at % NAMES.len()).copied().unwrap_or_default();
     let payload = json!({
-        "id": id, "name": name, "price": 9.90, "stock": at, "active": at % 2 == 0,
+        "id": id, "name": name, "price": 9.90, "stock": at, "active": at.is_multiple_of(2),
         "tags": ["a", "b"], "nested": { "color": null },
     });
     Row {

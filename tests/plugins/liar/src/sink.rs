@@ -13,10 +13,17 @@ const FILE: &str = "out.jsonl";
 pub(crate) struct Config {
     #[serde(default)]
     lie: String,
+    #[serde(default = "here")]
+    folder: String,
+}
+
+fn here() -> String {
+    ".".to_owned()
 }
 
 pub(crate) struct Liar {
     lie: String,
+    folder: String,
     file: File,
     committed: Vec<u8>,
 }
@@ -30,7 +37,7 @@ impl Sink for Liar {
 
     fn check(config: Config) -> Result<()> {
         if config.lie == "touches" {
-            fs::write("touched", b"").map_err(io)?;
+            fs::write(format!("{}/touched", config.folder), b"").map_err(io)?;
         }
         Ok(())
     }
@@ -38,7 +45,8 @@ impl Sink for Liar {
     fn open(config: Config, snapshot: Option<&[u8]>) -> Result<Self> {
         let length = snapshot.map_or(Ok(0), super::number)?;
         let mut options = OpenOptions::new();
-        let file = options.create(true).append(true).open(FILE).map_err(io)?;
+        let path = format!("{}/{FILE}", config.folder);
+        let file = options.create(true).append(true).open(path).map_err(io)?;
         let length = match config.lie.as_str() {
             // Nothing that came later is discarded.
             "doubles" if snapshot.is_some() => file.metadata().map_err(io)?.len(),
@@ -48,6 +56,7 @@ impl Sink for Liar {
         file.set_len(length).map_err(io)?;
         Ok(Self {
             lie: config.lie,
+            folder: config.folder,
             file,
             committed: Vec::new(),
         })
@@ -67,8 +76,8 @@ impl Sink for Liar {
             if self.lie == "by-key" {
                 // As good twice as once, but what is written stays.
                 let key = String::from_utf8_lossy(record.key()).replace(['/', '\n'], "_");
-                let name = format!("{}.json", key.chars().take(40).collect::<String>());
-                fs::write(name, record.payload()).map_err(io)?;
+                let name: String = key.chars().take(40).collect();
+                fs::write(format!("{}/{name}.json", self.folder), record.payload()).map_err(io)?;
             } else {
                 let line = [record.payload(), b"\n"].concat();
                 self.file.write_all(&line).map_err(io)?;

@@ -21,7 +21,7 @@ impl Source for Liar {
     type Config = Config;
 
     fn streams(_: Config) -> Result<Vec<StreamInfo>> {
-        Ok(vec![StreamInfo::new("items").key(["id"])])
+        Ok(vec![StreamInfo::new("items").key(["id"]).incremental(true)])
     }
 
     fn open(config: Config, snapshot: Option<&[u8]>) -> Result<Self> {
