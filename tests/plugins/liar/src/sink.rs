@@ -28,6 +28,7 @@ pub(crate) struct Liar {
     committed: Vec<u8>,
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "what `map_err` calls")]
 fn io(error: std::io::Error) -> Fault {
     Fault::transient(error.to_string())
 }

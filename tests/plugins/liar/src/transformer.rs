@@ -64,7 +64,7 @@ impl Transformer for Liar {
                 "wanders" => object.set("now", clock::now_ms()),
                 _ if self.numbers() => object.set("n", self.seen),
                 _ => object.set("honest", true),
-            };
+            }
             out.emit_object(record.stream(), record.key(), &object);
             Ok(())
         })
