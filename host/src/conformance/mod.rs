@@ -1,8 +1,8 @@
 //! The conformance kit: the contract as checks that run against a built component, through the real plugin layer.
 //!
 //! Each check has a name, one sentence that says what it is about, and a level that it is needed for. What comes of
-//! them is a [`Report`]: a [`Level`] per kind, and the delivery that was *found*, whatever the manifest declares. It is
-//! stored beside the component (`NAME.conformance.json`), named by the component's digest; the delivery label of a flow
+//! them is a [`Report`]: a [`Level`](crate::catalogue::conformance::Level) per kind, and the delivery that was *found*,
+//! whatever the manifest declares. It is stored beside the component (`NAME.conformance.json`), named by the component's digest; the delivery label of a flow
 //! relies on it.
 //!
 //! | file | what it is |
