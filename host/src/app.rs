@@ -55,7 +55,9 @@ pub use crate::{
     },
 };
 pub use audit::{audit_log, cli_actor, note};
-pub use conformance::{TestOptions, Tested, test_plugin};
+pub use conformance::{
+    TestOptions, Tested, bench_plugin, play_cassette, record_plugin, test_plugin,
+};
 pub use daemon::{
     CheckpointView, Daemon, DaemonError, FlowState, FlowStatus, ServeOptions, StageView,
     SwapOptions, SwapView, VersionView,
@@ -117,6 +119,12 @@ pub enum AppError {
         /// What happened.
         source: std::io::Error,
     },
+    /// A cassette cannot be recorded or played.
+    #[error(transparent)]
+    Cassette(#[from] crate::conformance::CassetteError),
+    /// A plugin failed while it was measured.
+    #[error("it cannot be measured: {0}")]
+    Bench(String),
     /// What a test has found cannot be stored beside the component.
     #[error("cannot write {}: {source}", path.display())]
     Report {
@@ -168,6 +176,7 @@ impl AppError {
             | Self::Inspect { .. }
             | Self::Plugin(_)
             | Self::Secrets(_)
+            | Self::Cassette(_)
             | Self::Run(RunError::StageChanged { .. }) => 2,
             Self::Plugins(error) => error.exit_code(),
             Self::DeadLetter(error) => match error {
@@ -283,7 +292,17 @@ impl Project {
         Connections::load_named(&folder, granted, &self.variables, &secrets).map(Arc::new)
     }
 
+    /// For one run in the foreground: what traps is told with files and lines.
     fn runtime() -> Result<Runtime, PluginError> {
+        Runtime::new(&RuntimeOptions {
+            cache_dir: cache_dir(),
+            lines: true,
+            ..RuntimeOptions::default()
+        })
+    }
+
+    /// For a host that runs for long.
+    fn lasting_runtime() -> Result<Runtime, PluginError> {
         Runtime::new(&RuntimeOptions {
             cache_dir: cache_dir(),
             ..RuntimeOptions::default()

@@ -1,4 +1,4 @@
-//! `crossdock plugin test`: the conformance kit on a built component.
+//! `crossdock plugin test`, `record` and `bench`: the conformance kit on a built component.
 
 use std::{
     collections::BTreeMap,
@@ -9,7 +9,10 @@ use std::{
 use super::{AppError, Project, http::StageHttp};
 use crate::{
     catalogue::{Kind, conformance},
-    conformance::{CheckReport, Report, Settings, examine},
+    conformance::{
+        BenchOptions, Cassette, CassetteError, CheckReport, Measured, Played, Report, Settings,
+        bench, examine,
+    },
     connection::{Connections, Secrets},
     flow::Variables,
     plugin::HttpSend,
@@ -46,15 +49,7 @@ pub async fn test_plugin(
     told: impl Fn(Kind, &CheckReport) + Send + Sync,
 ) -> Result<Tested, AppError> {
     let component = options.component;
-    let file = options.settings.or_else(|| Settings::find(&component));
-    let settings = match &file {
-        Some(file) => Settings::load(file).map_err(AppError::Findings)?,
-        None => Settings::default(),
-    };
-    let network = match &file {
-        Some(file) => network(file)?,
-        None => None,
-    };
+    let (file, settings, network) = given(&component, options.settings)?;
     let plugin = Project::runtime()?.load(&component).await?;
     let report = examine(&plugin, &settings, options.kind, network, &told).await;
     let (written, path) = (report.clone(), component.clone());
@@ -72,6 +67,74 @@ pub async fn test_plugin(
         settings: file,
         stored,
     })
+}
+
+/// What a component is given: the file, its settings, and the real systems beside it.
+type Given = (Option<PathBuf>, Settings, Option<Arc<dyn HttpSend>>);
+
+fn given(component: &Path, settings: Option<PathBuf>) -> Result<Given, AppError> {
+    let file = settings.or_else(|| Settings::find(component));
+    let Some(file) = file else {
+        return Ok((None, Settings::default(), None));
+    };
+    let settings = Settings::load(&file).map_err(AppError::Findings)?;
+    let network = network(&file)?;
+    Ok((Some(file), settings, network))
+}
+
+/// Lets a plugin work against the real systems that `connections` beside its settings names, and keeps what it asked, was
+/// answered and gave.
+///
+/// # Errors
+/// When the component, the settings or the connections cannot be used.
+pub async fn record_plugin(options: TestOptions, records: usize) -> Result<Cassette, AppError> {
+    let (file, settings, network) = given(&options.component, options.settings)?;
+    let Some(network) = network else {
+        let beside = file.map_or_else(
+            || "conformance.yaml".to_owned(),
+            |file| file.display().to_string(),
+        );
+        return Err(AppError::Cassette(CassetteError::Nothing(format!(
+            "nothing says where the real system is: put a folder `connections` beside {beside}, with a file per \
+             connection as in a project of flows"
+        ))));
+    };
+    let plugin = Project::runtime()?.load(&options.component).await?;
+    let kinds = &plugin.inspection().kinds;
+    let kind = match (options.kind, kinds.as_slice()) {
+        (Some(kind), _) => kind,
+        (None, [kind]) => *kind,
+        (None, _) => {
+            let several = "it is of several kinds: say with --kind which one is recorded";
+            return Err(AppError::Cassette(CassetteError::Nothing(
+                several.to_owned(),
+            )));
+        }
+    };
+    Ok(Cassette::record(&plugin, kind, &settings, network, records).await?)
+}
+
+/// Plays a cassette back to a plugin, offline.
+///
+/// # Errors
+/// When the component or the cassette cannot be used, or they are not of the same plugin. Differences are no error.
+pub async fn play_cassette(component: &Path, cassette: &Path) -> Result<Played, AppError> {
+    let plugin = Project::runtime()?.load(component).await?;
+    Ok(Cassette::load(cassette)?.play(&plugin).await?)
+}
+
+/// Measures a component.
+///
+/// # Errors
+/// When it or its settings cannot be used, or it fails meanwhile.
+pub async fn bench_plugin(
+    options: TestOptions,
+    bench_options: BenchOptions,
+) -> Result<Vec<Measured>, AppError> {
+    let (_, settings, network) = given(&options.component, options.settings)?;
+    let plugin = Project::runtime()?.load(&options.component).await?;
+    let measured = bench(&plugin, &settings, options.kind, network, bench_options).await;
+    measured.map_err(AppError::Bench)
 }
 
 /// The real systems that plugins are tested against: `connections` beside the settings, if there are any.

@@ -10,7 +10,7 @@ use clap::{Args, builder::PossibleValuesParser};
 use serde_json::{Value, json};
 
 use super::{
-    Failure,
+    Failure, cassette,
     output::Output,
     style::{self, BAD, FAINT, GOOD, Paint, STRONG, WARN},
 };
@@ -26,6 +26,7 @@ Examples:
   crossdock plugin test                          # the component that was built of this project
   crossdock plugin test dist/shop-items.wasm
   crossdock plugin test csv.wasm --config conformance.yaml --junit report.xml
+  crossdock plugin test --cassette shop.cassette.json      # what a real system answered, played back offline
 
 Every check has a name and says what a plugin has to do. conformance.yaml holds what the plugin is given: config,
 records, files, an API in memory. Without it the config is made of the schema's defaults, and records are made up.
@@ -47,6 +48,9 @@ pub(super) struct TestArguments {
     /// Only as this kind
     #[arg(long, value_name = "KIND", value_parser = PossibleValuesParser::new(Kind::ALL.map(Kind::as_str)))]
     kind: Option<String>,
+    /// Instead play back what `plugin record` has kept: the plugin must ask and give the same, byte for byte
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["config", "kind", "junit"])]
+    cassette: Option<PathBuf>,
     /// Also write the report as XML for build servers (`JUnit`)
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
@@ -57,6 +61,9 @@ pub(super) struct TestArguments {
 
 pub(super) async fn test(arguments: TestArguments, output: Output) -> Result<u8, Failure> {
     let component = component(&arguments.plugin)?;
+    if let Some(file) = &arguments.cassette {
+        return cassette::play(&component, file, arguments.json, output).await;
+    }
     let options = TestOptions {
         component,
         settings: arguments.config,
@@ -92,7 +99,7 @@ pub(super) async fn test(arguments: TestArguments, output: Output) -> Result<u8,
 }
 
 /// The component that is meant by a path.
-fn component(path: &Path) -> Result<PathBuf, Failure> {
+pub(super) fn component(path: &Path) -> Result<PathBuf, Failure> {
     if path.is_dir() {
         Ok(author::component(path)?)
     } else {

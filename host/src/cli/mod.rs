@@ -16,6 +16,8 @@
 mod arguments;
 mod audit;
 mod author;
+mod bench;
+mod cassette;
 mod check;
 mod conformance;
 mod daemon;
@@ -80,6 +82,12 @@ fn dispatch(command: Command, output: Output) -> Result<u8, Failure> {
         Command::Plugin(PluginCommand::Test(arguments)) => {
             block_on(conformance::test(arguments, output))
         }
+        Command::Plugin(PluginCommand::Record(arguments)) => {
+            block_on(cassette::record(arguments, output))
+        }
+        Command::Plugin(PluginCommand::Bench(arguments)) => {
+            block_on(bench::bench(arguments, output))
+        }
         Command::Plugin(PluginCommand::Publish(arguments)) => {
             block_on(plugin::publish(arguments, output))
         }
@@ -136,6 +144,8 @@ impl Command {
             Self::Plugin(PluginCommand::New(arguments)) => arguments.json,
             Self::Plugin(PluginCommand::Build(arguments)) => arguments.json,
             Self::Plugin(PluginCommand::Test(arguments)) => arguments.json,
+            Self::Plugin(PluginCommand::Record(arguments)) => arguments.json,
+            Self::Plugin(PluginCommand::Bench(arguments)) => arguments.json,
             Self::Plugin(PluginCommand::Publish(arguments)) => arguments.json,
             Self::Plugin(PluginCommand::Install(arguments)) => arguments.project.json,
             Self::Plugin(PluginCommand::List(arguments)) => arguments.project.json,

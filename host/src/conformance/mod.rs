@@ -16,14 +16,19 @@
 //! | `common.rs` | checks that all kinds have |
 //! | `source.rs`, `transformer.rs`, `sink.rs` | checks of one kind |
 //! | `report.rs`, `junit.rs` | what is told |
+//! | `cassette.rs`, `scrub.rs` | what a real system has answered, recorded and played back, without secrets |
+//! | `bench.rs` | how fast it is |
 
 mod api;
+mod bench;
+mod cassette;
 mod check;
 mod common;
 mod junit;
 mod place;
 mod record;
 mod report;
+mod scrub;
 mod settings;
 mod sink;
 mod source;
@@ -37,6 +42,8 @@ use crate::{
     plugin::{HttpSend, Plugin},
 };
 
+pub use bench::{BenchOptions, Measured, bench};
+pub use cassette::{Cassette, CassetteError, Played};
 pub use junit::junit;
 pub use report::{CheckReport, KindReport, Outcome, Report};
 pub use settings::{KindSettings, Settings};

@@ -21,7 +21,7 @@ use crate::{
         batch::Batch,
         stage::{Opener, Sink, Source, Transformer},
     },
-    plugin::{Grants, HttpSend, Limits, Plugin, StageContext},
+    plugin::{FixedSenses, Grants, HttpSend, Limits, Plugin, StageContext},
 };
 
 /// How long one call of a plugin may run: much more than it needs, much less than the patience of a person.
@@ -33,6 +33,8 @@ pub(super) struct Subject {
     pub(super) settings: KindSettings,
     pub(super) config: Value,
     network: Option<Arc<dyn HttpSend>>,
+    /// Time and random numbers that repeat.
+    pub(super) senses: Option<FixedSenses>,
     /// What interrupting it has shown: two checks look at it.
     pub(super) resumed: OnceCell<source::Resumed>,
     pub(super) crashed: OnceCell<sink::Crashed>,
@@ -56,6 +58,7 @@ impl Subject {
             settings,
             config: Value::Object(config),
             network,
+            senses: None,
             resumed: OnceCell::new(),
             crashed: OnceCell::new(),
         }
@@ -107,6 +110,7 @@ impl Subject {
             tables: Arc::clone(&place.tables) as _,
             http: place.network(),
             project_dir: place.folder().to_owned(),
+            senses: self.senses,
         }
     }
 

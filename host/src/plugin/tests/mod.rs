@@ -29,6 +29,7 @@ fn runtime() -> &'static Runtime {
         Runtime::new(&RuntimeOptions {
             cache_dir: None,
             max_instances: 64,
+            lines: false,
         })
         .unwrap()
     })
@@ -54,6 +55,7 @@ fn context() -> StageContext {
         tables: Arc::new(NoTables),
         http: Arc::new(NoHttp),
         project_dir: std::env::temp_dir(),
+        senses: None,
     }
 }
 
