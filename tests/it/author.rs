@@ -162,6 +162,21 @@ fn a_new_project_of_every_kind_is_tested_and_built() {
     );
     host.run("try").exits(3);
     assert_eq!(host.text("out/items.jsonl"), "{\"name\":\"CUP\"}\n");
+
+    // A trap names the plugin's own functions, with file and line.
+    let code = host.text("new-letters/src/lib.rs");
+    let panics = code.replace(
+        "let field =",
+        "assert!(record.key().len() > 99, \"so short\");\n        let field =",
+    );
+    assert_ne!(code, panics);
+    host.write("new-letters/src/lib.rs", panics);
+    build_project(&host, "new-letters").finished();
+    host.run_with("try", ["--from-start"]).exits(3);
+    let letters = serde_json::to_string(&host.dead_letters()).unwrap();
+    for part in ["so short", "new_letters", "src/lib.rs:"] {
+        assert!(letters.contains(part), "{part}\n{letters}");
+    }
 }
 
 #[test]

@@ -71,10 +71,7 @@ fn every_plugin_of_this_repository_keeps_the_contract() {
     keeps("redb", "basic", &TestHost::new(), &settings("redb"));
 }
 
-#[test]
-fn a_plugin_is_tested_against_a_real_system() {
-    let server = AkeneoServer::start(Options::generated(20, 1)).unwrap();
-    let host = TestHost::new();
+fn connection(server: &AkeneoServer) -> String {
     let who = server.credentials();
     let connection = serde_json::json!({
         "connection": "akeneo", "base-url": server.base_url(), "allow-private": true,
@@ -83,7 +80,14 @@ fn a_plugin_is_tested_against_a_real_system() {
             "username": who.username, "password": who.password, "body": "json",
         } },
     });
-    host.write("connections/akeneo.yaml", connection.to_string());
+    connection.to_string()
+}
+
+#[test]
+fn a_plugin_is_tested_against_a_real_system() {
+    let server = AkeneoServer::start(Options::generated(20, 1)).unwrap();
+    let host = TestHost::new();
+    host.write("connections/akeneo.yaml", connection(&server));
     keeps("akeneo", "exactly-once", &host, &settings("akeneo"));
 }
 
@@ -276,4 +280,136 @@ fn what_is_told_is_for_people_and_for_build_servers() {
             .contains("there is no `plugin.json`"),
         "{nothing}"
     );
+}
+
+/// A recording of the akeneo plugin at a server that is gone when it is played back.
+#[test]
+fn what_a_real_system_answered_is_played_back_offline() {
+    let host = TestHost::new();
+    let component = copied(&host, &plugin("akeneo"));
+    host.write("conformance.yaml", settings("akeneo"));
+    let record = |more: &[&str]| {
+        let record = [
+            "plugin",
+            "record",
+            &component,
+            "--out",
+            "akeneo.cassette.json",
+            "--json",
+        ];
+        host.crossdock(record).args(more).end()
+    };
+    let nowhere = record(&[]);
+    nowhere
+        .exits(2)
+        .tells(&["nothing says where the real system is: put a folder `connections` beside"]);
+
+    let server = AkeneoServer::start(Options::generated(20, 1)).unwrap();
+    host.write("connections/akeneo.yaml", connection(&server));
+    let recorded = record(&["--records", "40"]).finished();
+    assert!(recorded["requests"].as_u64().unwrap() > 5, "{recorded:#}");
+    assert_eq!(recorded["fault"], Value::Null, "{recorded:#}");
+    drop(server);
+    fs::remove_dir_all(host.path("connections")).unwrap();
+
+    let play = |component: &str| {
+        host.crossdock([
+            "plugin",
+            "test",
+            component,
+            "--cassette",
+            "akeneo.cassette.json",
+            "--json",
+        ])
+        .end()
+    };
+    let played = play(&component).finished();
+    assert_eq!(played["requests"], recorded["requests"], "{played:#}");
+    let text = host.text("akeneo.cassette.json");
+    for secret in ["standin_secret", "standin_password"] {
+        assert!(!text.contains(secret), "a secret is on the cassette");
+    }
+
+    // One answer is another one, one request has not been sent: both are told.
+    let first = text.find("cat_0001").unwrap();
+    let changed = format!("{}dog_0001{}", &text[..first], &text[first + 8..]);
+    host.write("akeneo.cassette.json", &changed);
+    let ended = play(&component);
+    ended.exits(1).tells(&["gave another", "dog_0001"]);
+    let mut shorter: Value = serde_json::from_str(&text).unwrap();
+    shorter["requests"].as_array_mut().unwrap().remove(1);
+    host.write("akeneo.cassette.json", shorter.to_string());
+    play(&component).exits(1).tells(&["is not on the cassette"]);
+    let other = copied(&host, &plugin("jsonl"));
+    play(&other)
+        .exits(2)
+        .tells(&["the cassette is of a source called `akeneo`, but this is `jsonl`"]);
+    host.write("akeneo.cassette.json", "{}");
+    play(&component)
+        .exits(2)
+        .tells(&["is no cassette of this crossdock"]);
+}
+
+#[test]
+fn a_plugin_is_measured_beside_another_version() {
+    let host = TestHost::new();
+    let component = copied(&host, &test_plugin("liar"));
+    host.write("conformance.yaml", "source: { config: { records: 500 } }\n");
+    let bench = [
+        "plugin", "bench", &component, "--time", "50ms", "--batch", "100", "--json",
+    ];
+    let measured = host
+        .crossdock(bench)
+        .args(["--against", &component])
+        .end()
+        .finished();
+    let kinds = measured["measured"].as_array().unwrap();
+    assert_eq!(kinds.len(), 3, "{measured:#}");
+    for (one, before) in kinds.iter().zip(measured["against"].as_array().unwrap()) {
+        assert_eq!(one["kind"], before["kind"]);
+        for number in ["records", "records_per_second", "memory", "calls"] {
+            assert!(
+                one[number].as_f64().unwrap() > 0.0,
+                "{number}\n{measured:#}"
+            );
+        }
+        assert!(
+            one["p50_micros"].as_u64() <= one["p99_micros"].as_u64(),
+            "{measured:#}"
+        );
+    }
+    let table = host
+        .crossdock([
+            "plugin", "bench", &component, "--time", "20ms", "--kind", "sink",
+        ])
+        .end();
+    table
+        .exits(0)
+        .tells(&["kind", "records", "call p99", "sink 0.1.0"]);
+}
+
+/// What `host/src/plugin/tests/released.rs` runs call by call, as a flow.
+#[test]
+fn a_flow_of_components_of_contract_0_1_0_runs() {
+    let host = TestHost::new();
+    for kind in ["source", "transformer", "sink"] {
+        let fixture = workspace().join(format!("tests/fixtures/contract-0.1.0/{kind}.wasm"));
+        host.write(format!("{kind}.wasm"), fs::read(fixture).unwrap());
+    }
+    host.flow(
+        "released",
+        "source: { plugin: ../source.wasm }
+transformers: [{ plugin: ../transformer.wasm }]
+sinks: [{ plugin: ../sink.wasm }]",
+    );
+    let summary = host.run("released").finished();
+    assert_eq!(summary["streams"]["items"]["written"], 2, "{summary:#}");
+    let calls = host.run_with("released", ["--from-start", "--log", "plugin::call=trace"]);
+    calls.exits(0).tells(&[
+        "read gave",
+        "apply takes",
+        "write takes",
+        "records=2 bytes=22",
+        "micros=",
+    ]);
 }

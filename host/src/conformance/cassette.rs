@@ -363,6 +363,7 @@ impl Cassette {
             start_ms: self.started,
             seed: self.seed,
         };
+        let recorded = self.requests.len();
         let deck = Arc::new(Player {
             left: Mutex::new(self.requests),
             strange: Mutex::default(),
@@ -379,6 +380,7 @@ impl Cassette {
         .await?;
         let strange = std::mem::take(&mut *lock(&deck.strange));
         let left = std::mem::take(&mut *lock(&deck.left));
+        let requests = recorded - left.len() + strange.len();
         let mut differences: Vec<String> = strange;
         differences.extend(first_difference(&self.calls, &calls));
         if let Some(first) = left.first() {
@@ -390,7 +392,7 @@ impl Cassette {
         }
         Ok(Played {
             calls: calls.len(),
-            requests: 0,
+            requests,
             differences,
         })
     }

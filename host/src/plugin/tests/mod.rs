@@ -5,6 +5,7 @@ mod faults;
 mod guest;
 mod life;
 mod loading;
+mod released;
 mod zoo;
 
 use std::{
