@@ -56,7 +56,7 @@ pub use crate::{
 };
 pub use audit::{audit_log, cli_actor, note};
 pub use conformance::{
-    TestOptions, Tested, bench_plugin, play_cassette, record_plugin, test_plugin,
+    TestOptions, Tested, bench_plugin, play_cassette, record_plugin, sample_plugin, test_plugin,
 };
 pub use daemon::{
     CheckpointView, Daemon, DaemonError, FlowState, FlowStatus, ServeOptions, StageView,

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crossdock_tests::host::{self, Ended, TestHost, target, workspace};
+use crossdock_tests::host::{self, Ended, Running, TestHost, target, workspace};
 
 /// The only block of the README in this language.
 fn block(readme: &str, language: &str) -> String {
@@ -90,6 +90,16 @@ fn new_project(host: &TestHost, name: &str, kind: &str) -> PathBuf {
     let lock = fs::read(workspace().join("Cargo.lock")).unwrap();
     host.write(format!("{name}/Cargo.lock"), lock);
     host.path(name)
+}
+
+/// `crossdock plugin dev` in a project.
+fn dev_project(host: &TestHost, name: &str) -> Running {
+    host.crossdock(["plugin", "dev", name])
+        .env("CARGO_TARGET_DIR", target().join("it").join("author"))
+        .env("CARGO_NET_OFFLINE", "true")
+        .env("CARGO_HOME", tool_home("CARGO_HOME", ".cargo"))
+        .env("RUSTUP_HOME", tool_home("RUSTUP_HOME", ".rustup"))
+        .start()
 }
 
 /// `crossdock plugin build` in a project, with what cargo has built kept for the next time.
@@ -177,6 +187,27 @@ fn a_new_project_of_every_kind_is_tested_and_built() {
     for part in ["so short", "new_letters", "src/lib.rs:"] {
         assert!(letters.contains(part), "{part}\n{letters}");
     }
+}
+
+/// Every save is built, run on the sample and shown beside what it was before.
+#[test]
+fn a_project_is_built_and_shown_whenever_it_is_saved() {
+    let host = TestHost::new();
+    let folder = new_project(&host, "dev-letters", "transformer");
+    let mut dev = dev_project(&host, "dev-letters");
+    dev.says("waiting for a change");
+    let code = folder.join("src/lib.rs");
+    let text = fs::read_to_string(&code).unwrap();
+    fs::write(
+        &code,
+        text.replace("text.to_uppercase()", "text.to_uppercase() + \"!\""),
+    )
+    .unwrap();
+    dev.says("waiting for a change");
+    fs::write(&code, "fn broken( {}").unwrap();
+    dev.says("waiting for a change");
+    let ended = dev.kill();
+    ended.tells(&["STRASSE", "- {", "+ {", "STRASSE!", "`cargo build"]);
 }
 
 #[test]

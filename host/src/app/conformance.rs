@@ -137,6 +137,24 @@ pub async fn bench_plugin(
     measured.map_err(AppError::Bench)
 }
 
+/// What a component, as each of its kinds, makes of the first sample records; or what it fails with.
+///
+/// # Errors
+/// When it or its settings cannot be used.
+pub async fn sample_plugin(
+    options: TestOptions,
+    most: usize,
+) -> Result<Vec<(Kind, Result<Vec<Shown>, String>)>, AppError> {
+    let (_, settings, network) = given(&options.component, options.settings)?;
+    let plugin = Project::runtime()?.load(&options.component).await?;
+    let mut samples = Vec::new();
+    for &kind in &plugin.inspection().kinds {
+        let shown = sample(&plugin, kind, &settings, network.clone(), most).await;
+        samples.push((kind, shown));
+    }
+    Ok(samples)
+}
+
 /// The real systems that plugins are tested against: `connections` beside the settings, if there are any.
 fn network(settings: &Path) -> Result<Option<Arc<dyn HttpSend>>, AppError> {
     let folder = settings.parent().unwrap_or(Path::new(""));

@@ -12,6 +12,7 @@ use super::{
     bench::{BENCH_EXAMPLES, BenchArguments},
     cassette::{RECORD_EXAMPLES, RecordArguments},
     conformance::{TEST_EXAMPLES, TestArguments},
+    dev::{DEV_EXAMPLES, DevArguments},
     dlq::arguments::DlqCommand,
     flow::FlowCommand,
     plugin::arguments::{
@@ -263,6 +264,9 @@ Examples:
     /// Measure how fast a component is, also beside another version
     #[command(after_help = BENCH_EXAMPLES)]
     Bench(BenchArguments),
+    /// Build and show what the sample records become, whenever a file changes
+    #[command(after_help = DEV_EXAMPLES)]
+    Dev(DevArguments),
     /// Put a plugin into a registry, as the version that it says it is
     #[command(after_help = PUBLISH_EXAMPLES)]
     Publish(PublishArguments),

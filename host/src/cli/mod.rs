@@ -21,6 +21,7 @@ mod cassette;
 mod check;
 mod conformance;
 mod daemon;
+mod dev;
 mod diagnostic;
 mod dlq;
 mod flow;
@@ -88,6 +89,7 @@ fn dispatch(command: Command, output: Output) -> Result<u8, Failure> {
         Command::Plugin(PluginCommand::Bench(arguments)) => {
             block_on(bench::bench(arguments, output))
         }
+        Command::Plugin(PluginCommand::Dev(arguments)) => block_on(dev::dev(arguments, output)),
         Command::Plugin(PluginCommand::Publish(arguments)) => {
             block_on(plugin::publish(arguments, output))
         }
@@ -151,7 +153,10 @@ impl Command {
             Self::Plugin(PluginCommand::List(arguments)) => arguments.project.json,
             Self::Plugin(PluginCommand::Info(arguments)) => arguments.project.json,
             Self::Plugin(PluginCommand::Remove(arguments)) => arguments.project.json,
-            Self::Serve(_) | Self::Schema(_) | Self::Completions { .. } => false,
+            Self::Plugin(PluginCommand::Dev(_))
+            | Self::Serve(_)
+            | Self::Schema(_)
+            | Self::Completions { .. } => false,
         }
     }
 }

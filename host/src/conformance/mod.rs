@@ -18,6 +18,7 @@
 //! | `report.rs`, `junit.rs` | what is told |
 //! | `cassette.rs`, `scrub.rs` | what a real system has answered, recorded and played back, without secrets |
 //! | `bench.rs` | how fast it is |
+//! | `sample.rs` | what it makes of sample records |
 
 mod api;
 mod bench;
@@ -28,6 +29,7 @@ mod junit;
 mod place;
 mod record;
 mod report;
+mod sample;
 mod scrub;
 mod settings;
 mod sink;
@@ -46,6 +48,7 @@ pub use bench::{BenchOptions, Measured, bench};
 pub use cassette::{Cassette, CassetteError, Played};
 pub use junit::junit;
 pub use report::{CheckReport, KindReport, Outcome, Report};
+pub use sample::{Shown, sample};
 pub use settings::{KindSettings, Settings};
 
 use subject::Subject;
