@@ -11,7 +11,7 @@ use crate::{
     catalogue::{Kind, conformance},
     conformance::{
         BenchOptions, Cassette, CassetteError, CheckReport, Measured, Played, Report, Settings,
-        bench, examine,
+        Shown, bench, examine, sample,
     },
     connection::{Connections, Secrets},
     flow::Variables,
