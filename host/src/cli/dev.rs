@@ -5,7 +5,7 @@ use std::{
     fmt::Write as _,
     fs,
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{Command, Stdio},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -168,14 +168,16 @@ async fn swap(flow: &str, stage: &str, component: &Path, output: Output) {
         output.tell("this program does not know where it is, so it cannot swap");
         return;
     };
-    let mut command = tokio::process::Command::new(program);
+    let mut command = Command::new(program);
     command
         .args(["swap", flow, stage])
         .arg(component)
-        .stdin(Stdio::null())
-        .kill_on_drop(true);
-    if let Err(error) = command.status().await {
-        output.tell(&format!("`crossdock swap` cannot be started: {error}"));
+        .stdin(Stdio::null());
+    let running = tokio::task::spawn_blocking(move || command.status());
+    match running.await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => output.tell(&format!("`crossdock swap` cannot be started: {error}")),
+        Err(error) => output.tell(&format!("`crossdock swap` was cut off: {error}")),
     }
 }
 

@@ -337,7 +337,10 @@ impl Cassette {
             path: path.clone(),
             source,
         })?;
-        let malformed = |why: String| CassetteError::Malformed { path, why };
+        let malformed = |why: String| CassetteError::Malformed {
+            path: path.clone(),
+            why,
+        };
         let cassette: Self =
             serde_json::from_slice(&text).map_err(|error| malformed(error.to_string()))?;
         if cassette.cassette != VERSION {
