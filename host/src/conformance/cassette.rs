@@ -45,7 +45,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 const MAX_BYTES: usize = 64 << 20;
 
 /// Bytes: as text where they are text.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Blob(Vec<u8>);
 
 impl Serialize for Blob {
@@ -81,12 +81,6 @@ struct Exchange {
     #[serde(default, skip_serializing_if = "is_empty")]
     body: Blob,
     answer: Answer,
-}
-
-impl Default for Blob {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
 }
 
 fn is_empty(blob: &Blob) -> bool {
@@ -181,7 +175,8 @@ struct Call {
 /// What was recorded.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Cassette {
-    cassette: u32,
+    #[serde(rename = "cassette")]
+    format: u32,
     plugin: String,
     version: String,
     digest: String,
@@ -279,7 +274,7 @@ impl Cassette {
         .await?;
         let requests = std::mem::take(&mut *deck.lock());
         let cassette = Self {
-            cassette: VERSION,
+            format: VERSION,
             plugin: plugin.name().to_owned(),
             version: plugin.version().to_owned(),
             digest: plugin.digest().to_owned(),
@@ -343,8 +338,8 @@ impl Cassette {
         };
         let cassette: Self =
             serde_json::from_slice(&text).map_err(|error| malformed(error.to_string()))?;
-        if cassette.cassette != VERSION {
-            let why = format!("its format is {}, not {VERSION}", cassette.cassette);
+        if cassette.format != VERSION {
+            let why = format!("its format is {}, not {VERSION}", cassette.format);
             return Err(malformed(why));
         }
         Ok(cassette)

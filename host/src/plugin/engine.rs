@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn the_ticker_ends_with_the_engine() {
-        let (engine, ticker) = start(1).unwrap();
+        let (engine, ticker) = start(1, false).unwrap();
         let weak = engine.weak();
         drop(engine);
         drop(ticker);
