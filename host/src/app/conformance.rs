@@ -159,7 +159,13 @@ pub async fn sample_plugin(
 fn network(settings: &Path) -> Result<Option<Arc<dyn HttpSend>>, AppError> {
     let folder = settings.parent().unwrap_or(Path::new(""));
     let connections = folder.join("connections");
-    if !connections.is_dir() {
+    let is_file = |entry: std::io::Result<std::fs::DirEntry>| {
+        let path = entry.map(|entry| entry.path()).unwrap_or_default();
+        path.extension()
+            .is_some_and(|end| end == "yaml" || end == "yml")
+    };
+    // A folder that is not there has none, as an empty one.
+    if !std::fs::read_dir(&connections).is_ok_and(|mut entries| entries.any(is_file)) {
         return Ok(None);
     }
     let secrets = Secrets::of_project(folder);
