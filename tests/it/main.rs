@@ -11,6 +11,7 @@ mod audit;
 mod author;
 mod bad_input;
 mod chaos;
+mod conformance;
 mod daemon;
 mod damage;
 mod dead_letters;
