@@ -30,23 +30,23 @@ fn run(folder: &Path, path: &OsStr, command: &[&str]) -> String {
 /// Records without a price are filtered, with tags they become several, and a price that is no number is rejected by an
 /// exception of the language itself.
 const JAVASCRIPT: &str = r"
-      const rate = variables.rate;
-      function* map(record) {
-        const item = record.value;
-        if (item.price === undefined) return yield filtered('no price');
-        yield { ...item, gross: item.price.amount.toFixed(2) * rate };
-        for (const tag of item.tags ?? []) yield new Output({ tag }, { stream: 'tags', key: tag });
-      }";
+        const rate = variables.rate;
+        function* map(record) {
+          const item = record.value;
+          if (item.price === undefined) return yield filtered('no price');
+          yield { ...item, gross: item.price.amount.toFixed(2) * rate };
+          for (const tag of item.tags ?? []) yield new Output({ tag }, { stream: 'tags', key: tag });
+        }";
 const PYTHON: &str = r#"
-      rate = variables["rate"]
-      def map(record):
-          item = record.value
-          if "price" not in item:
-              yield filtered("no price")
-              return
-          yield {**item, "gross": round(item["price"]["amount"], 2) * rate}
-          for tag in item.get("tags", []):
-              yield Output({"tag": tag}, stream="tags", key=tag)"#;
+        rate = variables["rate"]
+        def map(record):
+            item = record.value
+            if "price" not in item:
+                yield filtered("no price")
+                return
+            yield {**item, "gross": round(item["price"]["amount"], 2) * rate}
+            for tag in item.get("tags", []):
+                yield Output({"tag": tag}, stream="tags", key=tag)"#;
 
 const ITEMS: &str = r#"{"id":"a","name":"Tür","price":{"amount":2},"tags":["x","y"]}
 {"id":"b","price":7}
@@ -158,7 +158,7 @@ fn a_script_reads_and_a_script_writes() {
         (
             "script-js",
             "function* records() { for (let n = 0; n < 2500; n++) yield new Output({ n }, { key: n }) }",
-            "let seen = 0; function write(record) { seen++ } function finish() { log.info(`wrote ${seen}`) }",
+            "let seen = 0; function write(record) { seen++ } function finish() { log.info('wrote', seen) }",
         ),
         (
             "script-python",
@@ -178,7 +178,7 @@ source:
   plugin: {plugin}
   config:
     script: |
-      {records}
+        {}
 sinks:
   - plugin: {plugin}
     name: out
@@ -186,6 +186,7 @@ sinks:
       script: |
         {}
 ",
+                records.replace("\n      ", "\n        "),
                 sink.replace("\n      ", "\n        ")
             ),
         );
@@ -240,8 +241,9 @@ checkpoint: { records: 500, every: 50ms }
         "flows/mark.js",
         "function map(record) {\n  return record.value..x\n}",
     );
-    daemon.until("live", "told what is wrong", |status| {
-        status.to_string().contains("mark.js:2")
+    daemon.until("live", "told what is wrong", |_| {
+        let swaps = host.crossdock(["swaps", "--json"]).end();
+        swaps.to_string().contains("mark.js:2")
     });
     daemon.until_checkpoints("live", 1);
     daemon.end().exits(0).no_panic();
@@ -331,7 +333,7 @@ fn projects_are_tested_built_and_run(language: &str, tools: &str) {
             "
 source: {{ plugin: jsonl, config: {{ files: in/*.jsonl }}, grants: {{ files: {{ read: [in] }} }} }}
 transformers: [{{ plugin: ../{language}-transformer/dist/{language}-transformer.wasm, config: {{ field: name }} }}]
-sinks: [{{ plugin: jsonl, config: {{ file: out/items.jsonl }}, grants: {{ files: {{ write: [out] }} }} }}]
+sinks: [{{ plugin: jsonl, name: out, config: {{ file: out/items.jsonl }}, grants: {{ files: {{ write: [out] }} }} }}]
 "
         ),
     );
@@ -446,7 +448,7 @@ transformers:
     config:
       script: |
         {}
-sinks: [{{ plugin: jsonl, config: {{ file: out/all.jsonl }}, grants: {{ files: {{ write: [out] }} }} }}]
+sinks: [{{ plugin: jsonl, name: out, config: {{ file: out/all.jsonl }}, grants: {{ files: {{ write: [out] }} }} }}]
 ",
                 records / 10,
                 script.replace("\n      ", "\n        ")
