@@ -9,6 +9,7 @@
 //! | `app/daemon.rs` | all flows of a project, until told to end |
 //! | `app/shadow.rs` | the network of a candidate whose effects are cut off |
 //! | `app/mapping.rs` | one mapping on sample records |
+//! | `app/conformance.rs` | the conformance kit on a built component |
 //! | `app/plugins.rs` | plugins between registries and a project: published, judged, installed |
 //! | `app/dead_letters.rs` | records that could not be processed: found, mended, given again |
 
@@ -31,6 +32,7 @@ use crate::{
 
 mod audit;
 mod check;
+mod conformance;
 pub mod daemon;
 mod dead_letters;
 mod http;
@@ -53,6 +55,9 @@ pub use crate::{
     },
 };
 pub use audit::{audit_log, cli_actor, note};
+pub use conformance::{
+    TestOptions, Tested, bench_plugin, play_cassette, record_plugin, sample_plugin, test_plugin,
+};
 pub use daemon::{
     CheckpointView, Daemon, DaemonError, FlowState, FlowStatus, ServeOptions, StageView,
     SwapOptions, SwapView, VersionView,
@@ -114,6 +119,20 @@ pub enum AppError {
         /// What happened.
         source: std::io::Error,
     },
+    /// A cassette cannot be recorded or played.
+    #[error(transparent)]
+    Cassette(#[from] crate::conformance::CassetteError),
+    /// A plugin failed while it was measured.
+    #[error("it cannot be measured: {0}")]
+    Bench(String),
+    /// What a test has found cannot be stored beside the component.
+    #[error("cannot write {}: {source}", path.display())]
+    Report {
+        /// The file.
+        path: PathBuf,
+        /// What happened.
+        source: std::io::Error,
+    },
     /// The secret store cannot be read or written.
     #[error("{}{}", .0, then(&.0.advice()))]
     Secrets(#[from] SecretsError),
@@ -157,6 +176,7 @@ impl AppError {
             | Self::Inspect { .. }
             | Self::Plugin(_)
             | Self::Secrets(_)
+            | Self::Cassette(_)
             | Self::Run(RunError::StageChanged { .. }) => 2,
             Self::Plugins(error) => error.exit_code(),
             Self::DeadLetter(error) => match error {
@@ -272,7 +292,17 @@ impl Project {
         Connections::load_named(&folder, granted, &self.variables, &secrets).map(Arc::new)
     }
 
+    /// For one run in the foreground: what traps is told with files and lines.
     fn runtime() -> Result<Runtime, PluginError> {
+        Runtime::new(&RuntimeOptions {
+            cache_dir: cache_dir(),
+            lines: true,
+            ..RuntimeOptions::default()
+        })
+    }
+
+    /// For a host that runs for long.
+    fn lasting_runtime() -> Result<Runtime, PluginError> {
         Runtime::new(&RuntimeOptions {
             cache_dir: cache_dir(),
             ..RuntimeOptions::default()

@@ -11,6 +11,7 @@
 //! | [`storage`] | the only module that knows sled: checkpoints, dead letters, tables |
 //! | [`connection`] | remote systems: authentication, limits, the one outgoing HTTP client |
 //! | [`api`] | the admin API of a daemon, and its client |
+//! | [`conformance`] | the contract as checks of a built component |
 //! | [`author`] | for authors of plugins: new projects, components of them |
 //! | [`app`] | the composition root: the only file that knows every module |
 //! | [`cli`] | one file per command |
@@ -52,6 +53,7 @@ pub mod app;
 pub mod author;
 pub mod catalogue;
 pub mod cli;
+pub mod conformance;
 pub mod connection;
 pub mod engine;
 pub mod flow;

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crossdock_tests::host::{self, Ended, TestHost, target, workspace};
+use crossdock_tests::host::{self, Ended, Running, TestHost, target, workspace};
 
 /// The only block of the README in this language.
 fn block(readme: &str, language: &str) -> String {
@@ -92,6 +92,16 @@ fn new_project(host: &TestHost, name: &str, kind: &str) -> PathBuf {
     host.path(name)
 }
 
+/// `crossdock plugin dev` in a project.
+fn dev_project(host: &TestHost, name: &str) -> Running {
+    host.crossdock(["plugin", "dev", name])
+        .env("CARGO_TARGET_DIR", target().join("it").join("author"))
+        .env("CARGO_NET_OFFLINE", "true")
+        .env("CARGO_HOME", tool_home("CARGO_HOME", ".cargo"))
+        .env("RUSTUP_HOME", tool_home("RUSTUP_HOME", ".rustup"))
+        .start()
+}
+
 /// `crossdock plugin build` in a project, with what cargo has built kept for the next time.
 fn build_project(host: &TestHost, name: &str) -> Ended {
     host.crossdock(["plugin", "build", name, "--json"])
@@ -148,6 +158,11 @@ fn a_new_project_of_every_kind_is_tested_and_built() {
         assert_eq!(built["kinds"][0], kind, "{built:#}");
         assert_eq!(built["manifest"]["name"], name, "{built:#}");
         assert!(host.path(format!("{name}/dist/{name}.wasm")).is_file());
+        let tested = host
+            .crossdock(["plugin", "test", name, "--json"])
+            .end()
+            .finished();
+        assert_eq!(tested["kinds"][0]["level"], "exactly-once", "{tested:#}");
     }
     host.write("in/items.jsonl", "{\"name\":\"cup\"}\n{\"name\":7}\n{}\n");
     let flow = fs::read_to_string(host.path("new-letters/README.md")).unwrap();
@@ -157,6 +172,42 @@ fn a_new_project_of_every_kind_is_tested_and_built() {
     );
     host.run("try").exits(3);
     assert_eq!(host.text("out/items.jsonl"), "{\"name\":\"CUP\"}\n");
+
+    // A trap names the plugin's own functions, with file and line.
+    let code = host.text("new-letters/src/lib.rs");
+    let panics = code.replace(
+        "let field =",
+        "assert!(record.key().len() > 99, \"so short\");\n        let field =",
+    );
+    assert_ne!(code, panics);
+    host.write("new-letters/src/lib.rs", panics);
+    build_project(&host, "new-letters").finished();
+    host.run_with("try", ["--from-start"]).exits(3);
+    let letters = serde_json::to_string(&host.dead_letters()).unwrap();
+    for part in ["so short", "new_letters", "src/lib.rs:"] {
+        assert!(letters.contains(part), "{part}\n{letters}");
+    }
+}
+
+/// Every save is built, run on the sample and shown beside what it was before.
+#[test]
+fn a_project_is_built_and_shown_whenever_it_is_saved() {
+    let host = TestHost::new();
+    let folder = new_project(&host, "dev-letters", "transformer");
+    let mut dev = dev_project(&host, "dev-letters");
+    dev.says("waiting for a change");
+    let code = folder.join("src/lib.rs");
+    let text = fs::read_to_string(&code).unwrap();
+    fs::write(
+        &code,
+        text.replace("text.to_uppercase()", "text.to_uppercase() + \"!\""),
+    )
+    .unwrap();
+    dev.says("waiting for a change");
+    fs::write(&code, "fn broken( {}").unwrap();
+    dev.says("waiting for a change");
+    let ended = dev.kill();
+    ended.tells(&["STRASSE", "- {", "+ {", "STRASSE!", "`cargo build"]);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::{
 use crossdock_tests::host::workspace;
 
 /// Each module of the host and the modules that it may know. `app` knows all of them but `cli`.
-const LAYERS: [(&str, &[&str]); 10] = [
+const LAYERS: [(&str, &[&str]); 11] = [
     ("flow", &[]),
     ("storage", &[]),
     ("catalogue", &[]),
@@ -19,10 +19,12 @@ const LAYERS: [(&str, &[&str]); 10] = [
     ("engine", &["flow", "storage"]),
     ("plugin", &["engine", "catalogue", "flow"]),
     ("author", &["catalogue", "plugin"]),
+    ("conformance", &["catalogue", "engine", "flow", "plugin"]),
     (
         "app",
         &[
             "author",
+            "conformance",
             "flow",
             "storage",
             "catalogue",
@@ -32,7 +34,10 @@ const LAYERS: [(&str, &[&str]); 10] = [
         ],
     ),
     ("api", &["app", "flow"]),
-    ("cli", &["api", "app", "author", "flow", "catalogue"]),
+    (
+        "cli",
+        &["api", "app", "author", "conformance", "flow", "catalogue"],
+    ),
 ];
 
 /// Crates that few modules may know.

@@ -11,9 +11,11 @@ mod bench;
 mod chaos;
 mod ci;
 mod demo;
+mod foreign;
 mod fuzz;
 mod guests;
 mod nested;
+mod tools;
 // A wasm file with another manifest is made for tests as well.
 #[allow(unreachable_pub, reason = "it is public there")]
 #[path = "../../tests/src/variant.rs"]
@@ -43,6 +45,8 @@ enum Task {
         #[arg(long)]
         release: bool,
     },
+    /// Installs the pinned tool chains of JavaScript, Python and so on into the target folder, for the plugins written in them.
+    Tools,
     /// Measures speed and size, each beside something else or against an aim.
     Bench(bench::Options),
     /// Kills runs with SIGKILL at random moments and compares what they leave with undisturbed runs.
@@ -64,6 +68,7 @@ fn main() -> ExitCode {
         Task::Demo(options) => demo::run(&options),
         Task::Test { arguments } => ci::test(&arguments).map(|()| ExitCode::SUCCESS),
         Task::Build { release } => build(release).map(|_| ExitCode::SUCCESS),
+        Task::Tools => install_tools().map(|()| ExitCode::SUCCESS),
         Task::Bench(options) => bench::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Chaos(options) => chaos::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Model => ci::model().map(|()| ExitCode::SUCCESS),
@@ -102,11 +107,46 @@ fn build(release: bool) -> Result<Built, String> {
     execute(&mut cargo)?;
     let target = guests::target_dir(&root);
     let bins = target.join(if release { "release" } else { "debug" });
+    let crossdock = bins.join("crossdock");
+    build_foreign(&crossdock)?;
     Ok(Built {
-        crossdock: bins.join("crossdock"),
+        crossdock,
         standin: bins.join("akeneo-standin"),
         plugins: target.join("plugins"),
     })
+}
+
+/// Installs the tool chains that are not there yet, and says what is where and what is left out.
+fn install_tools() -> Result<(), String> {
+    for (tools, state) in tools::ensure(&guests::target_dir(&workspace()))? {
+        match state {
+            tools::State::Ready => say(&format!("{tools}: ready")),
+            tools::State::Missing(why) => say(&left_out(&tools, &why)),
+        }
+    }
+    Ok(())
+}
+
+fn left_out(tools: &tools::Tools, why: &str) -> String {
+    format!("{tools}: left out, and the plugins that need it: {why}")
+}
+
+/// Builds the plugins that are not in Rust. Where a tool chain is missing its plugins are left out.
+fn build_foreign(crossdock: &Path) -> Result<(), String> {
+    let root = workspace();
+    let target = guests::target_dir(&root);
+    let states = tools::ensure(&target)?;
+    for (tools, state) in &states {
+        if let tools::State::Missing(why) = state {
+            say(&left_out(tools, why));
+        }
+    }
+    for plugin in foreign::find(&root)? {
+        if plugin.1.is_ready(&target) {
+            foreign::build(&root, &target, crossdock, &plugin)?;
+        }
+    }
+    Ok(())
 }
 
 /// The root of the repository.

@@ -57,6 +57,7 @@ impl Project {
                 tables: Arc::new(NoTables),
                 http: network(stage, connections, Arc::default()),
                 project_dir: self.folder.clone(),
+                senses: None,
             };
             if let Err(fault) = plugin.check(kind(stage.kind), &context).await {
                 findings.push(if fault.kind == FaultKind::Config {

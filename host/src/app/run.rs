@@ -240,6 +240,7 @@ impl Project {
             tables: Arc::clone(&wiring.overlay) as _,
             http: network(stage, &wiring.connections, wiring.recorder(&stage.name)),
             project_dir: self.folder.clone(),
+            senses: None,
         }
     }
 
@@ -363,28 +364,36 @@ pub(super) fn network(
     })
 }
 
-/// The delivery label, from what the plugins declare. A plugin that declares nothing promises nothing.
+/// The delivery label, from what the plugins declare and the conformance kit has found. A plugin that declares nothing
+/// promises nothing, and one that declares more than was found is labelled by what was found.
 pub(super) fn label(resolved: &[Resolved<'_>]) -> Delivery {
     use catalogue::manifest::Delivery as Declared;
-    let declared = |resolved: &Resolved<'_>, kind| {
-        resolved
-            .inspection
-            .manifest
-            .as_ref()
-            .and_then(|m| m.kind(kind))
-            .and_then(|spec| spec.delivery)
-    };
     let (mut source, mut transformers, mut sinks) =
         (("", SourceDelivery::Volatile), Vec::new(), Vec::new());
+    let mut corrected = Vec::new();
+    let mut promised = |resolved: &Resolved<'_>, kind| {
+        let declared = declared(resolved, kind);
+        let verdict = catalogue::conformance::load(&resolved.path, &resolved.inspection.digest);
+        let found = verdict.and_then(|verdict| verdict.kind(kind)?.found);
+        match (declared, found) {
+            (Some(declared), Some(found)) if found.is_weaker_than(declared) => {
+                corrected.push(format!(
+                    "{kind} `{}` declares `{declared}`, but `crossdock plugin test` has found `{found}`",
+                    resolved.stage.name
+                ));
+                Some(found)
+            }
+            _ => declared,
+        }
+    };
     for resolved in resolved {
         let name = resolved.stage.name.as_str();
         match resolved.stage.kind {
             StageKind::Source => {
-                let replayable =
-                    declared(resolved, catalogue::Kind::Source) == Some(Declared::Replayable);
+                let promise = promised(resolved, catalogue::Kind::Source);
                 source = (
                     name,
-                    if replayable {
+                    if promise == Some(Declared::Replayable) {
                         SourceDelivery::Replayable
                     } else {
                         SourceDelivery::Volatile
@@ -392,12 +401,11 @@ pub(super) fn label(resolved: &[Resolved<'_>]) -> Delivery {
                 );
             }
             StageKind::Transformer => {
-                let same = declared(resolved, catalogue::Kind::Transformer)
-                    == Some(Declared::Deterministic);
-                transformers.push((name, same));
+                let promise = promised(resolved, catalogue::Kind::Transformer);
+                transformers.push((name, promise == Some(Declared::Deterministic)));
             }
             StageKind::Sink => {
-                let sink = match declared(resolved, catalogue::Kind::Sink) {
+                let sink = match promised(resolved, catalogue::Kind::Sink) {
                     Some(Declared::ExactlyOnce) => SinkDelivery::ExactlyOnce,
                     Some(Declared::Idempotent) => SinkDelivery::Idempotent,
                     _ => SinkDelivery::AtLeastOnce,
@@ -406,5 +414,16 @@ pub(super) fn label(resolved: &[Resolved<'_>]) -> Delivery {
             }
         }
     }
-    delivery(source, &transformers, &sinks)
+    let mut delivery = delivery(source, &transformers, &sinks);
+    delivery.reasons.extend(corrected);
+    delivery
+}
+
+/// What a stage's plugin declares.
+fn declared(
+    resolved: &Resolved<'_>,
+    kind: catalogue::Kind,
+) -> Option<catalogue::manifest::Delivery> {
+    let manifest = resolved.inspection.manifest.as_ref()?;
+    manifest.kind(kind)?.delivery
 }

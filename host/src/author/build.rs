@@ -41,6 +41,24 @@ pub struct Built {
     pub took: Duration,
 }
 
+/// The component that was built of a project.
+///
+/// # Errors
+/// When it is no project, or was not built yet.
+pub fn component(project: &Path) -> Result<PathBuf, AuthorError> {
+    let (manifest, _) = new::manifest(project)?;
+    let file = in_dist(project, &manifest.name);
+    if file.is_file() {
+        Ok(file)
+    } else {
+        Err(AuthorError::NotBuilt(file))
+    }
+}
+
+fn in_dist(project: &Path, name: &str) -> PathBuf {
+    project.join("dist").join(format!("{name}.wasm"))
+}
+
 /// Builds a project's component.
 ///
 /// # Errors
@@ -72,7 +90,7 @@ pub fn build(order: &Order) -> Result<Built, AuthorError> {
     let file = order
         .out
         .clone()
-        .unwrap_or_else(|| project.join("dist").join(format!("{}.wasm", manifest.name)));
+        .unwrap_or_else(|| in_dist(project, &manifest.name));
     admit(&inspection, &file.display().to_string())?;
     let findings = inspection.findings();
     if !findings.is_empty() {

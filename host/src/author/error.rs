@@ -25,6 +25,9 @@ pub enum AuthorError {
         .0.display()
     )]
     NoProject(PathBuf),
+    /// There is no component yet.
+    #[error("there is no {} yet: `crossdock plugin build` makes it", .0.display())]
+    NotBuilt(PathBuf),
     /// No language feels responsible.
     #[error(
         "{}: nothing says which language this is; a project has one of these: {known}", folder.display()

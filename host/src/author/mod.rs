@@ -33,7 +33,7 @@ pub mod new;
 mod section;
 mod tool;
 
-pub use build::{Built, Order, build};
+pub use build::{Built, Order, build, component};
 pub use error::AuthorError;
 pub use new::{Created, create};
 

@@ -16,15 +16,18 @@ use super::{
 use crate::catalogue::{Kind, Manifest};
 
 /// What projects in all languages have: manifests and sample flows by kind, and the README.
-const SHARED: [(&str, &str); 7] = embedded!(
+const SHARED: [(&str, &str); 10] = embedded!(
     "guest-sdk/template":
     "README.md",
     "source/plugin.json",
     "source/flow.yaml",
+    "source/conformance.yaml",
     "transformer/plugin.json",
     "transformer/flow.yaml",
+    "transformer/conformance.yaml",
     "sink/plugin.json",
     "sink/flow.yaml",
+    "sink/conformance.yaml",
 );
 
 /// A project that was made.
@@ -89,6 +92,7 @@ fn commands(name: &str, language: &dyn Language) -> Vec<String> {
         format!("cd {name}"),
         language.test_command().to_owned(),
         "crossdock plugin build".to_owned(),
+        "crossdock plugin test".to_owned(),
     ]
 }
 
@@ -117,6 +121,7 @@ fn shared(names: &Names, language: &dyn Language) -> Vec<File> {
     let mut files = vec![
         File::template("plugin.json", manifest),
         File::template("README.md", readme(names, language)),
+        File::fixed("conformance.yaml", of_kind("conformance.yaml")),
     ];
     for (file, text) in contract::FILES {
         files.push(File::fixed(format!("{}/{file}", contract::FOLDER), text));

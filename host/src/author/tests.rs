@@ -28,16 +28,22 @@ fn walk(folder: &Path, root: &Path, found: &mut Vec<String>) {
 }
 
 #[test]
-fn the_whole_guest_library_is_in_the_program() {
-    let root = repository().join("guest-sdk/rust");
-    let mut there = Vec::new();
-    walk(&root.join("src"), &root, &mut there);
-    there.retain(|path| !path.ends_with("tests.rs"));
-    let embedded: Vec<String> = language::rust_sdk()
-        .map(str::to_owned)
-        .filter(|path| path.starts_with("src/"))
-        .collect();
-    assert_eq!(embedded, there);
+fn every_guest_library_is_in_the_program_as_a_whole() {
+    for (language, mut embedded) in language::libraries() {
+        let root = repository().join("guest-sdk").join(language);
+        let mut there = Vec::new();
+        walk(&root, &root, &mut there);
+        // What else is there is for projects, and for the library's own tests.
+        there.retain(|path| {
+            let apart = ["template/", "test/", "Cargo.toml"];
+            !path.ends_with("tests.rs")
+                && !path.contains("__pycache__/")
+                && !apart.iter().any(|start| path.starts_with(start))
+        });
+        embedded.retain(|path| !path.starts_with("template/"));
+        embedded.sort_unstable();
+        assert_eq!(embedded, there, "{language}");
+    }
 }
 
 #[test]

@@ -97,6 +97,16 @@ impl Delivery {
             ),
         }
     }
+
+    /// Whether it promises less than another one of the same kind.
+    pub fn is_weaker_than(self, other: Self) -> bool {
+        let rank = |promise| match promise {
+            Self::Volatile | Self::AtLeastOnce => 0,
+            Self::Idempotent => 1,
+            Self::Replayable | Self::Deterministic | Self::ExactlyOnce => 2,
+        };
+        rank(self) < rank(other)
+    }
 }
 
 impl fmt::Display for Delivery {

@@ -3,6 +3,7 @@
 
 pub mod compare;
 pub mod config;
+pub mod conformance;
 pub mod inspect;
 pub mod locate;
 pub mod lock;

@@ -9,6 +9,10 @@ use tracing_subscriber::EnvFilter;
 
 use super::{
     author::{BUILD_EXAMPLES, BuildArguments, NEW_EXAMPLES, NewArguments},
+    bench::{BENCH_EXAMPLES, BenchArguments},
+    cassette::{RECORD_EXAMPLES, RecordArguments},
+    conformance::{TEST_EXAMPLES, TestArguments},
+    dev::{DEV_EXAMPLES, DevArguments},
     dlq::arguments::DlqCommand,
     flow::FlowCommand,
     plugin::arguments::{
@@ -253,6 +257,18 @@ Examples:
     /// Build a plugin's project into one component that describes itself
     #[command(after_help = BUILD_EXAMPLES)]
     Build(BuildArguments),
+    /// Check whether a component keeps the contract
+    #[command(after_help = TEST_EXAMPLES)]
+    Test(TestArguments),
+    /// Record what a connector asks a real system and makes of the answers
+    #[command(after_help = RECORD_EXAMPLES)]
+    Record(RecordArguments),
+    /// Measure how fast a component is, also beside another version
+    #[command(after_help = BENCH_EXAMPLES)]
+    Bench(BenchArguments),
+    /// Build and show what the sample records become, whenever a file changes
+    #[command(after_help = DEV_EXAMPLES)]
+    Dev(DevArguments),
     /// Put a plugin into a registry, as the version that it says it is
     #[command(after_help = PUBLISH_EXAMPLES)]
     Publish(PublishArguments),

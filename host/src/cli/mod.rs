@@ -16,8 +16,12 @@
 mod arguments;
 mod audit;
 mod author;
+mod bench;
+mod cassette;
 mod check;
+mod conformance;
 mod daemon;
+mod dev;
 mod diagnostic;
 mod dlq;
 mod flow;
@@ -57,7 +61,7 @@ use output::Output;
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let output = Output::new(arguments.color);
-    log_to_stderr(&arguments.log, output);
+    log_to_stderr(&arguments.command.log_filter(&arguments.log), output);
     let json = arguments.command.wants_json();
     let code =
         dispatch(arguments.command, output).unwrap_or_else(|failure| failure.report(json, output));
@@ -76,6 +80,16 @@ fn dispatch(command: Command, output: Output) -> Result<u8, Failure> {
         }) => plugin::inspect(&file, compare.as_deref(), json, output),
         Command::Plugin(PluginCommand::New(arguments)) => author::new(&arguments, output),
         Command::Plugin(PluginCommand::Build(arguments)) => author::build(&arguments, output),
+        Command::Plugin(PluginCommand::Test(arguments)) => {
+            block_on(conformance::test(arguments, output))
+        }
+        Command::Plugin(PluginCommand::Record(arguments)) => {
+            block_on(cassette::record(arguments, output))
+        }
+        Command::Plugin(PluginCommand::Bench(arguments)) => {
+            block_on(bench::bench(arguments, output))
+        }
+        Command::Plugin(PluginCommand::Dev(arguments)) => block_on(dev::dev(arguments, output)),
         Command::Plugin(PluginCommand::Publish(arguments)) => {
             block_on(plugin::publish(arguments, output))
         }
@@ -108,6 +122,14 @@ fn dispatch(command: Command, output: Output) -> Result<u8, Failure> {
 }
 
 impl Command {
+    /// What is logged. A plugin that is tested is made to fail: what it says then is no news.
+    fn log_filter(&self, asked: &str) -> String {
+        match self {
+            Self::Plugin(PluginCommand::Test(_)) if asked == "warn" => "warn,plugin=off".to_owned(),
+            _ => asked.to_owned(),
+        }
+    }
+
     fn wants_json(&self) -> bool {
         match self {
             Self::Run(arguments) => arguments.json,
@@ -123,12 +145,18 @@ impl Command {
             Self::Plugin(PluginCommand::Inspect { json, .. }) => *json,
             Self::Plugin(PluginCommand::New(arguments)) => arguments.json,
             Self::Plugin(PluginCommand::Build(arguments)) => arguments.json,
+            Self::Plugin(PluginCommand::Test(arguments)) => arguments.json,
+            Self::Plugin(PluginCommand::Record(arguments)) => arguments.json,
+            Self::Plugin(PluginCommand::Bench(arguments)) => arguments.json,
             Self::Plugin(PluginCommand::Publish(arguments)) => arguments.json,
             Self::Plugin(PluginCommand::Install(arguments)) => arguments.project.json,
             Self::Plugin(PluginCommand::List(arguments)) => arguments.project.json,
             Self::Plugin(PluginCommand::Info(arguments)) => arguments.project.json,
             Self::Plugin(PluginCommand::Remove(arguments)) => arguments.project.json,
-            Self::Serve(_) | Self::Schema(_) | Self::Completions { .. } => false,
+            Self::Plugin(PluginCommand::Dev(_))
+            | Self::Serve(_)
+            | Self::Schema(_)
+            | Self::Completions { .. } => false,
         }
     }
 }

@@ -35,7 +35,7 @@ const CORE_PER_COMPONENT: u32 = super::limits::MODULES as u32;
 const MEMORIES_PER_COMPONENT: u32 = 4;
 const TABLES_PER_COMPONENT: u32 = 16;
 
-fn config(max_instances: u32) -> Config {
+fn config(max_instances: u32, lines: bool) -> Config {
     let mut config = Config::new();
     config.wasm_component_model(true);
     // Guests are synchronous (the contract says so); without this an empty call costs three times as much.
@@ -45,8 +45,12 @@ fn config(max_instances: u32) -> Config {
     config.max_wasm_stack(WASM_STACK);
     config.async_stack_size(CALL_STACK);
     config.memory_reservation(RESERVATION as u64);
-    // Names and offsets in backtraces come from the name section; DWARF would be read again at every trap.
-    config.wasm_backtrace_details(wasmtime::WasmBacktraceDetails::Disable);
+    // Names in backtraces come from the name section, files and lines from DWARF, which is read again at every trap.
+    config.wasm_backtrace_details(if lines {
+        wasmtime::WasmBacktraceDetails::Enable
+    } else {
+        wasmtime::WasmBacktraceDetails::Disable
+    });
 
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(max_instances);
@@ -68,10 +72,10 @@ fn config(max_instances: u32) -> Config {
     config
 }
 
-/// Makes the engine for at most this many live instances, and starts its ticker.
-pub(super) fn start(max_instances: u32) -> Result<(Engine, Ticker), PluginError> {
+/// Makes the engine for at most this many live instances, and starts its ticker. `lines`: files and lines in backtraces.
+pub(super) fn start(max_instances: u32, lines: bool) -> Result<(Engine, Ticker), PluginError> {
     let failed = |error: wasmtime::Error| PluginError::Engine(one_line(&error));
-    let engine = Engine::new(&config(max_instances.max(1))).map_err(failed)?;
+    let engine = Engine::new(&config(max_instances.max(1), lines)).map_err(failed)?;
     let ticker = Ticker::start(&engine).map_err(|error| PluginError::Engine(error.to_string()))?;
     Ok((engine, ticker))
 }
@@ -157,7 +161,7 @@ mod tests {
 
     #[test]
     fn the_ticker_ends_with_the_engine() {
-        let (engine, ticker) = start(1).unwrap();
+        let (engine, ticker) = start(1, false).unwrap();
         let weak = engine.weak();
         drop(engine);
         drop(ticker);

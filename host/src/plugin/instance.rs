@@ -1,6 +1,9 @@
 //! One sandbox: its store, its limits, and what a failed call means.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use wasmtime::{
     PoolConcurrencyLimitError, Store, Trap, UpdateDeadline, WasmBacktrace,
@@ -25,6 +28,8 @@ pub(super) struct Sandbox {
     ticker: Ticker,
     life: Life,
     records: u64,
+    /// When the call under way began.
+    began: Instant,
 }
 
 #[derive(Debug)]
@@ -94,6 +99,7 @@ impl Sandbox {
             ticker,
             life: Life::Idle,
             records: 0,
+            began: Instant::now(),
         };
         let running = sandbox.begin("instantiate", limits.open)?;
         let outcome = running
@@ -122,6 +128,7 @@ impl Sandbox {
             }
         }
         self.life = Life::Busy(step);
+        self.began = Instant::now();
         self.store.set_epoch_deadline(SLICE);
         let state = self.store.data_mut();
         state.limiter.reset();
@@ -135,6 +142,7 @@ impl Sandbox {
 
     /// A call ended: a failure of the sandbox becomes a fault, and the instance is not used again.
     pub(super) fn settle<T>(&mut self, outcome: wasmtime::Result<T>) -> Result<T, Fault> {
+        self.trace(outcome.is_ok());
         match outcome {
             Ok(value) => {
                 self.life = Life::Idle;
@@ -150,6 +158,36 @@ impl Sandbox {
                 Err(fault)
             }
         }
+    }
+
+    /// Tells of a call that ended: `--log trace`, or `plugin::call=trace`.
+    fn trace(&self, went_well: bool) {
+        if !tracing::enabled!(target: "plugin::call", tracing::Level::TRACE) {
+            return;
+        }
+        let Life::Busy(step) = self.life else {
+            return;
+        };
+        let micros = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let memory = self.store.data().limiter.used();
+        let Scope {
+            flow,
+            stage,
+            plugin,
+            ..
+        } = &*self.store.data().scope;
+        tracing::trace!(target: "plugin::call", %flow, %stage, %plugin, micros, memory, went_well, "{step}");
+    }
+
+    /// Tells what a call took or gave.
+    pub(super) fn sizes(&self, what: &'static str, records: usize, bytes: usize) {
+        let Scope {
+            flow,
+            stage,
+            plugin,
+            ..
+        } = &*self.store.data().scope;
+        tracing::trace!(target: "plugin::call", %flow, %stage, %plugin, records, bytes, "{what}");
     }
 
     /// The plugin broke the contract: what it returned cannot be used, and neither can it.

@@ -8,6 +8,7 @@
 //! | `wit` | the contract versions this host offers, one file each: bindings and conversions |
 //! | `instance` | one sandbox: store, limits, and what a failed call means |
 //! | `source`, `transformer`, `sink` | the engine's traits over an instance |
+//! | `senses` | time and random numbers that repeat, for recordings |
 //! | `verify` | what a plugin returned is checked before the engine sees it |
 //! | [`host_api`] | what a plugin may import, one file per interface |
 //! | [`permission`], [`limits`] | what a stage was granted, how much it may use |
@@ -23,6 +24,7 @@ pub mod limits;
 mod meter;
 pub mod permission;
 pub mod runtime;
+mod senses;
 mod sink;
 mod source;
 mod state;
@@ -44,3 +46,4 @@ pub use permission::{Denial, DenialWatcher, Grants, Growth, Hints, Need, growth,
 pub use runtime::{
     Plugin, Runtime, RuntimeOptions, StageContext, StreamInfo, admit, config_digest,
 };
+pub use senses::FixedSenses;

@@ -26,6 +26,7 @@ use super::{
     instance::Sandbox,
     limits::Limits,
     permission::{Denial, DenialWatcher, Grants, Watcher},
+    senses::FixedSenses,
     sink::{self, SinkOpener, WriteResult},
     source::{self, SourceOpener},
     state::{Scope, State},
@@ -47,6 +48,9 @@ pub struct RuntimeOptions {
     pub cache_dir: Option<PathBuf>,
     /// Live instances at the same time, over all flows. Address space is reserved for each, memory is not.
     pub max_instances: u32,
+    /// Whether backtraces of traps name files and lines where a component has debug information. Reading it takes time at
+    /// every trap, as much as the component likes: not for hosts that run what strangers have built.
+    pub lines: bool,
 }
 
 impl Default for RuntimeOptions {
@@ -54,6 +58,7 @@ impl Default for RuntimeOptions {
         Self {
             cache_dir: None,
             max_instances: 256,
+            lines: false,
         }
     }
 }
@@ -102,6 +107,8 @@ pub struct StageContext {
     pub http: Arc<dyn HttpSend>,
     /// Granted folders are relative to it.
     pub project_dir: PathBuf,
+    /// Time and random numbers that repeat. `None`: those of the machine.
+    pub senses: Option<FixedSenses>,
 }
 
 /// What a source can read.
@@ -123,7 +130,7 @@ impl Runtime {
     /// # Errors
     /// When this machine cannot run it (address space, unsupported processor).
     pub fn new(options: &RuntimeOptions) -> Result<Self, PluginError> {
-        let (engine, ticker) = engine::start(options.max_instances)?;
+        let (engine, ticker) = engine::start(options.max_instances, options.lines)?;
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)
             .and_then(|()| files::link(&mut linker))
@@ -485,6 +492,7 @@ impl Plugin {
             tables: context.tables,
             http: context.http,
             project_dir: context.project_dir,
+            senses: context.senses,
             metrics: page.metrics,
             denials: page.denials,
         });

@@ -94,6 +94,7 @@ impl Instance for SinkInstance {
 impl Sink for SinkInstance {
     async fn write(&mut self, batch: &Batch) -> Result<Written, Fault> {
         let Self { sandbox, write, .. } = self;
+        sandbox.sizes("write takes", batch.len(), batch.data().len());
         let running = sandbox.begin("write", sandbox.limits().call)?;
         let typed = write.typed::<(BatchRef<'_>,), WriteResult>(&sandbox.store);
         let store = &mut sandbox.store;

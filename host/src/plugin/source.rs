@@ -138,6 +138,7 @@ impl Source for SourceInstance {
         })?;
         verify::ops(&records)
             .map_err(|what| sandbox.condemn(format!("the plugin broke the contract: {what}")))?;
+        sandbox.sizes("read gave", records.len(), records.data().len());
         sandbox.count(records.len() + page.unreadable.len());
         let unreadable = page.unreadable.into_iter();
         let unreadable = unreadable

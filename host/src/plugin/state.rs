@@ -21,6 +21,7 @@ use super::{
     limits::{Limiter, Limits},
     meter::Meter,
     permission::{Denial, Denials, Grants, Watcher},
+    senses::{FixedSenses, Senses},
 };
 use crate::engine::{
     fault::{Fault, FaultKind},
@@ -47,6 +48,7 @@ pub(super) struct Scope {
     pub(super) tables: Arc<dyn Tables>,
     pub(super) http: Arc<dyn HttpSend>,
     pub(super) project_dir: PathBuf,
+    pub(super) senses: Option<FixedSenses>,
     pub(super) metrics: Arc<StageMetrics>,
     pub(super) denials: Arc<Denials>,
 }
@@ -99,6 +101,8 @@ pub(super) struct State {
     pub(super) log: Arc<Log>,
     pub(super) stderr: Captured,
     pub(super) writes: Writes,
+    /// `None`: those of the machine.
+    pub(super) senses: Option<Senses>,
 }
 
 impl State {
@@ -121,7 +125,12 @@ impl State {
         wasi.stderr(stderr.clone());
         let lookups = Lookups::default();
         sockets::allow(&mut wasi, &scope, &lookups);
-        if !scope.grants.precise_clock {
+        let senses = scope.senses.map(Senses::new);
+        if let Some(senses) = &senses {
+            wasi.wall_clock(senses.clone())
+                .monotonic_clock(senses.clone())
+                .insecure_random_seed(u128::from(senses.random()));
+        } else if !scope.grants.precise_clock {
             wasi.wall_clock(Coarse::new())
                 .monotonic_clock(Coarse::new());
         }
@@ -150,6 +159,7 @@ impl State {
             log,
             stderr,
             writes: Writes::default(),
+            senses,
             scope,
         })
     }

@@ -149,6 +149,7 @@ impl Transformer for TransformerInstance {
 
     async fn apply(&mut self, batch: &Batch) -> Result<Applied, Fault> {
         let Self { sandbox, apply, .. } = self;
+        sandbox.sizes("apply takes", batch.len(), batch.data().len());
         let running = sandbox.begin("apply", sandbox.limits().call)?;
         let typed = apply.typed::<(BatchRef<'_>,), ApplyResult>(&sandbox.store);
         let store = &mut sandbox.store;
@@ -166,6 +167,11 @@ impl Transformer for TransformerInstance {
         let filtered = wit::tallies(applied.filtered);
         verify::applied(&output, &rejected, &filtered, batch.len())
             .map_err(|what| sandbox.condemn(format!("the plugin broke the contract: {what}")))?;
+        if let Output::Replace(batches) = &output {
+            let records = batches.iter().map(Batch::len).sum();
+            let bytes = batches.iter().map(|batch| batch.data().len()).sum();
+            sandbox.sizes("apply gave", records, bytes);
+        }
         sandbox.count(batch.len());
         Ok(Applied {
             output,

@@ -58,6 +58,7 @@ pub(crate) async fn idle(
     let runtime = Runtime::new(&RuntimeOptions {
         cache_dir: Some(places.cache.clone()),
         max_instances: instances + 1,
+        ..RuntimeOptions::default()
     })?;
     let plugin = runtime.load(&places.plugin(plugin)).await?;
     let opener = opener(&plugin, config)?;

@@ -4,6 +4,7 @@
 
 mod bare;
 mod by_value;
+mod languages;
 mod load;
 mod products;
 /// The code of the plugin, compiled natively. The plugin itself is no library: cargo optimises a component as a whole only
@@ -75,6 +76,15 @@ enum Request {
         config: Value,
         instances: u32,
     },
+    /// Applies so many batches of so many records to any plugin.
+    Apply {
+        plugin: PathBuf,
+        config: Value,
+        records: usize,
+        batches: usize,
+    },
+    /// How long a plugin takes to be there.
+    Start { plugin: PathBuf, config: Value },
     /// Runs so many records through a flow while one of its stages is swapped.
     Swap {
         stage: Option<swap::Stage>,
@@ -100,12 +110,12 @@ fn main() -> Result<(), Failure> {
         .worker_threads(2)
         .enable_all()
         .build()?;
-    let mut transform = None;
+    let mut kept = Kept::default();
     let mut out = std::io::stdout().lock();
     for line in std::io::stdin().lock().lines() {
         let request = serde_json::from_str(&line?)?;
         let answer = runtime
-            .block_on(answer(request, &places, &mut transform))
+            .block_on(answer(request, &places, &mut kept))
             .unwrap_or_else(|error| json!({ "error": error.to_string() }));
         writeln!(out, "{answer}")?;
         out.flush()?;
@@ -113,18 +123,21 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-async fn answer(
-    request: Request,
-    places: &Places,
-    transform: &mut Option<transform::Bench>,
-) -> Result<Value, Failure> {
+/// What is open from one request to the next.
+#[derive(Default)]
+struct Kept {
+    transform: Option<transform::Bench>,
+    language: Option<languages::Open>,
+}
+
+async fn answer(request: Request, places: &Places, kept: &mut Kept) -> Result<Value, Failure> {
     match request {
         Request::Transform { by, bytes, batches } => {
-            let bench = transform::Bench::get(transform, places, bytes).await?;
+            let bench = transform::Bench::get(&mut kept.transform, places, bytes).await?;
             bench.run(by, batches).await
         }
         Request::TransformOutput { by, bytes } => {
-            let bench = transform::Bench::get(transform, places, bytes).await?;
+            let bench = transform::Bench::get(&mut kept.transform, places, bytes).await?;
             bench.output(by).await
         }
         Request::Load { plugin, times } => load::load(places, &plugin, times).await,
@@ -138,6 +151,16 @@ async fn answer(
             config,
             instances,
         } => load::idle(places, &plugin, config, instances).await,
+        Request::Apply {
+            plugin,
+            config,
+            records,
+            batches,
+        } => {
+            let open = &mut kept.language;
+            languages::apply(open, places, &plugin, config, (records, batches)).await
+        }
+        Request::Start { plugin, config } => languages::start(places, &plugin, config).await,
         Request::Swap {
             stage,
             every_ms,

@@ -3,6 +3,7 @@
 mod demo;
 mod extism;
 mod files;
+mod languages;
 mod load;
 mod process;
 mod sandbox;
@@ -54,6 +55,8 @@ enum Group {
     Swap,
     /// What limits and interruption cost.
     Sandbox,
+    /// The same small transformer in every language.
+    Languages,
 }
 
 /// What all benches need.
@@ -108,6 +111,7 @@ fn measured(options: &Options) -> Result<Table, String> {
             Group::Demo => demo::rows(&bench)?,
             Group::Swap => swap::rows(&bench)?,
             Group::Sandbox => sandbox::rows(&bench)?,
+            Group::Languages => languages::rows(&bench)?,
         });
     }
     Ok(Table {
@@ -125,6 +129,7 @@ impl Group {
             Self::Demo => "demo",
             Self::Swap => "swap",
             Self::Sandbox => "sandbox",
+            Self::Languages => "languages",
         }
     }
 }
@@ -145,6 +150,7 @@ fn build(quick: bool) -> Result<Bench, String> {
     execute(&mut command)?;
     let target = guests::target_dir(&root);
     let bins = target.join(if quick { "debug" } else { "release" });
+    crate::build_foreign(&bins.join("crossdock"))?;
     let folder = target.join("bench");
     std::fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     Ok(Bench {

@@ -1,5 +1,7 @@
 //! Languages in which plugins are written, one file each. How to add one is said in [`crate::author`].
 
+mod javascript;
+mod python;
 mod rust;
 
 use std::path::{Path, PathBuf};
@@ -12,7 +14,12 @@ use super::{
 use crate::catalogue::{Kind, Manifest};
 
 /// Every language, in the order in which they are shown.
-pub const ALL: [&dyn Language; 1] = [&rust::Rust];
+pub const ALL: [&dyn Language; 4] = [
+    &rust::Rust,
+    &javascript::TYPESCRIPT,
+    &javascript::JAVASCRIPT,
+    &python::Python,
+];
 
 /// What is different from language to language.
 pub trait Language: Sync {
@@ -112,8 +119,14 @@ pub fn of(project: &Path) -> Result<&'static dyn Language, AuthorError> {
     })
 }
 
-/// Paths of Rust's guest library, for a test that none is forgotten.
+/// Paths of each guest library with its folder, for a test that none is forgotten.
 #[cfg(test)]
-pub(super) fn rust_sdk() -> impl Iterator<Item = &'static str> {
-    rust::SDK.into_iter().map(|(path, _)| path)
+pub(super) fn libraries() -> Vec<(&'static str, Vec<&'static str>)> {
+    let paths =
+        |files: &[(&'static str, &'static str)]| files.iter().map(|(path, _)| *path).collect();
+    vec![
+        ("rust", paths(&rust::SDK)),
+        ("js", paths(&javascript::SDK)),
+        ("python", paths(&python::SDK)),
+    ]
 }

@@ -9,6 +9,7 @@ fn with_cache(folder: &Path) -> Runtime {
     Runtime::new(&RuntimeOptions {
         cache_dir: Some(folder.to_owned()),
         max_instances: 2,
+        lines: false,
     })
     .unwrap()
 }

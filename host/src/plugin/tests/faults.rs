@@ -252,6 +252,7 @@ async fn more_instances_than_the_pool_has_is_a_transient_fault() {
     let runtime = Runtime::new(&RuntimeOptions {
         cache_dir: None,
         max_instances: 1,
+        lines: false,
     })
     .unwrap();
     let plugin = runtime

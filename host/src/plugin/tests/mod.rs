@@ -5,6 +5,7 @@ mod faults;
 mod guest;
 mod life;
 mod loading;
+mod released;
 mod zoo;
 
 use std::{
@@ -29,6 +30,7 @@ fn runtime() -> &'static Runtime {
         Runtime::new(&RuntimeOptions {
             cache_dir: None,
             max_instances: 64,
+            lines: false,
         })
         .unwrap()
     })
@@ -54,6 +56,7 @@ fn context() -> StageContext {
         tables: Arc::new(NoTables),
         http: Arc::new(NoHttp),
         project_dir: std::env::temp_dir(),
+        senses: None,
     }
 }
 

@@ -1,0 +1,179 @@
+//! `crossdock plugin test`, `record` and `bench`: the conformance kit on a built component.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{AppError, Project, http::StageHttp};
+use crate::{
+    catalogue::{Kind, conformance},
+    conformance::{
+        BenchOptions, Cassette, CassetteError, CheckReport, Measured, Played, Report, Settings,
+        Shown, bench, examine, sample,
+    },
+    connection::{Connections, Secrets},
+    flow::Variables,
+    plugin::HttpSend,
+};
+
+/// What is tested, and with what.
+#[derive(Debug, Clone, Default)]
+pub struct TestOptions {
+    /// The component.
+    pub component: PathBuf,
+    /// The settings. `None`: `conformance.yaml` of the project, or what the config schema says.
+    pub settings: Option<PathBuf>,
+    /// Only as this kind.
+    pub kind: Option<Kind>,
+}
+
+/// What was found, and where it is stored.
+#[derive(Debug, Clone)]
+pub struct Tested {
+    /// What was found.
+    pub report: Report,
+    /// The settings that were used.
+    pub settings: Option<PathBuf>,
+    /// Where it is stored: beside the component.
+    pub stored: PathBuf,
+}
+
+/// Runs every check and stores what was found beside the component. `told` hears of each check as it ends.
+///
+/// # Errors
+/// When the component or the settings cannot be used, or the report cannot be stored. That checks fail is no error.
+pub async fn test_plugin(
+    options: TestOptions,
+    told: impl Fn(Kind, &CheckReport) + Send + Sync,
+) -> Result<Tested, AppError> {
+    let component = options.component;
+    let (file, settings, network) = given(&component, options.settings)?;
+    let plugin = Project::runtime()?.load(&component).await?;
+    let report = examine(&plugin, &settings, options.kind, network, &told).await;
+    let (written, path) = (report.clone(), component.clone());
+    let storing = tokio::task::spawn_blocking(move || conformance::store(&path, &written));
+    let stored = storing
+        .await
+        .map_err(std::io::Error::other)
+        .and_then(|stored| stored)
+        .map_err(|source| AppError::Report {
+            path: conformance::beside(&component),
+            source,
+        })?;
+    Ok(Tested {
+        report,
+        settings: file,
+        stored,
+    })
+}
+
+/// What a component is given: the file, its settings, and the real systems beside it.
+type Given = (Option<PathBuf>, Settings, Option<Arc<dyn HttpSend>>);
+
+fn given(component: &Path, settings: Option<PathBuf>) -> Result<Given, AppError> {
+    let file = settings.or_else(|| Settings::find(component));
+    let Some(file) = file else {
+        return Ok((None, Settings::default(), None));
+    };
+    let settings = Settings::load(&file).map_err(AppError::Findings)?;
+    let network = network(&file)?;
+    Ok((Some(file), settings, network))
+}
+
+/// Lets a plugin work against the real systems that `connections` beside its settings names, and keeps what it asked, was
+/// answered and gave.
+///
+/// # Errors
+/// When the component, the settings or the connections cannot be used.
+pub async fn record_plugin(options: TestOptions, records: usize) -> Result<Cassette, AppError> {
+    let (file, settings, network) = given(&options.component, options.settings)?;
+    let Some(network) = network else {
+        let beside = file.map_or_else(
+            || "conformance.yaml".to_owned(),
+            |file| file.display().to_string(),
+        );
+        return Err(AppError::Cassette(CassetteError::Nothing(format!(
+            "nothing says where the real system is: put a folder `connections` beside {beside}, with a file per \
+             connection as in a project of flows"
+        ))));
+    };
+    let plugin = Project::runtime()?.load(&options.component).await?;
+    let kinds = &plugin.inspection().kinds;
+    let kind = match (options.kind, kinds.as_slice()) {
+        (Some(kind), _) => kind,
+        (None, [kind]) => *kind,
+        (None, _) => {
+            let several = "it is of several kinds: say with --kind which one is recorded";
+            return Err(AppError::Cassette(CassetteError::Nothing(
+                several.to_owned(),
+            )));
+        }
+    };
+    Ok(Cassette::record(&plugin, kind, &settings, network, records).await?)
+}
+
+/// Plays a cassette back to a plugin, offline.
+///
+/// # Errors
+/// When the component or the cassette cannot be used, or they are not of the same plugin. Differences are no error.
+pub async fn play_cassette(component: &Path, cassette: &Path) -> Result<Played, AppError> {
+    let plugin = Project::runtime()?.load(component).await?;
+    Ok(Cassette::load(cassette)?.play(&plugin).await?)
+}
+
+/// Measures a component.
+///
+/// # Errors
+/// When it or its settings cannot be used, or it fails meanwhile.
+pub async fn bench_plugin(
+    options: TestOptions,
+    bench_options: BenchOptions,
+) -> Result<Vec<Measured>, AppError> {
+    let (_, settings, network) = given(&options.component, options.settings)?;
+    let plugin = Project::runtime()?.load(&options.component).await?;
+    let measured = bench(&plugin, &settings, options.kind, network, bench_options).await;
+    measured.map_err(AppError::Bench)
+}
+
+/// What a component, as each of its kinds, makes of the first sample records; or what it fails with.
+///
+/// # Errors
+/// When it or its settings cannot be used.
+pub async fn sample_plugin(
+    options: TestOptions,
+    most: usize,
+) -> Result<Vec<(Kind, Result<Vec<Shown>, String>)>, AppError> {
+    let (_, settings, network) = given(&options.component, options.settings)?;
+    let plugin = Project::runtime()?.load(&options.component).await?;
+    let mut samples = Vec::new();
+    for &kind in &plugin.inspection().kinds {
+        let shown = sample(&plugin, kind, &settings, network.clone(), most).await;
+        samples.push((kind, shown));
+    }
+    Ok(samples)
+}
+
+/// The real systems that plugins are tested against: `connections` beside the settings, if there are any.
+fn network(settings: &Path) -> Result<Option<Arc<dyn HttpSend>>, AppError> {
+    let folder = settings.parent().unwrap_or(Path::new(""));
+    let connections = folder.join("connections");
+    let is_file = |entry: std::io::Result<std::fs::DirEntry>| {
+        let path = entry.map(|entry| entry.path()).unwrap_or_default();
+        path.extension()
+            .is_some_and(|end| end == "yaml" || end == "yml")
+    };
+    // A folder that is not there has none, as an empty one.
+    if !std::fs::read_dir(&connections).is_ok_and(|mut entries| entries.any(is_file)) {
+        return Ok(None);
+    }
+    let secrets = Secrets::of_project(folder);
+    let loaded = Connections::load(&connections, &Variables::new(BTreeMap::new()), &secrets)
+        .map_err(|error| AppError::Findings(error.findings))?;
+    Ok(Some(Arc::new(StageHttp {
+        connections: Arc::new(loaded),
+        direct: None,
+        recorder: Arc::default(),
+    })))
+}
