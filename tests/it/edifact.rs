@@ -30,7 +30,7 @@ fn the_flow_of_the_readme_gives_what_it_shows() {
     assert_eq!(summary["delivery"]["label"], "exactly-once", "{summary:#}");
     // There is nothing new.
     let again = host.run("orders").finished();
-    assert_eq!(again["counts"]["read"], 0, "{again:#}");
+    assert_eq!(again["records"], 0, "{again:#}");
 }
 
 #[test]
@@ -62,8 +62,8 @@ sinks:
     for stream in ["orders", "desadv", "pricat", "invoic"] {
         assert_eq!(lines(stream), 1, "{stream}: {ended}");
     }
-    assert_eq!(summary["counts"]["dead"], 2, "{summary:#}");
-    let letters = host.crossdock(["dlq", "list", "all", "--json"]).end();
+    assert_eq!(summary["dead_letters"], 2, "{summary:#}");
+    let letters = host.crossdock(["dlq", "list", "--json"]).end();
     let told = letters.finished().to_string();
     for part in [
         "UNT counts 24 segments, there are 25",

@@ -102,10 +102,13 @@ impl Messages {
             return self.truncated(view);
         };
         self.begun = true;
+        self.group = None;
+        let unclosed = self.interchange.take();
+        let fault = unclosed.and_then(|open| self.complain(view, 0, &not_closed(&open)));
         match Signs::of_una(una) {
             Ok(signs) => {
                 (self.signs, self.una) = (signs, true);
-                Self::done(view, UNA, None)
+                Self::done(view, UNA, fault)
             }
             Err(problem) => {
                 let fault = Fault::permanent(problem).at(view.location(0));
@@ -115,7 +118,7 @@ impl Messages {
     }
 
     fn truncated(&self, view: View<'_>) -> Step {
-        let what = if tag(view.text, self.signs) == b"UNH" {
+        let what = if *tag(view.text, self.signs) == *b"UNH" {
             "its last message has no UNT"
         } else {
             "its last segment has no end"
@@ -144,13 +147,7 @@ impl Messages {
         if !self.una {
             self.signs = Signs::default();
         }
-        let problem = unclosed.map(|open| {
-            format!(
-                "the interchange `{}` before this one has no UNZ",
-                open.reference
-            )
-        });
-        let mut fault = problem.and_then(|problem| self.complain(view, 0, &problem));
+        let mut fault = unclosed.and_then(|open| self.complain(view, 0, &not_closed(&open)));
         match Interchange::read(segment, self.signs, self.rules.setting, self.marked) {
             Ok(open) => {
                 if !self.una {
@@ -228,7 +225,7 @@ impl Messages {
                 return Extent::More;
             };
             let segment = text.get(at..to).unwrap_or_default();
-            match tag(segment, self.signs) {
+            match &*tag(segment, self.signs) {
                 b"UNT" => {
                     segments.push((at, to));
                     return Extent::Whole(segments, to + 1);
@@ -379,6 +376,13 @@ impl Messages {
     }
 }
 
+fn not_closed(open: &Interchange) -> String {
+    format!(
+        "the interchange `{}` before this one has no UNZ",
+        open.reference
+    )
+}
+
 /// Line ends among the first bytes.
 fn breaks(text: &[u8], used: usize) -> u64 {
     memchr::memchr_iter(b'\n', text.get(..used).unwrap_or(text)).count() as u64
@@ -427,7 +431,7 @@ impl Layout for Messages {
             return self.una(view);
         }
         let first = tag(text.get(..4).unwrap_or(text), self.signs);
-        if !self.begun && ![&b"UNB"[..], b"UNH", b"UNG"].contains(&first) {
+        if !self.begun && ![&b"UNB"[..], b"UNH", b"UNG"].contains(&&*first) {
             return self.not_edifact(view);
         }
         self.begun = true;
@@ -440,7 +444,7 @@ impl Layout for Messages {
         };
         let segment = text.get(..to).unwrap_or_default();
         let used = to + 1;
-        match tag(segment, self.signs) {
+        match &*tag(segment, self.signs) {
             b"UNH" => self.message(view, to, out),
             b"UNB" => self.open_interchange(view, segment, used),
             b"UNZ" => self.close_interchange(view, segment, used),

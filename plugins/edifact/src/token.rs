@@ -58,8 +58,20 @@ pub(crate) fn end(text: &[u8], from: usize, signs: Signs) -> Option<usize> {
     }
 }
 
-/// The bytes of a tag, up to whatever ends it. It may be cut short by the end of the text.
-pub(crate) fn tag(segment: &[u8], signs: Signs) -> &[u8] {
+/// The tag of a segment, without line breaks. It may be cut short by the end of the text.
+pub(crate) fn tag(segment: &[u8], signs: Signs) -> Cow<'_, [u8]> {
+    let tag = raw_tag(segment, signs);
+    if tag.iter().any(|byte| is_break(*byte)) {
+        return tag
+            .iter()
+            .copied()
+            .filter(|byte| !is_break(*byte))
+            .collect();
+    }
+    Cow::Borrowed(tag)
+}
+
+fn raw_tag(segment: &[u8], signs: Signs) -> &[u8] {
     let ends = |byte: &u8| [signs.element, signs.component, signs.terminator].contains(byte);
     let end = segment.iter().position(ends).unwrap_or(segment.len());
     segment.get(..end).unwrap_or(segment)
@@ -67,7 +79,7 @@ pub(crate) fn tag(segment: &[u8], signs: Signs) -> &[u8] {
 
 /// Takes a segment without its terminator apart.
 pub(crate) fn split(segment: &[u8], signs: Signs) -> Segment<'_> {
-    let tag = tag(segment, signs);
+    let tag = raw_tag(segment, signs);
     let mut parts = Vec::new();
     // Behind the tag, and behind what nests segments explicitly, which nobody needs to read them.
     let behind = segment.get(tag.len()..).unwrap_or_default();
@@ -98,7 +110,7 @@ pub(crate) fn split(segment: &[u8], signs: Signs) -> Segment<'_> {
         at = end + 1;
     }
     Segment {
-        tag: Cow::Borrowed(tag),
+        tag: self::tag(segment, signs),
         parts,
     }
 }

@@ -164,7 +164,7 @@ fn any_service_characters_and_wrapped_lines() {
     let una = "UNA=*,! ~UNB*UNOC=3*S*R*261127=0915*77~UNH*1*ORDERS=D=96A=UN~BGM*220*A!*B!~!!~LIN*1~QTY*21=1,50~UNT*5*1~UNZ*1*77~";
     // The next one goes by the usual ones again.
     let file = format!("{una}\n{UNB}{}UNZ+1+77'", message("1", "C"));
-    let wrapped: Vec<String> = file.as_bytes().chunks(7).map(text).collect();
+    let wrapped: Vec<String> = file.as_bytes().chunks(13).map(text).collect();
     for file in [file.clone(), wrapped.join("\r\n")] {
         let got = read(&file, &json!({}));
         assert_eq!(got.faults(), [""; 0]);
@@ -207,12 +207,13 @@ fn damage_stays_where_it_is() {
     let got = read(
         format!(
             "{UNB}{}UNZ+1+77'",
-            a.replace("BGM", "QTY+1:x'BGM").replace("UNT+4", "UNT+5")
+            a.replace("BGM", "LIN+1'QTY+1:x'BGM")
+                .replace("UNT+4", "UNT+6")
         ),
         &json!({}),
     );
     assert!(
-        got.faults()[0].contains("segment 2 (QTY): `x` is no number"),
+        got.faults()[0].contains("segment 3 (QTY): `x` is no number"),
         "{:?}",
         got.faults()
     );
