@@ -45,7 +45,7 @@ use serde_json::json;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    app::AppError,
+    app::{AppError, PluginsError},
     author::AuthorError,
     flow::{Finding, Severity},
 };
@@ -76,6 +76,19 @@ fn dispatch(command: Command, output: Output) -> Result<u8, Failure> {
         }) => plugin::inspect(&file, compare.as_deref(), json, output),
         Command::Plugin(PluginCommand::New(arguments)) => author::new(&arguments, output),
         Command::Plugin(PluginCommand::Build(arguments)) => author::build(&arguments, output),
+        Command::Plugin(PluginCommand::Publish(arguments)) => {
+            block_on(plugin::publish(arguments, output))
+        }
+        Command::Plugin(PluginCommand::Install(arguments)) => {
+            block_on(plugin::install(arguments, output))
+        }
+        Command::Plugin(PluginCommand::List(arguments)) => plugin::list(&arguments, output),
+        Command::Plugin(PluginCommand::Info(arguments)) => {
+            block_on(plugin::info(arguments, output))
+        }
+        Command::Plugin(PluginCommand::Remove(arguments)) => {
+            block_on(plugin::remove(arguments, output))
+        }
         Command::Map(MapCommand::Test(arguments)) => block_on(map::test(arguments, output)),
         Command::Secret(command) => secret::secret(command, output),
         Command::Dlq(command) => block_on(dlq::dlq(command, output)),
@@ -110,6 +123,11 @@ impl Command {
             Self::Plugin(PluginCommand::Inspect { json, .. }) => *json,
             Self::Plugin(PluginCommand::New(arguments)) => arguments.json,
             Self::Plugin(PluginCommand::Build(arguments)) => arguments.json,
+            Self::Plugin(PluginCommand::Publish(arguments)) => arguments.json,
+            Self::Plugin(PluginCommand::Install(arguments)) => arguments.project.json,
+            Self::Plugin(PluginCommand::List(arguments)) => arguments.project.json,
+            Self::Plugin(PluginCommand::Info(arguments)) => arguments.project.json,
+            Self::Plugin(PluginCommand::Remove(arguments)) => arguments.project.json,
             Self::Serve(_) | Self::Schema(_) | Self::Completions { .. } => false,
         }
     }
@@ -145,6 +163,9 @@ enum Failure {
     /// The application said so.
     #[error(transparent)]
     App(#[from] AppError),
+    /// A plugin cannot be published, judged or installed.
+    #[error(transparent)]
+    Plugins(#[from] PluginsError),
     /// A project cannot be made or built.
     #[error(transparent)]
     Author(#[from] AuthorError),
@@ -177,12 +198,14 @@ impl Failure {
     fn report(&self, json: bool, output: Output) -> u8 {
         let findings = match self {
             Self::App(error) => error.findings(),
+            Self::Plugins(error) => error.findings(),
             Self::Daemon { findings, .. } => findings,
             Self::Usage(_) | Self::Author(_) | Self::Io { .. } => &[],
         };
         let code = match self {
             Self::App(error) => error.exit_code(),
             Self::Author(error) => error.exit_code(),
+            Self::Plugins(error) => error.exit_code(),
             Self::Usage(_) | Self::Daemon { usage: true, .. } => 2,
             Self::Io { .. } | Self::Daemon { .. } => 1,
         };
