@@ -29,7 +29,7 @@ pub(crate) struct Fields {
     pub(crate) tag: &'static str,
     /// The name of the list that such segments are in.
     pub(crate) list: &'static str,
-    pub(crate) fields: &'static [Field],
+    pub(crate) known: &'static [Field],
     /// Every composite is an entry of its own, not the segment as a whole.
     pub(crate) each: bool,
 }
@@ -61,11 +61,11 @@ const fn texts(element: u16, component: u16, last: u16, name: &'static str) -> F
     }
 }
 
-const fn fields(tag: &'static str, list: &'static str, fields: &'static [Field]) -> Fields {
+const fn fields(tag: &'static str, list: &'static str, known: &'static [Field]) -> Fields {
     Fields {
         tag,
         list,
-        fields,
+        known,
         each: false,
     }
 }
@@ -153,7 +153,7 @@ static FIELDS: [Fields; 31] = [
     Fields {
         tag: "COM",
         list: "communications",
-        fields: &[t(0, 0, "address"), t(0, 1, "channel")],
+        known: &[t(0, 0, "address"), t(0, 1, "channel")],
         each: true,
     },
     fields(

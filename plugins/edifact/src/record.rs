@@ -233,7 +233,7 @@ impl Writer<'_, '_> {
             && let Some(segment) = self.segments.get(at)
             && let Some(fields) = field::of(&String::from_utf8_lossy(&segment.tag))
         {
-            let all = write_fields(segment, fields.fields, self.charset, &mut first, self.out)
+            let all = write_fields(segment, fields.known, self.charset, &mut first, self.out)
                 .map_err(|problem| self.blame(at, &problem))?;
             if !all {
                 self.name("elements", first);
@@ -256,7 +256,7 @@ impl Writer<'_, '_> {
             let mut start = b'[';
             for node in nodes {
                 if fields.each {
-                    self.each(node, fields.fields, &mut start)?;
+                    self.each(node, fields.known, &mut start)?;
                     continue;
                 }
                 self.out.push(start);
@@ -527,7 +527,7 @@ mod tests {
     fn names_are_unique_wherever_they_meet() {
         let names = |tag: &str| {
             let fields = field::of(tag).unwrap();
-            fields.fields.iter().map(|field| field.name)
+            fields.known.iter().map(|field| field.name)
         };
         let lists: Vec<&str> = [
             "DTM", "MOA", "LOC", "RFF", "CTA", "COM", "QTY", "PCD", "TAX", "PRI", "PCI", "GIN",

@@ -137,7 +137,7 @@ impl Walk<'_, '_> {
             let is = |tag: &&&str| segment.is(tag);
             if segment.is("UNS") {
                 // `UNS+D` stands between header and details, where LIN says the same; behind a first `UNS+S` none comes.
-                if segment.get(0, 0) == Some(b"S") && !std::ptr::eq(group, &SUMMARY) {
+                if segment.get(0, 0) == Some(b"S") && !std::ptr::eq(group, &raw const SUMMARY) {
                     return;
                 }
                 self.at += 1;
