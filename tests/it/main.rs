@@ -17,6 +17,7 @@ mod damage;
 mod dead_letters;
 mod demo;
 mod dependencies;
+mod edifact;
 mod files;
 mod hostile;
 mod hostile_zoo;

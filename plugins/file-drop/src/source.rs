@@ -165,6 +165,9 @@ pub enum Step {
         /// Line ends.
         lines: u64,
     },
+    /// What comes next belongs to this stream, not to that of the batch: the batch ends here, the same text comes again
+    /// with one of that stream. Every file begins with the stream of the settings.
+    Turn(String),
     /// Something that is no record.
     Unreadable {
         /// Bytes.
@@ -190,6 +193,20 @@ pub trait Layout: 'static {
 
     /// For a record at whose start reading stands.
     fn skipper(&self) -> Self::Skipper;
+
+    /// That record has been run over.
+    fn skipped(&mut self) {}
+
+    /// What is to be remembered at this place of the file; `begin` gets it when the file is opened again. `None`: still
+    /// what `begin` gave.
+    fn note(&self) -> Option<String> {
+        None
+    }
+
+    /// The file ends here. What is missing, and the input that shows it best.
+    fn end(&mut self, _path: &str, _lines: u64) -> Option<(Vec<u8>, Fault)> {
+        None
+    }
 }
 
 /// Runs over a record piece by piece without keeping it.
@@ -244,6 +261,8 @@ struct Draft {
     unreadable_bytes: usize,
     budget: Budget,
     deadline: u64,
+    /// The next record belongs to another stream.
+    turned: bool,
 }
 
 impl Draft {
@@ -344,6 +363,7 @@ impl<L: Layout> DropSource<L> {
             unreadable_bytes: 0,
             budget,
             deadline,
+            turned: false,
         };
         match self.read_into(&mut draft) {
             Err(fault) if draft.is_empty() => return Err(fault),
@@ -374,7 +394,7 @@ impl<L: Layout> DropSource<L> {
     }
 
     fn read_into(&mut self, draft: &mut Draft) -> Result<()> {
-        while !draft.is_full() {
+        while !draft.is_full() && !draft.turned {
             if self.current.is_none() && !self.open_next(draft)? {
                 return Ok(());
             }
@@ -382,7 +402,7 @@ impl<L: Layout> DropSource<L> {
                 return Ok(());
             };
             let progressed = if current.skipping.is_some() {
-                skip(current, draft)
+                skip(current, &mut self.layout, draft)
             } else {
                 let records = draft
                     .records
@@ -400,6 +420,9 @@ impl<L: Layout> DropSource<L> {
                 continue;
             }
             if current.window.ended() {
+                if let Some((data, fault)) = self.layout.end(current.window.path(), current.lines) {
+                    draft.unreadable(data, fault);
+                }
                 self.end_file()?;
             } else {
                 current.window.fill()?;
@@ -471,12 +494,16 @@ impl<L: Layout> DropSource<L> {
             offset: current.window.offset(),
             lines: current.lines,
             ended: true,
-            note: current.note.clone(),
+            note: self.note_of(current),
             print: Fingerprint::take(&path, None, Some(whole))?,
         };
         self.progress.files.insert(path, position);
         self.current = None;
         Ok(())
+    }
+
+    fn note_of(&self, current: &Current<L>) -> String {
+        self.layout.note().unwrap_or_else(|| current.note.clone())
     }
 
     /// The position behind the last record given out.
@@ -492,7 +519,7 @@ impl<L: Layout> DropSource<L> {
                 offset,
                 lines,
                 ended: false,
-                note: current.note.clone(),
+                note: self.note_of(current),
                 print,
             };
             self.progress.files.insert(path.to_owned(), position);
@@ -540,6 +567,16 @@ fn take<L: Layout>(
                 break true;
             }
             Step::More => break false,
+            Step::Turn(stream) => {
+                let fresh = records.is_empty() && draft.unreadable.is_empty();
+                current.stream = stream;
+                if !fresh {
+                    draft.turned = true;
+                    break true;
+                }
+                records = draft.builder(&current.stream);
+                continue;
+            }
             Step::Skip { used, lines } => (used, lines, false),
             Step::Record { used, lines } => {
                 let full = records.len() + draft.unreadable.len() >= draft.budget.records
@@ -562,7 +599,7 @@ fn take<L: Layout>(
 }
 
 /// Runs on over a record that is too long. `false`: more text is needed.
-fn skip<L: Layout>(current: &mut Current<L>, draft: &mut Draft) -> bool {
+fn skip<L: Layout>(current: &mut Current<L>, layout: &mut L, draft: &mut Draft) -> bool {
     let Some(skipping) = &mut current.skipping else {
         return true;
     };
@@ -586,6 +623,7 @@ fn skip<L: Layout>(current: &mut Current<L>, draft: &mut Draft) -> bool {
         Fault::permanent(message).at(format!("{}:{}", current.window.path(), skipping.lines + 1));
     let start = std::mem::take(&mut skipping.start);
     current.skipping = None;
+    layout.skipped();
     draft.unreadable(start, fault);
     true
 }

@@ -28,6 +28,7 @@ pub struct Window {
     ended: bool,
     offset: u64,
     mark: u64,
+    marked: Option<Encoding>,
 }
 
 enum Bytes {
@@ -93,6 +94,7 @@ impl Window {
             ended: false,
             offset: 0,
             mark: 0,
+            marked: None,
         };
         window.look_for_mark(encoding)?;
         Ok(window)
@@ -114,7 +116,9 @@ impl Window {
             filled += read;
         }
         self.raw.truncate(filled);
-        let (encoding, mark) = Encoding::of_mark(&self.raw).unwrap_or((encoding, 0));
+        let marked = Encoding::of_mark(&self.raw);
+        let (encoding, mark) = marked.unwrap_or((encoding, 0));
+        self.marked = marked.map(|(encoding, _)| encoding);
         self.raw_at = mark;
         self.mark = mark as u64;
         self.transcoder = Transcoder::of(encoding);
@@ -124,6 +128,11 @@ impl Window {
     /// The path as opened.
     pub fn path(&self) -> &str {
         &self.path
+    }
+
+    /// The encoding that a byte order mark named, if there is one. [`Self::text`] is UTF-8 then.
+    pub fn marked(&self) -> Option<Encoding> {
+        self.marked
     }
 
     /// The text from the current position, as far as it has been read.
