@@ -254,9 +254,6 @@ Examples:
     /// Start a plugin: a complete project, to be changed
     #[command(after_help = NEW_EXAMPLES)]
     New(NewArguments),
-    /// Build a plugin's project into one component that describes itself
-    #[command(after_help = BUILD_EXAMPLES)]
-    Build(BuildArguments),
     /// Check whether a component keeps the contract
     #[command(after_help = TEST_EXAMPLES)]
     Test(TestArguments),
@@ -269,6 +266,9 @@ Examples:
     /// Build and show what the sample records become, whenever a file changes
     #[command(after_help = DEV_EXAMPLES)]
     Dev(DevArguments),
+    /// Build a plugin's project into one component that describes itself
+    #[command(after_help = BUILD_EXAMPLES)]
+    Build(BuildArguments),
     /// Put a plugin into a registry, as the version that it says it is
     #[command(after_help = PUBLISH_EXAMPLES)]
     Publish(PublishArguments),
