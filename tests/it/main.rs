@@ -24,6 +24,7 @@ mod main_job;
 mod readme;
 mod resume;
 mod secrets;
+mod signatures;
 mod storm;
 mod supervision;
 mod swap;

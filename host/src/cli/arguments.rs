@@ -11,8 +11,10 @@ use super::{
     author::{BUILD_EXAMPLES, BuildArguments, NEW_EXAMPLES, NewArguments},
     dlq::arguments::DlqCommand,
     flow::FlowCommand,
+    key::KeyCommand,
     secret::SecretCommand,
     serve::ServeArguments,
+    signature::{SIGN_EXAMPLES, SignArguments, VERIFY_EXAMPLES, VerifyArguments},
     swap::{RollbackArguments, SwapArguments, SwapsArguments},
 };
 use crate::{app::Action, flow::quantity::Time};
@@ -127,6 +129,9 @@ Example:
     /// Look at plugins, and write them
     #[command(subcommand)]
     Plugin(PluginCommand),
+    /// Make and look at the keys with which plugins are signed
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Work on mappings
     #[command(subcommand)]
     Map(MapCommand),
@@ -220,7 +225,7 @@ pub(super) struct CheckArguments {
 #[derive(Debug, Args)]
 pub(super) struct SchemaArguments {
     /// The kind of file
-    #[arg(value_name = "KIND", value_parser = PossibleValuesParser::new(["flow", "connection"]))]
+    #[arg(value_name = "KIND", value_parser = PossibleValuesParser::new(["flow", "connection", "trust"]))]
     pub(super) kind: String,
 }
 
@@ -247,6 +252,12 @@ Examples:
     /// Build a plugin's project into one component that describes itself
     #[command(after_help = BUILD_EXAMPLES)]
     Build(BuildArguments),
+    /// Sign a plugin, so that others can tell that it is yours
+    #[command(after_help = SIGN_EXAMPLES)]
+    Sign(SignArguments),
+    /// Tell who signed a plugin, and whether that is enough here
+    #[command(after_help = VERIFY_EXAMPLES)]
+    Verify(VerifyArguments),
 }
 
 #[derive(Debug, Subcommand)]

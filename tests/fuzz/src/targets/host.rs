@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use crossdock::{
-    catalogue::{Kind, Manifest, inspect},
+    catalogue::{Kind, Manifest, PublicKey, Signature, Subject, inspect},
     connection::ConnectionSpec,
     engine::batch::{Batch, Form},
     flow::{Document, Egress, Plan, TcpGrant, UrlGrant, Variables},
@@ -38,6 +38,46 @@ pub(super) fn manifest(input: &[u8]) {
 pub(super) fn component(input: &[u8]) {
     if let Ok(inspection) = inspect(input) {
         drop((inspection.findings(), inspection.reach()));
+    }
+}
+
+/// The key that made the signatures of the corpus.
+const KEY: &str = "-----BEGIN PUBLIC KEY-----\n\
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEFwVJbrbYqCYesylUsxTeAHAEYF3H\n\
+WVvKHB/AffBkUZfQMTqiB6SWKCwcyMIvcLwvgERDaq7zvizOT+AMXPBhSQ==\n\
+-----END PUBLIC KEY-----\n";
+
+/// A key, or a signature in one of the layouts: whatever it is made into, it is none of another digest.
+pub(super) fn signature(input: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(input) {
+        if let Ok(key) = PublicKey::from_pem(text, "input") {
+            assert!(PublicKey::from_pem(&key.to_pem(), "again").is_ok_and(|again| again == key));
+        }
+    }
+    let Ok(key) = PublicKey::from_pem(KEY, "KEY") else {
+        panic!("the key of the corpus is none");
+    };
+    let mut forms = vec![Signature::Bundle(input.to_vec())];
+    if let Some(end) = input.iter().position(|b| *b == b'\n') {
+        let (signature, payload) = (&input[..end], &input[end + 1..]);
+        let signature = String::from_utf8_lossy(signature).into_owned();
+        forms.push(Signature::Simple {
+            payload: payload.to_vec(),
+            signature,
+        });
+    }
+    let digest = format!("sha256:{}", "2".repeat(64));
+    for form in forms {
+        for subject in [
+            Subject::Artifact {
+                digest: &digest,
+                name: "csv",
+            },
+            Subject::File { digest: &digest },
+        ] {
+            let verified = form.verify(&subject, [&key]);
+            assert!(verified.is_err(), "it counts for another digest");
+        }
     }
 }
 
