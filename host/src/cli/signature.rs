@@ -1,6 +1,7 @@
 //! `crossdock plugin sign` and `verify`: who made a plugin.
 
 use std::{
+    collections::BTreeMap,
     env,
     fmt::Write as _,
     fs,
@@ -19,7 +20,7 @@ use super::{
     style::{self, BAD, FAINT, GOOD, STRONG},
 };
 use crate::{
-    app::{self, AppError},
+    app::AppError,
     catalogue::{
         self, Decision, Inspection, PublicKey, Signature, Subject, Trust,
         signature::{FILE_SUFFIX, MAX_BUNDLE},
@@ -189,7 +190,7 @@ fn trust(arguments: &VerifyArguments) -> Result<Trust, Failure> {
     let current = env::current_dir().unwrap_or_default();
     let given = arguments.project.clone();
     let project = given.unwrap_or_else(|| folders::project_around(&current).to_owned());
-    let trust = Trust::of_project(&project, &Variables::new(Default::default()))
+    let trust = Trust::of_project(&project, &Variables::new(BTreeMap::new()))
         .map_err(|findings| Failure::App(AppError::Findings(findings)))?;
     if trust.is_empty() {
         return Err(Failure::Usage(format!(
