@@ -36,12 +36,11 @@ const LAYERS: [(&str, &[&str]); 10] = [
 ];
 
 /// Crates that few modules may know.
-const OWNERS: [(&str, &[&str]); 6] = [
+const OWNERS: [(&str, &[&str]); 5] = [
     ("wasmtime", &["plugin"]),
     ("wasmtime_wasi", &["plugin"]),
     ("wasmtime_wasi_http", &["plugin"]),
     ("sled", &["storage"]),
-    ("p256", &["catalogue"]),
     // Plugins' requests, and the command line's to its own daemon.
     ("reqwest", &["connection", "api"]),
 ];

@@ -1,27 +1,27 @@
 //! Keys of publishers: ECDSA over P-256, in the files that other tools read and write as well. A private key is PKCS#8 in
-//! PEM form, encrypted when there is a passphrase; a public key is SPKI in PEM form.
+//! PEM form, a public key is SPKI in PEM form. With a passphrase, the private key's file is in a form of our own: what is
+//! standard for that needs ciphers that nothing else here needs.
 
 use std::{
     env, fmt, fs,
     io::{self, Read as _, Write as _},
+    num::NonZeroU32,
     path::{Path, PathBuf},
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use p256::{
-    SecretKey,
-    ecdsa::{
-        Signature, SigningKey, VerifyingKey,
-        signature::{Signer as _, Verifier as _, hazmat::PrehashVerifier as _},
-    },
-    pkcs8::{
-        DecodePrivateKey as _, DecodePublicKey as _, EncodePrivateKey as _, EncodePublicKey as _,
-        LineEnding, PrivateKeyInfo, pkcs5,
+use ring::{
+    aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
+    agreement::{ECDH_P256, EphemeralPrivateKey, UnparsedPublicKey, agree_ephemeral},
+    pbkdf2,
+    rand::SystemRandom,
+    signature::{
+        ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _,
+        UnparsedPublicKey as Verifier,
     },
 };
 use secrecy::zeroize::Zeroizing;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 /// Holds the passphrase of a private key.
 pub const PASSPHRASE_VARIABLE: &str = "CROSSDOCK_KEY_PASSPHRASE";
@@ -30,11 +30,26 @@ pub const PASSPHRASE_FILE_VARIABLE: &str = "CROSSDOCK_KEY_PASSPHRASE_FILE";
 
 /// A key file is not larger than this, in bytes.
 const MAX_FILE: u64 = 64 << 10;
-/// The work of guessing a passphrase, as the exponent of scrypt's N: 32 MiB, the most that OpenSSL takes by itself.
-const SCRYPT_LOG_N: u8 = 15;
+/// The work of guessing a passphrase, in rounds of PBKDF2 with HMAC-SHA256: what OWASP asks for.
+const ROUNDS: NonZeroU32 = match NonZeroU32::new(600_000) {
+    Some(rounds) => rounds,
+    None => NonZeroU32::MAX,
+};
+const SALT: usize = 16;
+/// The form of an encrypted key: this byte, salt, nonce, and the sealed PKCS#8.
+const FORM: u8 = 1;
 
+const PUBLIC: &str = "PUBLIC KEY";
 const PRIVATE: &str = "PRIVATE KEY";
-const ENCRYPTED: &str = "ENCRYPTED PRIVATE KEY";
+const ENCRYPTED: &str = "CROSSDOCK ENCRYPTED PRIVATE KEY";
+
+/// What every SPKI of this curve begins with; behind it is the point.
+const SPKI: [u8; 26] = [
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a,
+    0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
+];
+/// Bytes of a point: a mark and two numbers.
+const POINT: usize = 65;
 
 /// Why a key cannot be made, read or used.
 #[derive(Debug, thiserror::Error)]
@@ -76,8 +91,8 @@ pub enum KeyError {
     )]
     TwoPassphrases,
     /// The system gives no random numbers.
-    #[error("the system gives no random numbers: {0}")]
-    Random(String),
+    #[error("the system gives no random numbers")]
+    Random,
 }
 
 impl KeyError {
@@ -101,7 +116,7 @@ impl KeyError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => 2,
-            Self::Io { .. } | Self::Random(_) => 1,
+            Self::Io { .. } | Self::Random => 1,
             _ => 2,
         }
     }
@@ -113,10 +128,6 @@ impl KeyError {
 pub struct KeyId(String);
 
 impl KeyId {
-    fn of(spki: &[u8]) -> Self {
-        Self(format!("sha256:{}", hex::encode(Sha256::digest(spki))))
-    }
-
     /// The whole id.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -173,7 +184,7 @@ impl TryFrom<String> for KeyId {
 /// With it anybody can verify.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicKey {
-    key: VerifyingKey,
+    point: [u8; POINT],
     id: KeyId,
 }
 
@@ -190,15 +201,26 @@ impl PublicKey {
                  `-----BEGIN PUBLIC KEY-----`",
             ));
         }
-        let key = VerifyingKey::from_public_key_pem(text.trim())
-            .map_err(|error| KeyError::not_a_key(&place, kind_of(text, "PUBLIC KEY", &error)))?;
-        Self::new(key).map_err(|why| KeyError::not_a_key(place, why))
+        let der = from_pem(text, PUBLIC).map_err(|why| KeyError::not_a_key(&place, why))?;
+        let point = der
+            .strip_prefix(&SPKI)
+            .and_then(|point| point.try_into().ok());
+        let key = point.and_then(Self::new);
+        key.ok_or_else(|| {
+            KeyError::not_a_key(
+                place,
+                "it must be a key of the curve P-256, its point uncompressed",
+            )
+        })
     }
 
-    fn new(key: VerifyingKey) -> Result<Self, String> {
-        let spki = key.to_public_key_der().map_err(|error| error.to_string())?;
-        let id = KeyId::of(spki.as_bytes());
-        Ok(Self { key, id })
+    /// `None` when the point is not on the curve.
+    fn new(point: [u8; POINT]) -> Option<Self> {
+        // Only who wants to agree on a secret is told so.
+        let own = EphemeralPrivateKey::generate(&ECDH_P256, &SystemRandom::new()).ok()?;
+        agree_ephemeral(own, &UnparsedPublicKey::new(&ECDH_P256, point), |_| ()).ok()?;
+        let id = KeyId(super::digest(&[SPKI.as_slice(), &point].concat()));
+        Some(Self { point, id })
     }
 
     /// Reads a file that holds a public key.
@@ -216,26 +238,21 @@ impl PublicKey {
 
     /// In PEM form, as `openssl dgst -verify` and cosign read it.
     pub fn to_pem(&self) -> String {
-        // A point on the curve can always be written.
-        self.key
-            .to_public_key_pem(LineEnding::LF)
-            .unwrap_or_default()
+        to_pem(&[SPKI.as_slice(), &self.point].concat(), PUBLIC).to_string()
     }
 
-    /// Whether this key made the signature of these bytes.
-    pub(super) fn verifies(&self, bytes: &[u8], signature: &Signature) -> bool {
-        self.key.verify(bytes, signature).is_ok()
-    }
-
-    /// The same, when only the SHA-256 of the bytes is at hand.
-    pub(super) fn verifies_digest(&self, digest: &[u8], signature: &Signature) -> bool {
-        digest.len() == 32 && self.key.verify_prehash(digest, signature).is_ok()
+    /// Whether this key made the signature (in DER form) of these bytes.
+    pub(super) fn verifies(&self, bytes: &[u8], signature: &[u8]) -> bool {
+        Verifier::new(&ECDSA_P256_SHA256_ASN1, self.point)
+            .verify(bytes, signature)
+            .is_ok()
     }
 }
 
 /// With it a publisher signs.
 pub struct PrivateKey {
-    key: SigningKey,
+    key: EcdsaKeyPair,
+    pkcs8: Zeroizing<Vec<u8>>,
     public: PublicKey,
 }
 
@@ -251,20 +268,24 @@ impl PrivateKey {
     /// # Errors
     /// When the system gives no random numbers.
     pub fn random() -> Result<Self, KeyError> {
-        loop {
-            let mut bytes = Zeroizing::new([0; 32]);
-            getrandom::fill(&mut *bytes).map_err(|error| KeyError::Random(error.to_string()))?;
-            // One in 2^32 is no key: zero, or not below the order of the curve.
-            if let Ok(key) = SecretKey::from_slice(&*bytes) {
-                return Self::new(&key).map_err(KeyError::Random);
-            }
-        }
+        let made =
+            EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &SystemRandom::new());
+        let pkcs8 = made.map_err(|_| KeyError::Random)?;
+        Self::new(Zeroizing::new(pkcs8.as_ref().to_vec())).map_err(|_| KeyError::Random)
     }
 
-    fn new(key: &SecretKey) -> Result<Self, String> {
-        let key = SigningKey::from(key);
-        let public = PublicKey::new(*key.verifying_key())?;
-        Ok(Self { key, public })
+    fn new(pkcs8: Zeroizing<Vec<u8>>) -> Result<Self, String> {
+        let key = EcdsaKeyPair::from_pkcs8(
+            &ECDSA_P256_SHA256_ASN1_SIGNING,
+            &pkcs8,
+            &SystemRandom::new(),
+        )
+        .map_err(|error| format!("it must be a key of the curve P-256 in PKCS#8 form ({error})"))?;
+        let point = key.public_key().as_ref().try_into().ok();
+        let public = point
+            .and_then(PublicKey::new)
+            .ok_or("its point is not on the curve")?;
+        Ok(Self { key, pkcs8, public })
     }
 
     /// Reads a file that holds a private key.
@@ -274,17 +295,17 @@ impl PrivateKey {
     pub fn read(path: &Path, passphrase: Option<&Passphrase>) -> Result<Self, KeyError> {
         let text = Zeroizing::new(read(path)?);
         warn_if_open(path);
-        let pem = text.trim();
-        let key = if has_label(pem, ENCRYPTED) {
+        let wrong = |why| KeyError::not_a_key(path.display(), why);
+        let pkcs8 = if has_label(&text, ENCRYPTED) {
             let passphrase = passphrase.ok_or_else(|| KeyError::NoPassphrase(path.to_owned()))?;
-            SecretKey::from_pkcs8_encrypted_pem(pem, passphrase.0.as_bytes())
-                .map_err(|_| KeyError::WrongPassphrase(path.to_owned()))?
+            let sealed = from_pem(&text, ENCRYPTED).map_err(wrong)?;
+            passphrase
+                .open(&sealed)
+                .ok_or_else(|| KeyError::WrongPassphrase(path.to_owned()))?
         } else {
-            SecretKey::from_pkcs8_pem(pem).map_err(|error| {
-                KeyError::not_a_key(path.display(), kind_of(pem, PRIVATE, &error))
-            })?
+            from_pem(&text, PRIVATE).map_err(wrong)?
         };
-        Self::new(&key).map_err(|why| KeyError::not_a_key(path.display(), why))
+        Self::new(pkcs8).map_err(|why| KeyError::not_a_key(path.display(), why))
     }
 
     /// Writes it into a new file that only its owner may read, and the public one beside it. Gives the public one's path.
@@ -304,7 +325,10 @@ impl PrivateKey {
         {
             fs::create_dir_all(folder).map_err(|error| KeyError::io("make", folder, error))?;
         }
-        let pem = self.to_pem(passphrase)?;
+        let pem = match passphrase {
+            Some(passphrase) => to_pem(&passphrase.seal(&self.pkcs8)?, ENCRYPTED),
+            None => to_pem(&self.pkcs8, PRIVATE),
+        };
         create(path, pem.as_bytes(), 0o600)?;
         create(&public, self.public.to_pem().as_bytes(), 0o644).inspect_err(|_| {
             // Half a pair would be in the way of the next try.
@@ -313,38 +337,20 @@ impl PrivateKey {
         Ok(public)
     }
 
-    fn to_pem(&self, passphrase: Option<&Passphrase>) -> Result<Zeroizing<String>, KeyError> {
-        let failed = |error: &dyn fmt::Display| KeyError::not_a_key("the new key", error);
-        let plain = self.key.to_pkcs8_der().map_err(|error| failed(&error))?;
-        let Some(passphrase) = passphrase else {
-            return plain
-                .to_pem(PRIVATE, LineEnding::LF)
-                .map_err(|error| failed(&error));
-        };
-        let (mut salt, mut iv) = ([0; 16], [0; 16]);
-        for bytes in [&mut salt, &mut iv] {
-            getrandom::fill(bytes).map_err(|error| KeyError::Random(error.to_string()))?;
-        }
-        let work =
-            pkcs5::scrypt::Params::new(SCRYPT_LOG_N, 8, 1, 32).map_err(|error| failed(&error))?;
-        let parameters = pkcs5::pbes2::Parameters::scrypt_aes256cbc(work, &salt, &iv)
-            .map_err(|error| failed(&error))?;
-        PrivateKeyInfo::try_from(plain.as_bytes())
-            .and_then(|info| info.encrypt_with_params(parameters, passphrase.0.as_bytes()))
-            .map_err(|error| failed(&error))?
-            .to_pem(ENCRYPTED, LineEnding::LF)
-            .map_err(|error| failed(&error))
-    }
-
     /// The key that verifies what this one signs.
     pub fn public(&self) -> &PublicKey {
         &self.public
     }
 
     /// Signs bytes: ECDSA over their SHA-256, in DER form.
-    pub(super) fn sign(&self, bytes: &[u8]) -> Vec<u8> {
-        let signature: Signature = self.key.sign(bytes);
-        signature.to_der().as_bytes().to_vec()
+    ///
+    /// # Errors
+    /// When the system gives no random numbers.
+    pub(super) fn sign(&self, bytes: &[u8]) -> Result<Vec<u8>, KeyError> {
+        let signature = self.key.sign(&SystemRandom::new(), bytes);
+        signature
+            .map(|signature| signature.as_ref().to_vec())
+            .map_err(|_| KeyError::Random)
     }
 }
 
@@ -361,6 +367,54 @@ impl Passphrase {
     /// This one.
     pub fn new(text: impl Into<String>) -> Self {
         Self(Zeroizing::new(text.into()))
+    }
+
+    fn key(&self, salt: &[u8]) -> Option<LessSafeKey> {
+        let mut key = Zeroizing::new([0; 32]);
+        pbkdf2::derive(
+            pbkdf2::PBKDF2_HMAC_SHA256,
+            ROUNDS,
+            salt,
+            self.0.as_bytes(),
+            &mut *key,
+        );
+        UnboundKey::new(&CHACHA20_POLY1305, &*key)
+            .ok()
+            .map(LessSafeKey::new)
+    }
+
+    fn seal(&self, plain: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+        let (mut salt, mut nonce) = ([0; SALT], [0; NONCE_LEN]);
+        for bytes in [salt.as_mut_slice(), &mut nonce] {
+            getrandom::fill(bytes).map_err(|_| KeyError::Random)?;
+        }
+        let mut text = Zeroizing::new(plain.to_vec());
+        // Neither fails for a key and a text of these lengths.
+        let key = self.key(&salt).ok_or(KeyError::Random)?;
+        key.seal_in_place_append_tag(
+            Nonce::assume_unique_for_key(nonce),
+            Aad::from([FORM]),
+            &mut *text,
+        )
+        .map_err(|_| KeyError::Random)?;
+        Ok(Zeroizing::new(
+            [&[FORM], salt.as_slice(), &nonce, &text].concat(),
+        ))
+    }
+
+    fn open(&self, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        let (salt, rest) = sealed.strip_prefix(&[FORM])?.split_at_checked(SALT)?;
+        let (nonce, text) = rest.split_first_chunk::<NONCE_LEN>()?;
+        let mut text = Zeroizing::new(text.to_vec());
+        let key = self.key(salt)?;
+        let opened = key.open_in_place(
+            Nonce::assume_unique_for_key(*nonce),
+            Aad::from([FORM]),
+            &mut text,
+        );
+        let length = opened.ok()?.len();
+        text.truncate(length);
+        Some(text)
     }
 
     /// As the environment says. Empty variables do not count.
@@ -399,27 +453,50 @@ fn has_label(pem: &str, label: &str) -> bool {
         .any(|line| line.trim_end() == format!("-----BEGIN {label}-----"))
 }
 
-/// What a text is instead of the key that was expected.
-fn kind_of(pem: &str, label: &str, error: &dyn fmt::Display) -> String {
-    if has_label(pem, label) {
-        return format!("it must be a key of the curve P-256 ({error})");
+/// What stands between the marks of a PEM text.
+fn from_pem(pem: &str, label: &str) -> Result<Zeroizing<Vec<u8>>, String> {
+    let lines = || pem.lines().map(str::trim).filter(|line| !line.is_empty());
+    let (begin, end) = (
+        format!("-----BEGIN {label}-----"),
+        format!("-----END {label}-----"),
+    );
+    let mark = lines().find(|line| line.starts_with("-----BEGIN "));
+    if mark != Some(&begin) {
+        return Err(match mark {
+            Some("-----BEGIN EC PRIVATE KEY-----") => {
+                "it is in an older form; `openssl pkcs8 -topk8 -nocrypt -in OLD -out \
+                 NEW` makes it the expected one"
+                    .to_owned()
+            }
+            Some(found) => format!("it begins with `{found}`, expected `{begin}`"),
+            None => format!("it does not begin with `{begin}`"),
+        });
     }
-    let found = pem.lines().find_map(|line| {
-        line.trim_end()
-            .strip_prefix("-----BEGIN ")?
-            .strip_suffix("-----")
-    });
-    match found {
-        Some("EC PRIVATE KEY") => {
-            "it is in an older form; `openssl pkcs8 -topk8 -nocrypt -in OLD -out NEW` makes it the \
-             expected one"
-                .to_owned()
-        }
-        Some(found) => {
-            format!("it begins with `-----BEGIN {found}-----`, expected `-----BEGIN {label}-----`")
-        }
-        None => format!("it does not begin with `-----BEGIN {label}-----`"),
+    let mut inner = lines().skip_while(|line| **line != begin).skip(1);
+    let text: Zeroizing<String> =
+        Zeroizing::new(inner.by_ref().take_while(|line| **line != end).collect());
+    if inner.next().is_some() || lines().last() != Some(&end) {
+        return Err(format!("it does not end with `{end}`"));
     }
+    let decoded = STANDARD.decode(text.as_bytes());
+    decoded
+        .map(Zeroizing::new)
+        .map_err(|error| format!("it is no base64: {error}"))
+}
+
+fn to_pem(der: &[u8], label: &str) -> Zeroizing<String> {
+    let encoded = Zeroizing::new(STANDARD.encode(der));
+    let mut pem = Zeroizing::new(format!("-----BEGIN {label}-----\n"));
+    let mut rest = encoded.as_str();
+    while !rest.is_empty() {
+        // All of its letters are one byte long.
+        let (line, behind) = rest.split_at(rest.len().min(64));
+        pem.push_str(line);
+        pem.push('\n');
+        rest = behind;
+    }
+    pem.push_str(&format!("-----END {label}-----\n"));
+    pem
 }
 
 fn read(path: &Path) -> Result<String, KeyError> {
@@ -506,7 +583,7 @@ mod tests {
         key.write(&path, Some(&right)).unwrap();
         let text = fs::read_to_string(&path).unwrap();
         assert!(
-            text.starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----\n"),
+            text.starts_with("-----BEGIN CROSSDOCK ENCRYPTED PRIVATE KEY-----\n"),
             "{text}"
         );
         let read = PrivateKey::read(&path, Some(&right)).unwrap();
@@ -528,7 +605,7 @@ mod tests {
                 .to_string()
         };
         let key = PrivateKey::random().unwrap();
-        let private = key.to_pem(None).unwrap();
+        let private = to_pem(&key.pkcs8, PRIVATE);
         assert!(public(&private).contains("this is a private key"));
         assert!(public("hello").contains("does not begin with `-----BEGIN PUBLIC KEY-----`"));
         let certificate = "-----BEGIN CERTIFICATE-----\nMII=\n-----END CERTIFICATE-----\n";

@@ -9,13 +9,12 @@
 //! Everything here is a function of bytes: no network, no clock. Whether a key is to be trusted, and until when, is
 //! [`super::trust`]'s matter.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use p256::ecdsa::Signature as Ecdsa;
 use serde::{Deserialize, Serialize};
 
-use super::key::{PrivateKey, PublicKey};
+use super::key::{KeyError, PrivateKey, PublicKey};
 
 #[cfg(test)]
 mod tests;
@@ -108,27 +107,26 @@ pub enum Subject<'a> {
         /// The plugin's name, the last part of its repository.
         name: &'a str,
     },
-    /// A file: its digest.
-    File {
-        /// `sha256:…` of the file.
-        digest: &'a str,
-    },
+    /// A file: its bytes.
+    File(&'a [u8]),
 }
 
 impl Subject<'_> {
-    fn digest(&self) -> &str {
+    fn digest(&self) -> Cow<'_, str> {
         match self {
-            Self::Artifact { digest, .. } | Self::File { digest } => digest,
+            Self::Artifact { digest, .. } => Cow::Borrowed(digest),
+            Self::File(bytes) => Cow::Owned(super::digest(bytes)),
         }
     }
 
     /// A name that was signed, if any, is that of the plugin. Where a mirror keeps it does not matter: the digest says
     /// what it is.
     fn check(&self, digest: &str, name: &str) -> Result<(), SignatureError> {
-        if digest != self.digest() {
+        let asked = self.digest();
+        if digest != asked {
             return Err(SignatureError::OtherDigest {
                 signed: digest.to_owned(),
-                asked: self.digest().to_owned(),
+                asked: asked.into_owned(),
             });
         }
         let signed = name.rsplit('/').next().unwrap_or_default();
@@ -170,7 +168,10 @@ impl fmt::Display for Signature {
 
 impl Signature {
     /// Signs a manifest in the older layout. `repository` is the registry's name with the repository's, without a tag.
-    pub fn simple(key: &PrivateKey, repository: &str, digest: &str) -> Self {
+    ///
+    /// # Errors
+    /// When the system gives no random numbers, as with the others.
+    pub fn simple(key: &PrivateKey, repository: &str, digest: &str) -> Result<Self, KeyError> {
         let payload = SimplePayload {
             critical: Critical {
                 identity: Identity {
@@ -184,12 +185,15 @@ impl Signature {
             optional: (),
         };
         let payload = json(&payload);
-        let signature = STANDARD.encode(key.sign(&payload));
-        Self::Simple { payload, signature }
+        let signature = STANDARD.encode(key.sign(&payload)?);
+        Ok(Self::Simple { payload, signature })
     }
 
     /// Signs a manifest in the newer layout.
-    pub fn bundle(key: &PrivateKey, name: &str, digest: &str) -> Self {
+    ///
+    /// # Errors
+    /// [`KeyError::Random`].
+    pub fn bundle(key: &PrivateKey, name: &str, digest: &str) -> Result<Self, KeyError> {
         let statement = Statement {
             kind: STATEMENT.to_owned(),
             subject: vec![StatementSubject {
@@ -202,7 +206,7 @@ impl Signature {
             predicate: Empty {},
         };
         let payload = json(&statement);
-        let signature = key.sign(&encoded(STATEMENT_TYPE, &payload));
+        let signature = key.sign(&encoded(STATEMENT_TYPE, &payload))?;
         let content = Content::Envelope(Envelope {
             payload: STANDARD.encode(payload),
             payload_type: STATEMENT_TYPE.to_owned(),
@@ -210,20 +214,23 @@ impl Signature {
                 sig: STANDARD.encode(signature),
             }],
         });
-        Self::Bundle(json(&Bundle::new(key, content)))
+        Ok(Self::Bundle(json(&Bundle::new(key, content))))
     }
 
     /// Signs a file: its bytes, as `openssl dgst -sha256 -sign` does.
-    pub fn of_file(key: &PrivateKey, bytes: &[u8]) -> Self {
+    ///
+    /// # Errors
+    /// [`KeyError::Random`].
+    pub fn of_file(key: &PrivateKey, bytes: &[u8]) -> Result<Self, KeyError> {
         let digest = super::digest(bytes);
         let content = Content::Message(Message {
             message_digest: MessageDigest {
                 algorithm: "SHA2_256".to_owned(),
                 digest: STANDARD.encode(hex::decode(hex_of(&digest)).unwrap_or_default()),
             },
-            signature: STANDARD.encode(key.sign(bytes)),
+            signature: STANDARD.encode(key.sign(bytes)?),
         });
-        Self::Bundle(json(&Bundle::new(key, content)))
+        Ok(Self::Bundle(json(&Bundle::new(key, content))))
     }
 
     /// Which of the keys made it, for exactly this subject.
@@ -283,7 +290,7 @@ fn bundle<'k>(
     }
     match (bundle.content, subject) {
         (Content::Envelope(envelope), _) => statement(&envelope, subject, keys),
-        (Content::Message(message), Subject::File { digest }) => file(&message, digest, keys),
+        (Content::Message(message), Subject::File(bytes)) => file(&message, bytes, keys),
         // A bare signature of a manifest says nothing of what it is meant for.
         (Content::Message(_), Subject::Artifact { .. }) => {
             Err(SignatureError::Unread("the signature of a file".to_owned()))
@@ -349,7 +356,7 @@ fn statement<'k>(
 /// The signature of a file's bytes.
 fn file<'k>(
     message: &Message,
-    asked: &str,
+    bytes: &[u8],
     keys: impl IntoIterator<Item = &'k PublicKey>,
 ) -> Result<&'k PublicKey, SignatureError> {
     let digest = &message.message_digest;
@@ -361,21 +368,16 @@ fn file<'k>(
     }
     let signature = ecdsa(&message.signature)?;
     let signed = format!("sha256:{}", hex::encode(decode("digest", &digest.digest)?));
+    let asked = super::digest(bytes);
     if signed != asked {
-        return Err(SignatureError::OtherDigest {
-            signed,
-            asked: asked.to_owned(),
-        });
+        return Err(SignatureError::OtherDigest { signed, asked });
     }
-    let prehash = hex::decode(hex_of(asked)).unwrap_or_default();
-    keys.into_iter()
-        .find(|key| key.verifies_digest(&prehash, &signature))
-        .ok_or(SignatureError::UnknownKey)
+    maker(bytes, &signature, keys)
 }
 
 fn maker<'k>(
     bytes: &[u8],
-    signature: &Ecdsa,
+    signature: &[u8],
     keys: impl IntoIterator<Item = &'k PublicKey>,
 ) -> Result<&'k PublicKey, SignatureError> {
     keys.into_iter()
@@ -413,10 +415,24 @@ fn decode(what: &'static str, text: &str) -> Result<Vec<u8>, SignatureError> {
         })
 }
 
-fn ecdsa(text: &str) -> Result<Ecdsa, SignatureError> {
+/// The bytes of a signature, which must have the form of one: two numbers, each in a few bytes.
+fn ecdsa(text: &str) -> Result<Vec<u8>, SignatureError> {
     bounded("signature", text.len(), 256)?;
     let bytes = decode("signature", text)?;
-    Ecdsa::from_der(&bytes).map_err(|_| SignatureError::Malformed {
+    let number = |rest: &[u8]| match rest {
+        [2, length @ 1..=33, rest @ ..] => rest.get(usize::from(*length)..).map(<[u8]>::to_vec),
+        _ => None,
+    };
+    let is_pair = match bytes.as_slice() {
+        [0x30, length, rest @ ..] if usize::from(*length) == rest.len() => {
+            number(rest).and_then(|rest| number(&rest)) == Some(Vec::new())
+        }
+        _ => false,
+    };
+    if is_pair {
+        return Ok(bytes);
+    }
+    Err(SignatureError::Malformed {
         what: "signature",
         why: "it is no ECDSA signature in DER form".to_owned(),
     })

@@ -28,9 +28,9 @@ Examples:
   crossdock key new                       # ~/.config/crossdock/publisher.key and .pub
   crossdock key new --out keys/acme.key
 
-With a passphrase in CROSSDOCK_KEY_PASSPHRASE, or in a file that CROSSDOCK_KEY_PASSPHRASE_FILE names, the private
-key is encrypted, and `plugin sign` needs the same passphrase. It is ECDSA over P-256 in PKCS#8 form:
-`cosign import-key-pair` and `openssl` read it, too.
+It is ECDSA over P-256, in the PKCS#8 form that `openssl` and `cosign import-key-pair` read, too. With a passphrase in
+CROSSDOCK_KEY_PASSPHRASE, or in a file that CROSSDOCK_KEY_PASSPHRASE_FILE names, the private key is encrypted, in a
+form that only crossdock reads, and `plugin sign` needs the same passphrase.
 
 Exit codes: 0 done, 1 it cannot be written, 2 the file is there already")]
     New {

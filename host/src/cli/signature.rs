@@ -89,7 +89,7 @@ pub(super) fn sign(arguments: &SignArguments, output: Output) -> Result<u8, Fail
     let bytes = read(file)?;
     let inspection = plugin(file, &bytes)?;
     let key = signing_key(arguments.key.as_deref())?;
-    let Signature::Bundle(bundle) = Signature::of_file(&key, &bytes) else {
+    let Signature::Bundle(bundle) = Signature::of_file(&key, &bytes)? else {
         return Err(Failure::Usage("a file is signed with a bundle".to_owned()));
     };
     let beside = bundle_of(file);
@@ -136,9 +136,7 @@ pub(super) fn verify(arguments: &VerifyArguments, output: Output) -> Result<u8, 
     let trust = trust(arguments)?;
     let asked = Asked {
         repository: None,
-        subject: Subject::File {
-            digest: &inspection.digest,
-        },
+        subject: Subject::File(&bytes),
         pinned: None,
     };
     let decision = trust.decide(&asked, &signatures, Timestamp::now());

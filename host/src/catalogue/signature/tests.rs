@@ -18,8 +18,8 @@ fn key() -> PrivateKey {
 /// Both layouts of a registry.
 fn both(key: &PrivateKey) -> [Signature; 2] {
     [
-        Signature::simple(key, "registry.example.com/acme/csv", DIGEST),
-        Signature::bundle(key, "csv", DIGEST),
+        Signature::simple(key, "registry.example.com/acme/csv", DIGEST).unwrap(),
+        Signature::bundle(key, "csv", DIGEST).unwrap(),
     ]
 }
 
@@ -40,8 +40,8 @@ fn changed(signature: &Signature, change: impl FnOnce(&mut Value)) -> Signature 
 /// A bundle around a statement that the key really signed.
 fn stating(key: &PrivateKey, kind: &str, statement: &Value) -> Signature {
     let payload = statement.to_string().into_bytes();
-    let signature = STANDARD.encode(key.sign(&encoded(kind, &payload)));
-    changed(&Signature::bundle(key, "csv", DIGEST), |bundle| {
+    let signature = STANDARD.encode(key.sign(&encoded(kind, &payload)).unwrap());
+    changed(&Signature::bundle(key, "csv", DIGEST).unwrap(), |bundle| {
         bundle["dsseEnvelope"] = json!({
             "payload": STANDARD.encode(&payload), "payloadType": kind, "signatures": [{ "sig": signature, "keyid": "" }],
         });
@@ -93,7 +93,7 @@ fn a_signature_that_was_moved_to_another_digest_or_name_is_refused() {
         assert!(matches!(error, SignatureError::OtherName { .. }), "{error}");
     }
     // A mirror under another namespace is no other name, and cosign writes none into bundles.
-    let mirrored = Signature::simple(&acme, "mirror.internal:5000/copies/csv", DIGEST);
+    let mirrored = Signature::simple(&acme, "mirror.internal:5000/copies/csv", DIGEST).unwrap();
     mirrored.verify(&ARTIFACT, [acme.public()]).unwrap();
     stating(&acme, STATEMENT_TYPE, &statement())
         .verify(&ARTIFACT, [acme.public()])
@@ -145,7 +145,7 @@ fn statements_that_are_no_signature_of_this_plugin_are_refused() {
     );
     // A text that is signed in the older layout and is something else.
     let payload = br#"{"critical":{"identity":{"docker-reference":""},"image":{"docker-manifest-digest":""},"type":"x"}}"#;
-    let signature = STANDARD.encode(acme.sign(payload));
+    let signature = STANDARD.encode(acme.sign(payload).unwrap());
     let other = Signature::Simple {
         payload: payload.to_vec(),
         signature,
@@ -189,7 +189,7 @@ fn damaged_and_huge_signatures_are_refused_in_words() {
         SignatureError::TooLarge { .. }
     ));
     assert_eq!(with(b"{}", &signature), SignatureError::UnknownKey);
-    let nonsense = STANDARD.encode(acme.sign(b"nonsense"));
+    let nonsense = STANDARD.encode(acme.sign(b"nonsense").unwrap());
     malformed(with(b"nonsense", &nonsense), "the signed text is damaged");
 
     let of = |change: &dyn Fn(&mut Value)| {
@@ -291,48 +291,41 @@ fn a_file_has_a_signature_of_its_own_that_no_manifest_can_use() {
     let (acme, other) = (key(), key());
     let bytes = b"\0asm and more";
     let digest = super::super::digest(bytes);
-    let signature = Signature::of_file(&acme, bytes);
-    let subject = Subject::File { digest: &digest };
-    assert_eq!(
-        signature.verify(&subject, [acme.public()]).unwrap().id(),
-        acme.public().id()
-    );
+    let signature = Signature::of_file(&acme, bytes).unwrap();
+    let subject = Subject::File(bytes);
+    let found = signature.verify(&subject, [acme.public()]).unwrap();
+    assert_eq!(found.id(), acme.public().id());
     assert_eq!(
         refused(&signature, &subject, &other),
         SignatureError::UnknownKey
     );
-    let moved = refused(&signature, &Subject::File { digest: DIGEST }, &acme);
+    let elsewhere = b"\0asm and other";
+    let moved = refused(&signature, &Subject::File(elsewhere), &acme);
     assert!(
         matches!(moved, SignatureError::OtherDigest { .. }),
         "{moved}"
     );
     // Whoever changes the digest that is written there has no signature for it.
     let rewritten = changed(&signature, |bundle| {
-        bundle["messageSignature"]["messageDigest"]["digest"] =
-            json!(STANDARD.encode(hex::decode(&DIGEST[7..]).unwrap()));
+        let digest = hex::decode(&super::super::digest(elsewhere)[7..]).unwrap();
+        bundle["messageSignature"]["messageDigest"]["digest"] = json!(STANDARD.encode(digest));
     });
-    assert_eq!(
-        refused(&rewritten, &Subject::File { digest: DIGEST }, &acme),
-        SignatureError::UnknownKey
-    );
-    let manifest = refused(
-        &signature,
-        &Subject::Artifact {
-            digest: &digest,
-            name: "csv",
-        },
-        &acme,
-    );
+    let error = refused(&rewritten, &Subject::File(elsewhere), &acme);
+    assert_eq!(error, SignatureError::UnknownKey);
+    let manifest = Subject::Artifact {
+        digest: &digest,
+        name: "csv",
+    };
+    let manifest = refused(&signature, &manifest, &acme);
     assert!(matches!(manifest, SignatureError::Unread(_)), "{manifest}");
     let sha512 = changed(&signature, |bundle| {
-        bundle["messageSignature"]["messageDigest"]["algorithm"] = json!("SHA2_512")
+        bundle["messageSignature"]["messageDigest"]["algorithm"] = json!("SHA2_512");
     });
     assert!(matches!(
         refused(&sha512, &subject, &acme),
         SignatureError::OtherType { .. }
     ));
     // A statement about the file's digest is as good.
-    Signature::bundle(&acme, "csv", &digest)
-        .verify(&subject, [acme.public()])
-        .unwrap();
+    let statement = Signature::bundle(&acme, "csv", &digest).unwrap();
+    statement.verify(&subject, [acme.public()]).unwrap();
 }

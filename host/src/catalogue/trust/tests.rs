@@ -49,8 +49,8 @@ impl Folder {
 
 fn signed(key: &PrivateKey) -> Vec<Signature> {
     vec![
-        Signature::simple(key, CSV, DIGEST),
-        Signature::bundle(key, "csv", DIGEST),
+        Signature::simple(key, CSV, DIGEST).unwrap(),
+        Signature::bundle(key, "csv", DIGEST).unwrap(),
     ]
 }
 
@@ -163,7 +163,7 @@ fn one_good_signature_is_enough_and_a_flood_of_bad_ones_ends() {
     let keys = ["acme", "new", "old", "rest"].map(|name| folder.key(name));
     let trust = folder.load(TWO).unwrap();
     let bad = || Signature::Bundle(b"[]".to_vec());
-    let mut signatures = vec![bad(), Signature::bundle(&keys[3], "csv", DIGEST)];
+    let mut signatures = vec![bad(), Signature::bundle(&keys[3], "csv", DIGEST).unwrap()];
     signatures.extend(signed(&keys[0]));
     assert_eq!(
         decide(&trust, CSV, &signatures, None).publisher(),
@@ -254,13 +254,13 @@ fn a_file_needs_a_known_key_that_counts() {
     let keys = ["acme", "new", "old", "rest"].map(|name| folder.key(name));
     let trust = folder.load(TWO).unwrap();
     let bytes = b"\0asm";
-    let digest = crate::catalogue::digest(bytes);
     let asked = Asked {
         repository: None,
-        subject: Subject::File { digest: &digest },
+        subject: Subject::File(bytes),
         pinned: None,
     };
-    let decide = |key: &PrivateKey| trust.decide(&asked, &[Signature::of_file(key, bytes)], now());
+    let decide =
+        |key: &PrivateKey| trust.decide(&asked, &[Signature::of_file(key, bytes).unwrap()], now());
     assert_eq!(decide(&keys[3]).publisher(), Some("rest"));
     assert!(refused(decide(&keys[2])).contains("counts no more"));
 }
