@@ -475,7 +475,7 @@ fn from_pem(pem: &str, label: &str) -> Result<Zeroizing<Vec<u8>>, String> {
     let mut inner = lines().skip_while(|line| **line != begin).skip(1);
     let text: Zeroizing<String> =
         Zeroizing::new(inner.by_ref().take_while(|line| **line != end).collect());
-    if inner.next().is_some() || lines().last() != Some(&end) {
+    if inner.next().is_some() || lines().next_back() != Some(&end) {
         return Err(format!("it does not end with `{end}`"));
     }
     let decoded = STANDARD.decode(text.as_bytes());
@@ -495,7 +495,9 @@ fn to_pem(der: &[u8], label: &str) -> Zeroizing<String> {
         pem.push('\n');
         rest = behind;
     }
-    pem.push_str(&format!("-----END {label}-----\n"));
+    for part in ["-----END ", label, "-----\n"] {
+        pem.push_str(part);
+    }
     pem
 }
 
