@@ -451,6 +451,7 @@ fn json(value: &impl Serialize) -> Vec<u8> {
 #[derive(Serialize, Deserialize)]
 struct SimplePayload<T = ()> {
     critical: Critical,
+    #[serde(default)]
     optional: T,
 }
 
@@ -481,6 +482,7 @@ struct Statement<T = Empty> {
     subject: Vec<StatementSubject>,
     #[serde(rename = "predicateType")]
     predicate_type: String,
+    #[serde(default)]
     predicate: T,
 }
 
@@ -496,7 +498,7 @@ struct DigestSet {
     sha256: String,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 struct Empty {}
 
 #[derive(Serialize, Deserialize)]
