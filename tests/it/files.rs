@@ -1,6 +1,10 @@
 //! Files through the sandbox and back, and what becomes of rows that are no records.
 
-use std::fmt::Write as _;
+use std::{
+    fmt::Write as _,
+    fs,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use crossdock_tests::host::{TestHost, test_plugin};
 use serde_json::json;
@@ -274,4 +278,33 @@ sinks:
     );
     let shown = host.crossdock(["dlq", "list"]).end();
     shown.exits(0).tells(&["mapper", "second", "many"]);
+}
+
+#[test]
+fn files_that_others_take_away_while_a_folder_is_listed_are_no_error() {
+    let host = TestHost::new();
+    host.write("in/things.csv", "id,name\n1,a\n2,b\n");
+    csv_to_jsonl(&host, "", "");
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // Somebody whose files in the same folder are there for a moment each, as temporary files are.
+        scope.spawn(|| {
+            let paths: Vec<_> = (0..200)
+                .map(|n| host.path(format!("out/other-{n}.tmp")))
+                .collect();
+            while !over.load(Ordering::Relaxed) {
+                for path in &paths {
+                    fs::write(path, "").unwrap();
+                }
+                for path in &paths {
+                    fs::remove_file(path).unwrap();
+                }
+            }
+        });
+        let ended: Vec<_> = (0..4).map(|_| host.run("there")).collect();
+        over.store(true, Ordering::Relaxed);
+        for run in ended {
+            run.finished();
+        }
+    });
 }

@@ -1,4 +1,4 @@
-//! `chaos`: the long version of the test of that name.
+//! `chaos`: the long version of the tests `chaos` and `storm`.
 
 use std::process::Command;
 
@@ -12,6 +12,9 @@ pub(crate) struct Options {
     /// Kills, over all flows.
     #[arg(long, default_value_t = 200)]
     kills: u32,
+    /// Swaps of random stages under load, among good and bad versions, after the kills.
+    #[arg(long, default_value_t = 0)]
+    swaps: u32,
     /// Records of a run.
     #[arg(long, default_value_t = 20_000)]
     records: u32,
@@ -23,7 +26,7 @@ pub(crate) struct Options {
     release: bool,
 }
 
-/// Builds everything and kills runs.
+/// Builds everything, kills runs and swaps stages.
 pub(crate) fn run(options: &Options) -> Result<(), String> {
     let root = workspace();
     guests::build(&root, &[("tests/plugins", "test-plugins")])?;
@@ -34,6 +37,7 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
         .current_dir(&root)
         .env("CROSSDOCK_BIN", &crossdock)
         .args(["--kills", &options.kills.to_string()])
+        .args(["--swaps", &options.swaps.to_string()])
         .args(["--records", &options.records.to_string()]);
     if let Some(seed) = options.seed {
         command.args(["--seed", &seed.to_string()]);

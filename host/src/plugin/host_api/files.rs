@@ -18,7 +18,10 @@ use wasmtime_wasi::{
     filesystem::{Descriptor, WasiFilesystemView},
     p2::{
         DynOutputStream, FsError, OutputStream, Pollable, StreamError, StreamResult,
-        bindings::filesystem::types::{ErrorCode, HostDescriptor},
+        bindings::filesystem::types::{
+            DirectoryEntry, DirectoryEntryStream, ErrorCode, HostDescriptor,
+            HostDirectoryEntryStream,
+        },
     },
 };
 
@@ -115,6 +118,12 @@ pub(in crate::plugin) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()
             Box::new(async move { Ok((refused,)) })
         },
     )?;
+    types.func_wrap_async(
+        "[method]directory-entry-stream.read-directory-entry",
+        |mut store: StoreContextMut<'_, State>, (listing,): (Resource<DirectoryEntryStream>,)| {
+            Box::new(async move { Ok((next_entry(store.data_mut(), &listing).await?,)) })
+        },
+    )?;
     super::paths::link(linker, TYPES)?;
     linker.allow_shadowing(false);
     Ok(())
@@ -158,6 +167,23 @@ async fn set_size(
         state.scope.quota.give(growth);
     }
     given(outcome)
+}
+
+/// The next entry of a folder. What was taken away between the look at its name and the look at what it is, is not
+/// there: an entry less, not an error that ends the listing. Other flows write into the same folders.
+async fn next_entry(
+    state: &mut State,
+    listing: &Resource<DirectoryEntryStream>,
+) -> wasmtime::Result<Result<Option<DirectoryEntry>, ErrorCode>> {
+    loop {
+        let borrow = Resource::new_borrow(listing.rep());
+        let mut files = state.filesystem();
+        let entry = HostDirectoryEntryStream::read_directory_entry(&mut files, borrow).await;
+        match given(entry)? {
+            Err(ErrorCode::NoEntry) => {}
+            entry => return Ok(entry),
+        }
+    }
 }
 
 /// An error that the guest gets, or one that ends the call.
