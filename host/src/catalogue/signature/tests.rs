@@ -276,7 +276,7 @@ fn every_changed_bit_of_the_signed_text_is_noticed() {
         let mut payload = payload.clone();
         payload[at] ^= 1;
         let damaged = changed(&bundle, |bundle| {
-            bundle["dsseEnvelope"]["payload"] = json!(STANDARD.encode(&payload))
+            bundle["dsseEnvelope"]["payload"] = json!(STANDARD.encode(&payload));
         });
         assert_eq!(
             refused(&damaged, &ARTIFACT, &acme),
