@@ -9,6 +9,7 @@
 //! | `app/daemon.rs` | all flows of a project, until told to end |
 //! | `app/shadow.rs` | the network of a candidate whose effects are cut off |
 //! | `app/mapping.rs` | one mapping on sample records |
+//! | `app/plugins.rs` | plugins between registries and a project: published, judged, installed |
 //! | `app/dead_letters.rs` | records that could not be processed: found, mended, given again |
 
 use std::{
@@ -20,7 +21,7 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    catalogue::{InspectError, Inspection, LocateError, Locator},
+    catalogue::{InspectError, Inspection, Installed, LocateError, Locator},
     connection::{ConnectionError, Connections, Secrets, SecretsError},
     engine::run::RunError,
     flow::{Finding, Plan, Planned, StagePlan, Variables, installed, project},
@@ -35,6 +36,7 @@ mod dead_letters;
 mod http;
 mod json;
 mod mapping;
+mod plugins;
 mod run;
 mod secrets;
 mod shadow;
@@ -61,6 +63,9 @@ pub use dead_letters::{
 };
 pub use json::Bytes;
 pub use mapping::{MapOptions, MapTest, Mapped, MappedRecord};
+pub use plugins::{
+    Consent, Fetching, InstalledPlugin, Offer, Plugins, PluginsError, PublishedPlugin,
+};
 pub use run::{Outcome, RunOptions, RunSummary};
 pub use secrets::{ProjectSecrets, SecretInput, SecretSet};
 
@@ -115,6 +120,9 @@ pub enum AppError {
     /// A component cannot be kept in the state folder.
     #[error("a plugin cannot be kept in the state folder: {0}")]
     Keep(#[source] std::io::Error),
+    /// A plugin cannot be published, judged or installed.
+    #[error(transparent)]
+    Plugins(#[from] PluginsError),
     /// The run failed. What was checkpointed stays.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -150,6 +158,7 @@ impl AppError {
             | Self::Plugin(_)
             | Self::Secrets(_)
             | Self::Run(RunError::StageChanged { .. }) => 2,
+            Self::Plugins(error) => error.exit_code(),
             Self::DeadLetter(error) => match error {
                 DeadLetterError::Write(_) => 1,
                 _ => 2,
@@ -214,7 +223,8 @@ impl Project {
             .state
             .clone()
             .unwrap_or_else(|| folder.join(".crossdock"));
-        let locator = Locator::new(flow_dir, options.plugin_dirs.clone());
+        let locator = Locator::new(flow_dir, options.plugin_dirs.clone())
+            .with_installed(Installed::of(&folder, &state));
         Ok(Self {
             plan,
             warnings,

@@ -41,8 +41,8 @@ const OWNERS: [(&str, &[&str]); 5] = [
     ("wasmtime_wasi", &["plugin"]),
     ("wasmtime_wasi_http", &["plugin"]),
     ("sled", &["storage"]),
-    // Plugins' requests, and the command line's to its own daemon.
-    ("reqwest", &["connection", "api"]),
+    // Plugins' requests, the command line's to its own daemon, and those to registries.
+    ("reqwest", &["connection", "api", "catalogue"]),
 ];
 
 fn files(folder: &Path, into: &mut Vec<PathBuf>) {

@@ -22,6 +22,7 @@ mod hostile_zoo;
 mod layering;
 mod main_job;
 mod readme;
+mod registry;
 mod resume;
 mod secrets;
 mod signatures;

@@ -15,6 +15,7 @@ pub mod chaos;
 pub mod daemon;
 pub mod gate;
 pub mod host;
+pub mod registry;
 pub mod storm;
 pub mod trap_server;
 pub mod variant;

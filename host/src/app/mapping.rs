@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{AppError, Project};
 use crate::{
-    catalogue::Locator,
+    catalogue::{Installed, Locator},
     engine::{
         batch::{Batch, Builder, Form, Op, Record},
         fault::Fault,
@@ -22,6 +22,8 @@ pub struct MapOptions {
     pub plugin: String,
     /// Folders in which it is looked up.
     pub plugin_dirs: Vec<PathBuf>,
+    /// The folder of the project: what is installed there is found by name.
+    pub project: PathBuf,
     /// The mapping's file.
     pub mapping: PathBuf,
     /// Tables that the mapping may read, by name.
@@ -68,7 +70,10 @@ impl MapTest {
             path: options.mapping.clone(),
             source,
         })?;
-        let (located, _) = Locator::new(".", options.plugin_dirs).open(&options.plugin)?;
+        let state = options.project.join(".crossdock");
+        let (located, _) = Locator::new(".", options.plugin_dirs)
+            .with_installed(Installed::of(&options.project, &state))
+            .open(&options.plugin)?;
         let tables = Arc::new(SampleTables(std::sync::Mutex::new(options.tables)));
         let plugin = Project::runtime()?.load(&located.path).await?;
         let opener: Arc<dyn Opener<dyn Transformer>> = plugin.transformer(StageContext {

@@ -213,7 +213,7 @@ fn suggest(field: &str, known: &[String]) -> String {
     }
 }
 
-pub(super) fn nearest<'a>(word: &str, known: &'a [String]) -> Option<&'a String> {
+pub(crate) fn nearest<'a>(word: &str, known: &'a [String]) -> Option<&'a String> {
     let near = |other: &'a String| {
         let likeness = strsim::jaro_winkler(&word.to_lowercase(), &other.to_lowercase());
         (likeness > 0.8).then_some((likeness, other))

@@ -1,4 +1,4 @@
-//! Where a flow's plugins are: a path, or a name that is looked up in folders.
+//! Where a flow's plugins are: a path, or a name that is installed or looked up in folders.
 
 use std::{
     fmt::Write as _,
@@ -6,9 +6,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use semver::Version;
+
 use super::{
     config::nearest,
     inspect::{InspectError, Inspection, inspect, read_component},
+    lock::{FILE, Installed, LockError},
+    version::{self, VersionError, Wanted},
 };
 
 /// Extension of plugin files.
@@ -19,6 +23,7 @@ const EXTENSION: &str = "wasm";
 pub struct Locator {
     flow_dir: PathBuf,
     folders: Vec<PathBuf>,
+    installed: Option<Installed>,
 }
 
 /// A plugin's file.
@@ -28,6 +33,10 @@ pub struct Located {
     pub path: PathBuf,
     /// The name it was asked by; `None` when it was asked by path.
     pub name: Option<String>,
+    /// The versions it was asked for by.
+    pub wanted: Wanted,
+    /// The digest that it must have, when it is an installed one.
+    pub digest: Option<String>,
 }
 
 /// Why a plugin is not found, or is not what was asked for. Each says what to do.
@@ -50,6 +59,51 @@ pub enum LocateError {
     /// Neither a name nor a path.
     #[error("{0:?} is neither the name of a plugin (a-z, 0-9, `-`) nor a path ending in `.wasm`")]
     Reference(String),
+    /// A name with what is no version behind it.
+    #[error("{0}; write a plugin as `akeneo` or `akeneo@^1.2`")]
+    Version(#[from] VersionError),
+    /// There is another version than is wanted.
+    #[error("there is no `{name}` {wanted}: {} is {found}{advice}", path.display())]
+    OtherVersion {
+        /// The name.
+        name: String,
+        /// The versions that are wanted.
+        wanted: Wanted,
+        /// The version that is there.
+        found: String,
+        /// The file.
+        path: PathBuf,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// What is installed cannot be told.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The lock file names it, and it was never fetched here.
+    #[error(
+        "`{name}` {version} is in {FILE}, but its component is not here: `crossdock plugin install` fetches it"
+    )]
+    NotFetched {
+        /// The name.
+        name: String,
+        /// The version.
+        version: String,
+    },
+    /// The component is not the one that was installed.
+    #[error(
+        "{} is not the component that was installed as `{name}`: its digest is {found}, not {expected}; \
+         `crossdock plugin install` fetches it again", path.display()
+    )]
+    OtherDigest {
+        /// The name.
+        name: String,
+        /// The file.
+        path: PathBuf,
+        /// The digest in the lock file.
+        expected: String,
+        /// The digest of the file.
+        found: String,
+    },
     /// The file cannot be read.
     #[error("cannot read the plugin {}: {source}", path.display())]
     Read {
@@ -110,6 +164,16 @@ impl Locator {
         Self {
             flow_dir: flow_dir.into(),
             folders,
+            installed: None,
+        }
+    }
+
+    /// Looks among the installed plugins of a project before any folder.
+    #[must_use]
+    pub fn with_installed(self, installed: Installed) -> Self {
+        Self {
+            installed: Some(installed),
+            ..self
         }
     }
 
@@ -125,16 +189,49 @@ impl Locator {
         {
             let path = self.flow_dir.join(path);
             return if path.is_file() {
-                Ok(Located { path, name: None })
+                Ok(Located {
+                    path,
+                    name: None,
+                    wanted: Wanted::Newest,
+                    digest: None,
+                })
             } else {
                 Err(LocateError::NoFile(path))
             };
         }
+        let (name, wanted) = version::split(reference);
         let usable = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        if reference.is_empty() || !reference.bytes().all(usable) {
+        if name.is_empty() || !name.bytes().all(usable) {
             return Err(LocateError::Reference(reference.to_owned()));
         }
-        let file = format!("{reference}.{EXTENSION}");
+        let wanted = wanted.map_or(Ok(Wanted::Newest), str::parse)?;
+        if let Some(installed) = &self.installed
+            && let Some(locked) = installed.read()?.plugins.get(name)
+        {
+            let path = installed.store().path(&locked.digest);
+            if wanted != Wanted::Newest && !wanted.takes(&locked.version) {
+                return Err(LocateError::OtherVersion {
+                    name: name.to_owned(),
+                    wanted,
+                    found: locked.version.to_string(),
+                    path: installed.file().to_owned(),
+                    advice: "; `crossdock plugin install` gets another version",
+                });
+            }
+            if !path.is_file() {
+                return Err(LocateError::NotFetched {
+                    name: name.to_owned(),
+                    version: locked.version.to_string(),
+                });
+            }
+            return Ok(Located {
+                path,
+                name: Some(name.to_owned()),
+                wanted,
+                digest: Some(locked.digest.clone()),
+            });
+        }
+        let file = format!("{name}.{EXTENSION}");
         let found = self
             .folders
             .iter()
@@ -143,11 +240,13 @@ impl Locator {
         match found {
             Some(path) => Ok(Located {
                 path,
-                name: Some(reference.to_owned()),
+                name: Some(name.to_owned()),
+                wanted,
+                digest: None,
             }),
             None => Err(LocateError::Unknown {
-                name: reference.to_owned(),
-                near: nearest(reference, &self.available()).cloned(),
+                name: name.to_owned(),
+                near: nearest(name, &self.available()).cloned(),
                 folders: self.folders.clone(),
             }),
         }
@@ -168,15 +267,39 @@ impl Locator {
             path: path.clone(),
             source,
         })?;
-        if let (Some(asked), Some(manifest)) = (&located.name, &inspection.manifest)
-            && *asked != manifest.name
+        let Some(asked) = located.name.clone() else {
+            return Ok((located, inspection));
+        };
+        let path = path.clone();
+        if let Some(expected) = located.digest.clone()
+            && expected != inspection.digest
         {
-            let (asked, found) = (asked.clone(), manifest.name.clone());
-            return Err(LocateError::OtherName {
-                path: path.clone(),
-                asked,
-                found,
+            return Err(LocateError::OtherDigest {
+                name: asked,
+                path,
+                expected,
+                found: inspection.digest,
             });
+        }
+        if let Some(manifest) = &inspection.manifest
+            && asked != manifest.name
+        {
+            let found = manifest.name.clone();
+            return Err(LocateError::OtherName { path, asked, found });
+        }
+        // Of an installed one the lock file said so already, and that was held against the component when it was written.
+        if located.digest.is_none() && located.wanted != Wanted::Newest {
+            let manifest = inspection.manifest.as_ref();
+            let found = manifest.map_or("without a version", |manifest| &manifest.version);
+            if !Version::parse(found).is_ok_and(|version| located.wanted.takes(&version)) {
+                return Err(LocateError::OtherVersion {
+                    name: asked,
+                    wanted: located.wanted,
+                    found: found.to_owned(),
+                    path,
+                    advice: "",
+                });
+            }
         }
         Ok((located, inspection))
     }
@@ -197,6 +320,11 @@ impl Locator {
             })
             .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
             .collect();
+        let lock = self
+            .installed
+            .as_ref()
+            .and_then(|installed| installed.read().ok());
+        names.extend(lock.into_iter().flat_map(|lock| lock.plugins.into_keys()));
         names.sort_unstable();
         names.dedup();
         names
@@ -275,6 +403,41 @@ mod tests {
                 .to_string()
                 .contains("third (does not exist)")
         );
+    }
+
+    #[test]
+    fn an_installed_one_wins_and_is_the_one_that_was_installed() {
+        let (dir, locator) = folders();
+        let installed = Installed::of(dir.path(), &dir.path().join("state"));
+        let locator = locator.with_installed(installed.clone());
+        assert!(locator.find("csv").unwrap().digest.is_none());
+        let digest = crate::catalogue::digest(b"component");
+        let mut change = installed.change().unwrap();
+        change.lock.put(
+            "csv",
+            crate::catalogue::Locked {
+                version: Version::new(1, 2, 0),
+                digest: digest.clone(),
+                source: "oci://h/shop/csv".parse().unwrap(),
+                manifest: digest.clone(),
+                wanted: Wanted::Newest,
+                pinned: false,
+                before: Vec::new(),
+            },
+        );
+        change.commit().unwrap();
+        let told = |reference: &str| locator.find(reference).unwrap_err().to_string();
+        assert!(told("csv").contains("`crossdock plugin install` fetches it"));
+        let place = installed.store().put(b"component").unwrap();
+        assert_eq!(locator.find("csv").unwrap().path, place);
+        assert_eq!(locator.find("csv@^1.1").unwrap().digest, Some(digest));
+        assert!(
+            told("csv@^2").contains("there is no `csv` ^2"),
+            "{}",
+            told("csv@^2")
+        );
+        assert!(told("csv@soon").contains("neither a version"));
+        assert!(locator.available().contains(&"csv".to_owned()));
     }
 
     #[test]

@@ -12,6 +12,10 @@ use super::{
     dlq::arguments::DlqCommand,
     flow::FlowCommand,
     key::KeyCommand,
+    plugin::arguments::{
+        INFO_EXAMPLES, INSTALL_EXAMPLES, InfoArguments, InstallArguments, LIST_EXAMPLES,
+        ListArguments, PUBLISH_EXAMPLES, PublishArguments, REMOVE_EXAMPLES, RemoveArguments,
+    },
     secret::SecretCommand,
     serve::ServeArguments,
     signature::{SIGN_EXAMPLES, SignArguments, VERIFY_EXAMPLES, VerifyArguments},
@@ -126,7 +130,7 @@ Example:
   # first line of a flow file, for editors with the YAML language server:
   # yaml-language-server: $schema=../flow.schema.json")]
     Schema(SchemaArguments),
-    /// Look at plugins, and write them
+    /// Look at plugins, write them, publish and install them
     #[command(subcommand)]
     Plugin(PluginCommand),
     /// Make and look at the keys with which plugins are signed
@@ -258,6 +262,21 @@ Examples:
     /// Tell who signed a plugin, and whether that is enough here
     #[command(after_help = VERIFY_EXAMPLES)]
     Verify(VerifyArguments),
+    /// Put a plugin into a registry, as the version that it says it is
+    #[command(after_help = PUBLISH_EXAMPLES)]
+    Publish(PublishArguments),
+    /// Get a plugin from a registry, look at what it is, and let the project's flows use it
+    #[command(after_help = INSTALL_EXAMPLES)]
+    Install(InstallArguments),
+    /// List the installed plugins
+    #[command(after_help = LIST_EXAMPLES)]
+    List(ListArguments),
+    /// Show everything about an installed plugin, or one in a registry
+    #[command(after_help = INFO_EXAMPLES)]
+    Info(InfoArguments),
+    /// Remove an installed plugin
+    #[command(after_help = REMOVE_EXAMPLES)]
+    Remove(RemoveArguments),
 }
 
 #[derive(Debug, Subcommand)]

@@ -40,6 +40,7 @@ pub(super) async fn test(arguments: MapTestArguments, output: Output) -> Result<
     let mut mapper = MapTest::open(MapOptions {
         plugin: arguments.plugin,
         plugin_dirs: folders::plugins(arguments.plugins.folders, Some(&around)),
+        project: around,
         mapping: arguments.mapping,
         tables,
         stream: arguments.stream.clone(),

@@ -47,7 +47,7 @@ use serde_json::json;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    app::AppError,
+    app::{AppError, PluginsError},
     author::AuthorError,
     catalogue::KeyError,
     flow::{Finding, Severity},
@@ -82,6 +82,19 @@ fn dispatch(command: Command, output: Output) -> Result<u8, Failure> {
         Command::Key(command) => key::key(&command, output),
         Command::Plugin(PluginCommand::New(arguments)) => author::new(&arguments, output),
         Command::Plugin(PluginCommand::Build(arguments)) => author::build(&arguments, output),
+        Command::Plugin(PluginCommand::Publish(arguments)) => {
+            block_on(plugin::publish(arguments, output))
+        }
+        Command::Plugin(PluginCommand::Install(arguments)) => {
+            block_on(plugin::install(arguments, output))
+        }
+        Command::Plugin(PluginCommand::List(arguments)) => plugin::list(&arguments, output),
+        Command::Plugin(PluginCommand::Info(arguments)) => {
+            block_on(plugin::info(arguments, output))
+        }
+        Command::Plugin(PluginCommand::Remove(arguments)) => {
+            block_on(plugin::remove(arguments, output))
+        }
         Command::Map(MapCommand::Test(arguments)) => block_on(map::test(arguments, output)),
         Command::Secret(command) => secret::secret(command, output),
         Command::Dlq(command) => block_on(dlq::dlq(command, output)),
@@ -119,6 +132,11 @@ impl Command {
             Self::Key(command) => command.wants_json(),
             Self::Plugin(PluginCommand::New(arguments)) => arguments.json,
             Self::Plugin(PluginCommand::Build(arguments)) => arguments.json,
+            Self::Plugin(PluginCommand::Publish(arguments)) => arguments.json,
+            Self::Plugin(PluginCommand::Install(arguments)) => arguments.project.json,
+            Self::Plugin(PluginCommand::List(arguments)) => arguments.project.json,
+            Self::Plugin(PluginCommand::Info(arguments)) => arguments.project.json,
+            Self::Plugin(PluginCommand::Remove(arguments)) => arguments.project.json,
             Self::Serve(_) | Self::Schema(_) | Self::Completions { .. } => false,
         }
     }
@@ -154,6 +172,9 @@ enum Failure {
     /// The application said so.
     #[error(transparent)]
     App(#[from] AppError),
+    /// A plugin cannot be published, judged or installed.
+    #[error(transparent)]
+    Plugins(#[from] PluginsError),
     /// A project cannot be made or built.
     #[error(transparent)]
     Author(#[from] AuthorError),
@@ -189,6 +210,7 @@ impl Failure {
     fn report(&self, json: bool, output: Output) -> u8 {
         let findings = match self {
             Self::App(error) => error.findings(),
+            Self::Plugins(error) => error.findings(),
             Self::Daemon { findings, .. } => findings,
             Self::Usage(_) | Self::Author(_) | Self::Key(_) | Self::Io { .. } => &[],
         };
@@ -196,6 +218,7 @@ impl Failure {
             Self::App(error) => error.exit_code(),
             Self::Author(error) => error.exit_code(),
             Self::Key(error) => error.exit_code(),
+            Self::Plugins(error) => error.exit_code(),
             Self::Usage(_) | Self::Daemon { usage: true, .. } => 2,
             Self::Io { .. } | Self::Daemon { .. } => 1,
         };

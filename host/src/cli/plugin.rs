@@ -1,4 +1,13 @@
-//! `crossdock plugin inspect`: what a component is, read from its bytes.
+//! `crossdock plugin`: what a component is, read from its bytes; the files beside are about registries.
+
+pub(super) mod arguments;
+mod install;
+mod installed;
+mod publish;
+
+pub(super) use install::install;
+pub(super) use installed::{info, list, remove};
+pub(super) use publish::publish;
 
 use std::{fmt::Write as _, path::Path};
 
@@ -42,7 +51,7 @@ pub(super) fn inspect(
         }
         output.print_json(&document);
     } else {
-        let mut out = shown(file, &inspection, output.paint);
+        let mut out = shown(("file", &style::path(file)), &inspection, output.paint);
         if let Some((old, comparison)) = &compared {
             differences(old, comparison, output.paint, &mut out);
         }
@@ -52,8 +61,9 @@ pub(super) fn inspect(
     Ok(u8::from(inspection.kinds.is_empty()))
 }
 
-fn shown(file: &Path, inspection: &Inspection, paint: Paint) -> String {
-    let mut out = head(file, inspection, paint);
+/// Everything that a component says of itself. `from` is where it was found, as (word, place).
+fn shown(from: (&str, &str), inspection: &Inspection, paint: Paint) -> String {
+    let mut out = head(from, inspection, paint);
     if let Some(manifest) = &inspection.manifest {
         for kind in Kind::ALL {
             config(manifest, kind, paint, &mut out);
@@ -68,7 +78,7 @@ fn shown(file: &Path, inspection: &Inspection, paint: Paint) -> String {
     out
 }
 
-fn head(file: &Path, inspection: &Inspection, paint: Paint) -> String {
+fn head((word, place): (&str, &str), inspection: &Inspection, paint: Paint) -> String {
     let mut out = match &inspection.manifest {
         Some(manifest) => {
             let mut line = paint.with(STRONG, format!("{} {}", manifest.name, manifest.version));
@@ -77,7 +87,7 @@ fn head(file: &Path, inspection: &Inspection, paint: Paint) -> String {
             }
             line
         }
-        None => paint.with(STRONG, style::path(file)),
+        None => paint.with(STRONG, place),
     };
     out.push('\n');
     let mut line = |name: &str, text: &str| {
@@ -87,8 +97,8 @@ fn head(file: &Path, inspection: &Inspection, paint: Paint) -> String {
     };
     let join = |parts: Vec<String>| parts.join(", ");
     line(
-        "file",
-        &format!("{} ({})", style::path(file), style::bytes(inspection.size)),
+        word,
+        &format!("{place} ({})", style::bytes(inspection.size)),
     );
     line("digest", &inspection.digest);
     line(
@@ -421,7 +431,7 @@ mod tests {
     #[test]
     fn a_plugin_is_shown_whole() {
         insta::assert_snapshot!(shown(
-            Path::new("/p/csv.wasm"),
+            ("file", "/p/csv.wasm"),
             &inspection(),
             Paint { on: false }
         ));
@@ -432,6 +442,6 @@ mod tests {
             imports: vec![],
             ..inspection()
         };
-        insta::assert_snapshot!(shown(Path::new("/p/x.wasm"), &bare, Paint { on: false }));
+        insta::assert_snapshot!(shown(("file", "/p/x.wasm"), &bare, Paint { on: false }));
     }
 }

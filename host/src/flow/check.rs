@@ -142,16 +142,35 @@ impl Checker<'_> {
     }
 
     fn plugin(&mut self, stage: &Stage<'_>) {
-        let name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        if !is_path(stage.plugin) && !stage.plugin.chars().all(name) {
-            let message = format!(
-                "`{}` is neither the name of a plugin nor a path",
-                stage.plugin
-            );
-            let advice = "a name has lower-case letters, digits and `-`; a path ends with `.wasm`";
-            let finding = Finding::error("flow.bad-plugin", message).advice(advice);
-            self.push(finding, &format!("{}/plugin", stage.pointer));
+        if is_path(stage.plugin) {
+            return;
         }
+        let usable = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        let (name, version) = match stage.plugin.split_once('@') {
+            Some((name, version)) => (name, Some(version)),
+            None => (stage.plugin, None),
+        };
+        let (message, advice) = if name.is_empty() || !name.chars().all(usable) {
+            (
+                format!(
+                    "`{}` is neither the name of a plugin nor a path",
+                    stage.plugin
+                ),
+                "a name has lower-case letters, digits and `-`; a path ends with `.wasm`",
+            )
+        } else if let Some(version) = version
+            && semver::Version::parse(version).is_err()
+            && let Err(error) = semver::VersionReq::parse(version)
+        {
+            (
+                format!("`{version}` is neither a version nor a range of versions: {error}"),
+                "write `akeneo@1.2.0` for one version, `akeneo@^1.2` for it and compatible newer ones",
+            )
+        } else {
+            return;
+        };
+        let finding = Finding::error("flow.bad-plugin", message).advice(advice);
+        self.push(finding, &format!("{}/plugin", stage.pointer));
     }
 
     fn limits(&mut self, stage: &Stage<'_>, batch: Size) {

@@ -166,7 +166,7 @@ impl fmt::Display for StageKind {
 /// Which plugin a stage wants.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum PluginRef {
-    /// An installed one, by its manifest's name.
+    /// An installed one, by its manifest's name; with `@` and a range of versions behind it when not every version will do.
     Name(String),
     /// A file.
     Path(PathBuf),
@@ -181,6 +181,19 @@ impl PluginRef {
             Self::Name(written.to_owned())
         }
     }
+
+    /// The plugin's name, when it is asked for by name.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Name(text) => Some(bare(text)),
+            Self::Path(_) => None,
+        }
+    }
+}
+
+/// `akeneo@^1.2` without the versions.
+fn bare(plugin: &str) -> &str {
+    plugin.split_once('@').map_or(plugin, |(name, _)| name)
 }
 
 impl fmt::Display for PluginRef {
@@ -380,7 +393,7 @@ impl Plan {
             .chain(&mut self.transformers)
             .chain(&mut self.sinks);
         for stage in stages {
-            if let PluginRef::Name(name) = &stage.plugin
+            if let Some(name) = stage.plugin.name()
                 && let Some(more) = granted.get(name)
             {
                 stage.grants = installed::union(&stage.grants, more);
@@ -598,7 +611,7 @@ pub(super) fn stage_name(given: Option<&str>, plugin: &str) -> String {
         return name.to_owned();
     }
     if !is_path(plugin) {
-        return plugin.to_owned();
+        return bare(plugin).to_owned();
     }
     let stem = Path::new(plugin)
         .file_stem()

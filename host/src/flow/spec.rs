@@ -48,8 +48,9 @@ pub struct SourceSpec {
     /// The stage's name in this flow. The plugin's name when it is left out.
     #[schemars(regex(pattern = r"^[a-z0-9-]{1,64}$"), extend("examples" = ["prices"]))]
     pub name: Option<String>,
-    /// The plugin: the name of an installed one, or a path to a `.wasm` file, relative to this file.
-    #[schemars(length(min = 1), extend("examples" = ["csv", "./my-plugin.wasm"]))]
+    /// The plugin: the name of an installed one, with `@` and the versions that will do where not all do, or a path to a
+    /// `.wasm` file, relative to this file.
+    #[schemars(length(min = 1), extend("examples" = ["csv", "csv@^1.2", "./my-plugin.wasm"]))]
     pub plugin: String,
     /// The plugin's own config; `crossdock plugin inspect` shows what it takes. `{ $file: path }` puts a file there.
     pub config: Option<Map<String, Value>>,
@@ -68,7 +69,8 @@ pub struct TransformerSpec {
     /// The stage's name in this flow. The plugin's name when it is left out.
     #[schemars(regex(pattern = r"^[a-z0-9-]{1,64}$"), extend("examples" = ["map-products"]))]
     pub name: Option<String>,
-    /// The plugin: the name of an installed one, or a path to a `.wasm` file, relative to this file.
+    /// The plugin: the name of an installed one, with `@` and the versions that will do where not all do, or a path to a
+    /// `.wasm` file, relative to this file.
     #[schemars(length(min = 1), extend("examples" = ["mapper", "./my-plugin.wasm"]))]
     pub plugin: String,
     /// The plugin's own config; `crossdock plugin inspect` shows what it takes. `{ $file: path }` puts a file there.
@@ -92,7 +94,8 @@ pub struct SinkSpec {
     /// The stage's name in this flow. The plugin's name when it is left out.
     #[schemars(regex(pattern = r"^[a-z0-9-]{1,64}$"), extend("examples" = ["shop"]))]
     pub name: Option<String>,
-    /// The plugin: the name of an installed one, or a path to a `.wasm` file, relative to this file.
+    /// The plugin: the name of an installed one, with `@` and the versions that will do where not all do, or a path to a
+    /// `.wasm` file, relative to this file.
     #[schemars(length(min = 1), extend("examples" = ["jsonl", "./my-plugin.wasm"]))]
     pub plugin: String,
     /// The plugin's own config; `crossdock plugin inspect` shows what it takes. `{ $file: path }` puts a file there.

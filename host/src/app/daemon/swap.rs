@@ -24,6 +24,7 @@ use crate::{
         run::{grants, limits},
         shadow::ShadowHttp,
     },
+    catalogue::Wanted,
     engine::swap::{Candidate, Probation, ShadowPlan, SwapRequest, SwapState, SwapStatus},
     flow::{Finding, PluginRef, Severity, StageKind, StagePlan},
     plugin::{Grants, Plugin, StageContext, growth},
@@ -446,7 +447,8 @@ fn find(
         Ok((located, inspection)) => {
             let manifest = inspection.manifest.as_ref();
             let version = manifest.map_or("0.0.0", |manifest| &manifest.version);
-            if version == wanted {
+            let asked: Wanted = wanted.parse().map_err(|error| format!("{error}"))?;
+            if semver::Version::parse(version).is_ok_and(|version| asked.takes(&version)) {
                 return Ok((located.path, inspection));
             }
             let place = located.path.display();

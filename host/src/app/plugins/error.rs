@@ -1,0 +1,189 @@
+//! Why a plugin cannot be published, judged or installed.
+
+use std::{io, path::PathBuf};
+
+use semver::Version;
+
+use crate::{
+    catalogue::{InspectError, LockError, ManifestError, RegistryError, Repository, Wanted},
+    flow::Finding,
+};
+
+/// Why not. Each says what to do where there is something.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PluginsError {
+    /// The registry could not, or what it gave was refused.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// What is installed cannot be read or changed.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// A file cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// There is no component to publish.
+    #[error("there is no component {}: build it first, with `crossdock plugin build --release`", .0.display())]
+    NotBuilt(PathBuf),
+    /// A folder that is no project of a plugin.
+    #[error("{} is no project of a plugin, since it has no plugin.json that can be read: name the .wasm file", .0.display())]
+    NoProject(PathBuf),
+    /// It is no component.
+    #[error("{what}: {source}")]
+    Inspect {
+        /// The file, or the place in a registry.
+        what: String,
+        /// What it is instead.
+        source: InspectError,
+    },
+    /// It exports nothing that a flow could use.
+    #[error("{0} is a component, but exports no source, transformer or sink: it is no plugin")]
+    NoPlugin(String),
+    /// It does not say what it is.
+    #[error("{0} carries no manifest: nobody could know its name, its version or what it asks for")]
+    NoManifest(String),
+    /// What it says of itself cannot be read.
+    #[error("{what}: {source}")]
+    Manifest {
+        /// The file, or the place in a registry.
+        what: String,
+        /// What is wrong.
+        source: ManifestError,
+    },
+    /// The repository is called otherwise.
+    #[error("the plugin is called `{found}`, and {repository} is a place for `{}`: publish it to one that ends in `/{found}`", repository.name())]
+    OtherName {
+        /// The repository.
+        repository: Repository,
+        /// The name in the component.
+        found: String,
+    },
+    /// There is something else under the tag than it says.
+    #[error(
+        "{asked} holds {found}: it was put there under another name or version, and is refused"
+    )]
+    Retagged {
+        /// What was asked for.
+        asked: String,
+        /// What it is.
+        found: String,
+    },
+    /// The registry has no such version.
+    #[error("{repository} has no version {wanted}{}", there_is(.there))]
+    NoVersion {
+        /// The repository.
+        repository: Repository,
+        /// What was asked for.
+        wanted: Wanted,
+        /// The versions that are there, oldest first.
+        there: Vec<Version>,
+    },
+    /// An older version than the one that is installed.
+    #[error(
+        "{name} {installed} is installed, and {offered} is older: add --downgrade when that is meant"
+    )]
+    Downgrade {
+        /// The plugin.
+        name: String,
+        /// What is installed.
+        installed: Version,
+        /// What was offered.
+        offered: Version,
+    },
+    /// Another plugin of that name comes from somewhere else.
+    #[error(
+        "{name} is installed from {installed}, not from {offered}: remove it first with `crossdock plugin remove {name}`"
+    )]
+    OtherSource {
+        /// The plugin.
+        name: String,
+        /// Where the installed one comes from.
+        installed: Repository,
+        /// Where the offered one comes from.
+        offered: Repository,
+    },
+    /// It stays as it is until somebody says otherwise.
+    #[error("{name} {installed} is pinned: `crossdock plugin pin {name} --off` lets it change")]
+    Pinned {
+        /// The plugin.
+        name: String,
+        /// What is installed.
+        installed: Version,
+    },
+    /// Nobody has said yes.
+    #[error("{0} is not installed: nobody agreed")]
+    Declined(String),
+    /// `--yes` without grants that cover what it asks for.
+    #[error("--yes needs {}, which grants {name} what it asks for; not granted: {}", file.display(), missing.join(", "))]
+    NotGranted {
+        /// The plugin.
+        name: String,
+        /// The file that is missing, or that does not grant it all.
+        file: PathBuf,
+        /// What it asks for and is not granted.
+        missing: Vec<String>,
+    },
+    /// Grants cannot be read.
+    #[error("{}", .0.first().map_or_else(String::new, ToString::to_string))]
+    Grants(Vec<Finding>),
+    /// No such plugin is installed.
+    #[error("`{name}` is not installed{}", meant(.near.as_ref()))]
+    NotInstalled {
+        /// The name.
+        name: String,
+        /// The nearest name that is.
+        near: Option<String>,
+    },
+    /// What came is not what the lock file names.
+    #[error("{source_of} gives another component of {name} {version} than {FILE} names: refused", FILE = crate::catalogue::lock::FILE)]
+    NotLocked {
+        /// The plugin.
+        name: String,
+        /// Its version.
+        version: Version,
+        /// Where it was asked for.
+        source_of: Repository,
+    },
+}
+
+fn there_is(there: &[Version]) -> String {
+    match there {
+        [] => ": it has none at all".to_owned(),
+        all => {
+            let latest: Vec<String> = all.iter().rev().take(5).map(ToString::to_string).collect();
+            format!("; the latest there: {}", latest.join(", "))
+        }
+    }
+}
+
+fn meant(near: Option<&String>) -> String {
+    near.map(|near| format!(" (did you mean `{near}`?)"))
+        .unwrap_or_default()
+}
+
+impl PluginsError {
+    /// 1: failed, 2: the call or a file has to be changed.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Registry(_)
+            | Self::Lock(_)
+            | Self::Io { .. }
+            | Self::Retagged { .. }
+            | Self::Declined(_) => 1,
+            _ => 2,
+        }
+    }
+
+    /// The findings, when it is about those.
+    pub fn findings(&self) -> &[Finding] {
+        match self {
+            Self::Grants(findings) => findings,
+            _ => &[],
+        }
+    }
+}

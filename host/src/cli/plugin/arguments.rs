@@ -1,0 +1,177 @@
+//! What can be typed behind `crossdock plugin` about registries and what is installed.
+
+use std::{env, path::PathBuf, time::Duration};
+
+use clap::Args;
+
+use crate::{
+    app::{self, Plugins, PluginsError},
+    catalogue::{Reference, RegistryOptions, Repository},
+    cli::{arguments::duration, folders},
+};
+
+pub(in crate::cli) const PUBLISH_EXAMPLES: &str = "\
+Examples:
+  crossdock plugin publish oci://registry.example.com/shop/shop-items
+  crossdock plugin publish oci://localhost:5000/shop/csv csv.wasm --plain-http
+
+Without a file it is what `crossdock plugin build --release` made of the project in the current folder. Name and
+version are those in plugin.json. A version never changes: the same content again is no error, another one is.
+Credentials are those that `docker login` keeps, credential helpers included.
+
+Exit codes: 0 it is there, 1 the registry refused, 2 the plugin or the place is wrong";
+
+pub(in crate::cli) const INSTALL_EXAMPLES: &str = "\
+Examples:
+  crossdock plugin install oci://registry.example.com/shop/akeneo
+  crossdock plugin install oci://registry.example.com/shop/akeneo@^1.2
+  crossdock plugin install oci://registry.example.com/shop/akeneo@1.2.0 --yes
+  crossdock plugin install                     # fetches what plugins.lock names and is not here
+
+What it is, what it asks for and what is different from the installed version is shown before anything of it runs.
+Flows use it by its name, `plugin: akeneo`, or `plugin: akeneo@^1.2`; they run exactly the digest in plugins.lock.
+With --yes nobody is asked: then grants/NAME.yaml of the project must grant what it asks for.
+
+Exit codes: 0 installed, 1 the registry refused or nobody agreed, 2 the call or a file is wrong";
+
+pub(in crate::cli) const LIST_EXAMPLES: &str = "\
+Example:
+  crossdock plugin list";
+
+pub(in crate::cli) const INFO_EXAMPLES: &str = "\
+Examples:
+  crossdock plugin info akeneo
+  crossdock plugin info oci://registry.example.com/shop/akeneo@^1.2";
+
+pub(in crate::cli) const REMOVE_EXAMPLES: &str = "\
+Example:
+  crossdock plugin remove akeneo
+
+What runs goes on: a host keeps the components that it runs.";
+
+const WHICH: &str = "Which: oci://HOST/NAMESPACE/NAME, with @VERSION or @RANGE when it is not to be the newest. \
+                     Without it: everything that plugins.lock names and is not here";
+const WHAT: &str =
+    "The name of an installed plugin, or oci://HOST/NAMESPACE/NAME with @VERSION or @RANGE";
+
+/// How a registry is spoken to.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct RegistryArguments {
+    /// Speak to the registry without encryption
+    #[arg(long)]
+    plain_http: bool,
+    /// Also trust the certificates in this file (PEM); may be repeated
+    #[arg(long = "ca", value_name = "FILE")]
+    certificates: Vec<PathBuf>,
+    /// How long an answer of the registry is waited for
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    timeout: Duration,
+}
+
+impl RegistryArguments {
+    fn options(&self) -> RegistryOptions {
+        RegistryOptions {
+            plain_http: self.plain_http,
+            certificates: self.certificates.clone(),
+            patience: self.timeout,
+        }
+    }
+}
+
+/// The project in which something is installed.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ProjectArguments {
+    /// The project's folder [default: the one around the current folder]
+    #[arg(long, value_name = "DIR")]
+    project: Option<PathBuf>,
+    /// Folder with the components [default: .crossdock in the project's folder]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "CROSSDOCK_STATE",
+        hide_env_values = true
+    )]
+    state: Option<PathBuf>,
+    /// Print the result as one JSON document
+    #[arg(long)]
+    pub(in crate::cli) json: bool,
+}
+
+impl ProjectArguments {
+    pub(super) fn plugins(
+        &self,
+        registry: Option<&RegistryArguments>,
+    ) -> Result<Plugins, PluginsError> {
+        let current = env::current_dir().unwrap_or_default();
+        let given = self.project.clone();
+        let project = given.unwrap_or_else(|| folders::project_around(&current).to_owned());
+        let state = self.state.clone();
+        let state = state.unwrap_or_else(|| folders::state_of(&project));
+        let options = registry.map(RegistryArguments::options).unwrap_or_default();
+        Plugins::open(project, state, &options, app::cli_actor())
+    }
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct PublishArguments {
+    #[arg(value_name = "REPOSITORY", help = "Where: oci://HOST/NAMESPACE/NAME")]
+    pub(super) repository: Repository,
+    /// The component, or the folder of a plugin's project
+    #[arg(value_name = "FILE", default_value = ".")]
+    pub(super) file: PathBuf,
+    #[command(flatten)]
+    pub(super) registry: RegistryArguments,
+    /// Print the result as one JSON document
+    #[arg(long)]
+    pub(in crate::cli) json: bool,
+}
+
+impl PublishArguments {
+    pub(super) fn plugins(&self) -> Result<Plugins, PluginsError> {
+        // Nothing is installed, so it matters not where.
+        let here = PathBuf::from(".");
+        let state = folders::state_of(&here);
+        Plugins::open(here, state, &self.registry.options(), app::cli_actor())
+    }
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct InstallArguments {
+    #[arg(value_name = "PLUGIN", help = WHICH)]
+    pub(super) plugin: Option<Reference>,
+    /// Ask nobody: the project's grants/NAME.yaml must grant what it asks for
+    #[arg(long, short)]
+    pub(super) yes: bool,
+    /// Take an older version than the installed one
+    #[arg(long)]
+    pub(super) downgrade: bool,
+    #[command(flatten)]
+    pub(super) registry: RegistryArguments,
+    #[command(flatten)]
+    pub(in crate::cli) project: ProjectArguments,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ListArguments {
+    #[command(flatten)]
+    pub(in crate::cli) project: ProjectArguments,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct InfoArguments {
+    #[arg(value_name = "PLUGIN", help = WHAT)]
+    pub(super) plugin: String,
+    #[command(flatten)]
+    pub(super) registry: RegistryArguments,
+    #[command(flatten)]
+    pub(in crate::cli) project: ProjectArguments,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct RemoveArguments {
+    /// Its name
+    #[arg(value_name = "NAME")]
+    pub(super) name: String,
+    #[command(flatten)]
+    pub(in crate::cli) project: ProjectArguments,
+}

@@ -1,0 +1,138 @@
+//! `crossdock plugin list`, `info` and `remove`.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use super::{
+    arguments::{InfoArguments, ListArguments, RemoveArguments},
+    install::judged,
+    shown,
+};
+use crate::{
+    app::InstalledPlugin,
+    catalogue::{Wanted, reference},
+    cli::{
+        Failure,
+        output::{Output, table},
+        style::{GOOD, Paint, STRONG, WARN},
+    },
+};
+
+pub(in crate::cli) fn list(arguments: &ListArguments, output: Output) -> Result<u8, Failure> {
+    let all = arguments.project.plugins(None)?.list()?;
+    if arguments.project.json {
+        output.print_json(&json!({ "ok": true, "plugins": all }));
+    } else if all.is_empty() {
+        output.print("no plugin is installed\n");
+    } else {
+        let rows: Vec<Vec<String>> = all.iter().map(row).collect();
+        let header = ["plugin", "version", "wanted", "from", ""];
+        output.print(&table(&header, header.len(), &rows));
+    }
+    Ok(0)
+}
+
+fn row(plugin: &InstalledPlugin) -> Vec<String> {
+    let mut notes = Vec::new();
+    if plugin.pinned {
+        notes.push("pinned");
+    }
+    if !plugin.here {
+        notes.push("not here: `crossdock plugin install` fetches it");
+    }
+    vec![
+        plugin.name.clone(),
+        plugin.version.to_string(),
+        plugin.wanted.to_string(),
+        plugin.source.to_string(),
+        notes.join(", "),
+    ]
+}
+
+pub(in crate::cli) async fn info(arguments: InfoArguments, output: Output) -> Result<u8, Failure> {
+    let plugins = arguments.project.plugins(Some(&arguments.registry))?;
+    let json = arguments.project.json;
+    if reference::is_reference(&arguments.plugin) {
+        let reference = arguments.plugin.parse();
+        let reference = reference.map_err(|error| Failure::Usage(format!("{error}")))?;
+        let offer = plugins.offer(&reference).await?;
+        if json {
+            let changes = offer.comparison();
+            let manifest = &offer.pulled.manifest.digest;
+            let mut document = json!({
+                "ok": true, "source": offer.repository, "manifest_digest": manifest, "changes": changes,
+            });
+            add(&mut document, serde_json::to_value(&offer.inspection));
+            output.print_json(&document);
+        } else {
+            output.print(&judged(&offer, output.paint));
+        }
+        return Ok(0);
+    }
+    let (view, inspection) = plugins.info(&arguments.plugin)?;
+    if json {
+        let mut document = json!({ "ok": true, "installed": view });
+        add(&mut document, serde_json::to_value(&inspection));
+        output.print_json(&document);
+        return Ok(0);
+    }
+    let place = format!("{}@{}", view.source, view.version);
+    let mut out = match &inspection {
+        Some(inspection) => shown(("from", &place), inspection, output.paint),
+        None => format!("{}\n", output.paint.with(STRONG, place)),
+    };
+    notes(&view, output.paint, &mut out);
+    output.print(&out);
+    Ok(0)
+}
+
+fn add(document: &mut Value, more: Result<Value, serde_json::Error>) {
+    if let (Value::Object(fields), Ok(Value::Object(more))) = (document, more) {
+        fields.extend(more);
+    }
+}
+
+/// What the lock file says about it.
+fn notes(view: &InstalledPlugin, paint: Paint, out: &mut String) {
+    let _ = writeln!(out, "\n{}", paint.with(STRONG, "installed"));
+    // Writing to a String cannot fail, here and below.
+    if view.wanted != Wanted::Newest {
+        let _ = writeln!(out, "  upgrades within {}", view.wanted);
+    }
+    if view.pinned {
+        out.push_str("  pinned: it stays as it is\n");
+    }
+    if !view.before.is_empty() {
+        let before: Vec<String> = view.before.iter().map(ToString::to_string).collect();
+        let _ = writeln!(out, "  a way back to {}", before.join(", "));
+    }
+    if !view.here {
+        let mark = paint.with(WARN, "!");
+        let _ = writeln!(
+            out,
+            "  {mark} its component is not here: `crossdock plugin install` fetches it"
+        );
+    }
+    if view.here && view.before.is_empty() && !view.pinned && view.wanted == Wanted::Newest {
+        out.push_str("  upgrades to the newest version\n");
+    }
+}
+
+pub(in crate::cli) async fn remove(
+    arguments: RemoveArguments,
+    output: Output,
+) -> Result<u8, Failure> {
+    let plugins = arguments.project.plugins(None)?;
+    let removed = plugins.remove(&arguments.name).await?;
+    if arguments.project.json {
+        output.print_json(&json!({ "ok": true, "removed": removed }));
+    } else {
+        let mark = output.paint.with(GOOD, "✓");
+        let name = output
+            .paint
+            .with(STRONG, format!("{} {}", removed.name, removed.version));
+        output.print(&format!("{mark} {name} is removed\n"));
+    }
+    Ok(0)
+}

@@ -1,0 +1,45 @@
+//! `crossdock plugin publish`.
+
+use serde_json::json;
+
+use super::arguments::PublishArguments;
+use crate::cli::{
+    Failure,
+    output::Output,
+    style::{self, FAINT, GOOD, STRONG},
+};
+
+pub(in crate::cli) async fn publish(
+    arguments: PublishArguments,
+    output: Output,
+) -> Result<u8, Failure> {
+    let plugins = arguments.plugins()?;
+    let done = plugins
+        .publish(&arguments.repository, &arguments.file)
+        .await?;
+    if arguments.json {
+        output.print_json(&json!({ "ok": true, "published": done }));
+        return Ok(0);
+    }
+    let paint = output.paint;
+    let name = paint.with(STRONG, format!("{} {}", done.name, done.version));
+    let verb = if done.was_there {
+        "is there already, the same"
+    } else {
+        "is published"
+    };
+    let line = |name: &str| paint.with(FAINT, format!("{name:9}"));
+    output.print(&format!(
+        "{} {name} {verb}\n  {}  {}@{} ({})\n  {}  {}\n  {}  {}\n",
+        paint.with(GOOD, "✓"),
+        line("place"),
+        done.repository,
+        done.version,
+        style::bytes(done.size),
+        line("manifest"),
+        done.manifest,
+        line("component"),
+        done.digest,
+    ));
+    Ok(0)
+}
