@@ -1,6 +1,7 @@
 //! Plugins on disk and in registries: what a file says of itself, where names are found, whether a config fits, what is
 //! installed. Nothing is executed here.
 
+pub mod archive;
 pub mod compare;
 pub mod config;
 pub mod inspect;
@@ -10,15 +11,18 @@ pub mod manifest;
 pub mod reference;
 pub mod registry;
 pub mod store;
+pub mod verdict;
 pub mod version;
 
+pub use archive::ArchiveError;
 pub use compare::{Asked, Comparison, compare};
 pub use config::{ConfigFinding, check_schema, validate_config};
 pub use inspect::{Import, ImportGroup, InspectError, Inspection, digest, inspect, read_component};
 pub use locate::{LocateError, Located, Locator};
-pub use lock::{Before, Change, Installed, Lock, LockError, Locked};
+pub use lock::{Before, Installed, Lock, LockError, Locked};
 pub use manifest::{Kind, Manifest, ManifestError};
 pub use reference::{Reference, ReferenceError, Repository, Selector};
 pub use registry::{Registry, RegistryError, RegistryOptions};
 pub use store::Store;
+pub use verdict::{Change, Judgement, Verdict, judge};
 pub use version::Wanted;
