@@ -189,7 +189,7 @@ impl Lock {
         }
         for (name, locked) in &self.plugins {
             // Writing to a String cannot fail, here and below.
-            let _ = writeln!(out, "  {name}:\n    version: {}", quoted(&locked.version));
+            let _ = writeln!(out, "  {}:\n    version: {}", quoted(name), quoted(&locked.version));
             let _ = writeln!(out, "    digest: {}", locked.digest);
             let _ = writeln!(out, "    source: {}", quoted(&locked.source));
             let _ = writeln!(out, "    manifest: {}", locked.manifest);
@@ -242,8 +242,8 @@ impl Lock {
     }
 }
 
-/// A text between quotes. Versions, ranges and references hold nothing that would have to be escaped.
-fn quoted(value: &impl std::fmt::Display) -> String {
+/// A text between quotes: a plugin may be called `null`. Names, versions, ranges and references hold nothing that would have to be escaped.
+fn quoted(value: &(impl std::fmt::Display + ?Sized)) -> String {
     format!("\"{value}\"")
 }
 

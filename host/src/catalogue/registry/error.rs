@@ -42,7 +42,7 @@ pub enum RegistryError {
     Denied {
         /// The registry.
         host: String,
-        /// `nobody in particular`, or the name that was used.
+        /// `anybody without a login`, or the name that was used.
         who: String,
         /// What was tried.
         what: String,

@@ -116,7 +116,7 @@ pub(super) fn denied(
             "log in with an account that may".to_owned(),
         ),
         None => (
-            "nobody in particular".to_owned(),
+            "anybody without a login".to_owned(),
             format!(
                 "log in first, as with `docker login {host}`, or put `auths` into ~/.docker/config.json"
             ),
