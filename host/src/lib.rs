@@ -7,7 +7,7 @@
 //! | [`flow`] | WHAT runs: the flow file, its findings, the plan. Pure: no tokio, no WebAssembly |
 //! | [`engine`] | HOW records move: one loop per run over batches, barriers, retries, dead letters. Knows no WebAssembly |
 //! | [`plugin`] | the only module that knows wasmtime: components as the engine's stages, host imports, limits |
-//! | [`catalogue`] | plugins on disk: what a file says of itself, where names are found |
+//! | [`catalogue`] | plugins on disk and in registries: what a file says of itself, where names are found, what is installed |
 //! | [`storage`] | the only module that knows sled: checkpoints, dead letters, tables |
 //! | [`connection`] | remote systems: authentication, limits, the one outgoing HTTP client |
 //! | [`api`] | the admin API of a daemon, and its client |

@@ -3,8 +3,8 @@
 use std::{fs, time::Duration};
 
 use crossdock_tests::{
-    hostile_registry::{HostileRegistry, Wrong},
     host::{TestHost, plugin},
+    hostile_registry::{HostileRegistry, Wrong},
     registry::TestRegistry,
     variant,
 };
@@ -43,7 +43,10 @@ fn whatever_a_registry_does_nothing_is_half_installed() {
     let lock = host.text("plugins.lock");
     let installed = host.list(".crossdock/installed");
     let cases: &[(Wrong, &[&str])] = &[
-        (Wrong::TamperedBlob, &["gives another blob", "its digest is sha256:"]),
+        (
+            Wrong::TamperedBlob,
+            &["gives another blob", "its digest is sha256:"],
+        ),
         (Wrong::TamperedManifest, &["gives another manifest 9.0.0"]),
         (Wrong::Silent, &["did not answer within 300 ms"]),
         (Wrong::Stalls, &["did not go on sending within 300 ms"]),
@@ -52,12 +55,21 @@ fn whatever_a_registry_does_nothing_is_half_installed() {
         (Wrong::Status(503), &["answers 503 to GET"]),
         (Wrong::Truncated, &["broke off the blob", "of", "bytes"]),
         (Wrong::Circles, &["redirects more than 5 times"]),
-        (Wrong::Redirects("ftp://127.0.0.1/"), &["redirects to what is no HTTP"]),
+        (
+            Wrong::Redirects("ftp://127.0.0.1/"),
+            &["redirects to what is no HTTP"],
+        ),
         (Wrong::HugeLayer, &["gives more than 67108864 bytes"]),
         (Wrong::EndlessLayer, &["gives more than", "as blob"]),
-        (Wrong::EndlessManifest, &["gives more than 4194304 bytes as manifest 9.0.0"]),
+        (
+            Wrong::EndlessManifest,
+            &["gives more than 4194304 bytes as manifest 9.0.0"],
+        ),
         (Wrong::TwoLayers, &["it has 2 layers, and a plugin is one"]),
-        (Wrong::OtherType, &["`application/zip`, and a plugin is `application/wasm`"]),
+        (
+            Wrong::OtherType,
+            &["`application/zip`, and a plugin is `application/wasm`"],
+        ),
         (Wrong::Garbage, &["gives no usable plugin 9.0.0"]),
     ];
     std::thread::scope(|scope| {
@@ -67,18 +79,33 @@ fn whatever_a_registry_does_nothing_is_half_installed() {
                 let registry = HostileRegistry::start(component, *wrong);
                 let place = registry.reference("shop/csv@9.0.0");
                 let ended = host
-                    .crossdock(["plugin", "install", &place, "--plain-http", "--timeout", "300ms"])
+                    .crossdock([
+                        "plugin",
+                        "install",
+                        &place,
+                        "--plain-http",
+                        "--timeout",
+                        "300ms",
+                    ])
                     .input("y\n")
                     .end();
                 ended.exits(1).no_panic().tells(said);
                 assert_eq!(ended.stderr.lines().count(), 1, "{wrong:?}\n{ended}");
-                assert!(registry.requests() <= 12, "{wrong:?}: {}", registry.requests());
+                assert!(
+                    registry.requests() <= 12,
+                    "{wrong:?}: {}",
+                    registry.requests()
+                );
             });
         }
     });
     // A version under the tag of another one, and one that is there although the component is called otherwise.
     for (component, place, found) in [
-        (variant::version(&plugin("csv"), "1.0.0"), "shop/csv@9.0.0", "csv 1.0.0"),
+        (
+            variant::version(&plugin("csv"), "1.0.0"),
+            "shop/csv@9.0.0",
+            "csv 1.0.0",
+        ),
         (component.clone(), "shop/jsonl@9.0.0", "csv 9.0.0"),
     ] {
         let registry = HostileRegistry::start(component, Wrong::Retagged);
@@ -125,11 +152,15 @@ fn two_installs_at_once_and_one_that_is_killed_leave_a_whole_project() {
     names.sort();
     let install = |name: &str| {
         let place = real.reference(&format!("shop/{name}"));
-        host.crossdock(["plugin", "install", &place, "--plain-http"]).input("y\n")
+        host.crossdock(["plugin", "install", &place, "--plain-http"])
+            .input("y\n")
     };
     // Killed after a while that is another one every time: what is there is whole each time.
     let list = || {
-        let listed = host.crossdock(["plugin", "list", "--json"]).end().finished();
+        let listed = host
+            .crossdock(["plugin", "list", "--json"])
+            .end()
+            .finished();
         listed["plugins"].as_array().unwrap().clone()
     };
     for millis in [5, 20, 40, 60, 80, 120] {
@@ -137,7 +168,10 @@ fn two_installs_at_once_and_one_that_is_killed_leave_a_whole_project() {
         let ended = running.ends_within(Duration::from_millis(millis));
         drop(running.kill());
         for one in list() {
-            assert_eq!(one["here"], true, "after {millis} ms (ended: {ended}): {one}");
+            assert_eq!(
+                one["here"], true,
+                "after {millis} ms (ended: {ended}): {one}"
+            );
         }
     }
     let all: Vec<_> = ["csv", "mapper", "generate"]
@@ -158,7 +192,10 @@ fn two_installs_at_once_and_one_that_is_killed_leave_a_whole_project() {
     // Nothing that a kill left behind is left.
     let files = host.list(".crossdock/installed");
     assert_eq!(files.len(), names.len() + 1, "{files:?}");
-    assert!(fs::read_dir(host.path(".")).unwrap().flatten().all(|entry| {
-        !entry.file_name().to_string_lossy().starts_with(".new-")
-    }));
+    assert!(
+        fs::read_dir(host.path("."))
+            .unwrap()
+            .flatten()
+            .all(|entry| { !entry.file_name().to_string_lossy().starts_with(".new-") })
+    );
 }

@@ -164,7 +164,10 @@ fn what_is_published_is_judged_installed_and_run_by_its_digest() {
 
     host.crossdock(["plugin", "remove", "csv"]).end().exits(0);
     assert!(!file.exists());
-    let left = host.crossdock(["plugin", "list", "--json"]).end().finished();
+    let left = host
+        .crossdock(["plugin", "list", "--json"])
+        .end()
+        .finished();
     assert_eq!(left["plugins"].as_array().unwrap().len(), 1, "{left}");
 }
 
@@ -328,11 +331,14 @@ fn upgrades_are_judged_wait_for_consent_and_have_a_way_back() {
             .arg("--plain-http")
             .end()
     };
-    ask(&["outdated"]).exits(0).tells(&["csv 1.0.0 1.0.1 2.0.0 ^1"]);
-    let lock = host.text("plugins.lock");
-    ask(&["upgrade", "--dry-run"])
+    ask(&["outdated"])
         .exits(0)
-        .tells(&["patch: nothing that", "1.0.0 → 1.0.1 would be installed (patch)"]);
+        .tells(&["csv 1.0.0 1.0.1 2.0.0 ^1"]);
+    let lock = host.text("plugins.lock");
+    ask(&["upgrade", "--dry-run"]).exits(0).tells(&[
+        "patch: nothing that",
+        "1.0.0 → 1.0.1 would be installed (patch)",
+    ]);
     assert_eq!(host.text("plugins.lock"), lock);
     let done = ask(&["upgrade", "--yes", "--json"]).finished();
     assert_eq!(done["plugins"][0]["state"], "upgraded");
@@ -350,29 +356,46 @@ fn upgrades_are_judged_wait_for_consent_and_have_a_way_back() {
         "its number promises less than that",
         "1.0.1 stays: 1.0.2 asks to",
     ]);
-    ask(&["upgrade"]).exits(1).tells(&["nobody agreed to 1.0.2"]);
-    assert!(host.text("plugins.lock").contains("version: \"1.0.1\"\n    digest"));
+    ask(&["upgrade"])
+        .exits(1)
+        .tells(&["nobody agreed to 1.0.2"]);
+    assert!(
+        host.text("plugins.lock")
+            .contains("version: \"1.0.1\"\n    digest")
+    );
     host.write(
         "grants/csv.yaml",
         "plugin: csv\ngrants: { files: { read: [in] }, http: [\"https://api.example.com/\"] }\n",
     );
-    ask(&["upgrade", "--yes"]).exits(0).tells(&["1.0.1 → 1.0.2 is installed"]);
+    ask(&["upgrade", "--yes"])
+        .exits(0)
+        .tells(&["1.0.1 → 1.0.2 is installed"]);
 
     let local = |arguments: &[&str]| host.crossdock(["plugin"]).args(arguments).end();
-    local(&["rollback", "csv"]).exits(0).tells(&["csv 1.0.1 is back"]);
-    local(&["rollback", "csv", "--to", "1.0.0"]).exits(0).tells(&["csv 1.0.0 is back"]);
+    local(&["rollback", "csv"])
+        .exits(0)
+        .tells(&["csv 1.0.1 is back"]);
+    local(&["rollback", "csv", "--to", "1.0.0"])
+        .exits(0)
+        .tells(&["csv 1.0.0 is back"]);
     local(&["rollback", "csv", "--to", "0.9.0"])
         .exits(2)
         .tells(&["there is a way back to 1.0.1, 1.0.2"]);
     local(&["pin", "csv"]).exits(0);
-    ask(&["upgrade", "--yes"]).exits(0).tells(&["1.0.0 stays: it is pinned"]);
+    ask(&["upgrade", "--yes"])
+        .exits(0)
+        .tells(&["1.0.0 stays: it is pinned"]);
     install(&host, &registry, "csv@2.0.0")
         .exits(2)
         .tells(&["csv 1.0.0 is pinned"]);
-    local(&["pin", "csv", "--off"]).exits(0).tells(&["may change again"]);
+    local(&["pin", "csv", "--off"])
+        .exits(0)
+        .tells(&["may change again"]);
 
     install_jsonl_and_why(&host, &registry);
-    local(&["remove", "cvs"]).exits(2).tells(&["did you mean `csv`?"]);
+    local(&["remove", "cvs"])
+        .exits(2)
+        .tells(&["did you mean `csv`?"]);
 }
 
 fn install_jsonl_and_why(host: &TestHost, registry: &TestRegistry) {
@@ -383,7 +406,10 @@ fn install_jsonl_and_why(host: &TestHost, registry: &TestRegistry) {
     host.crossdock(["plugin", "why", "csv"])
         .end()
         .exits(0)
-        .tells(&["copy csv source csv@^1 flows/copy.yaml", "flows/broken.yaml cannot be read"]);
+        .tells(&[
+            "copy csv source csv@^1 flows/copy.yaml",
+            "flows/broken.yaml cannot be read",
+        ]);
     // What runs is what the lock names, after a way back too.
     host.run("copy").finished();
 }
@@ -402,7 +428,10 @@ fn a_bundle_brings_plugins_to_where_no_registry_is() {
         .crossdock(["plugin", "bundle", "all.tar", "--plain-http", "--json"])
         .end()
         .finished();
-    assert_eq!(made["bundle"]["plugins"], serde_json::json!(["csv 1.0.0", "jsonl 1.0.0"]));
+    assert_eq!(
+        made["bundle"]["plugins"],
+        serde_json::json!(["csv 1.0.0", "jsonl 1.0.0"])
+    );
     let bytes = host.bytes("all.tar");
     drop(registry);
 
@@ -430,7 +459,10 @@ fn a_bundle_brings_plugins_to_where_no_registry_is() {
     changed[middle] ^= 1;
     for (bytes, said) in [
         (changed, "was tampered with, or is damaged"),
-        (bytes[..bytes.len() / 2].to_vec(), "ends in the middle of a file"),
+        (
+            bytes[..bytes.len() / 2].to_vec(),
+            "ends in the middle of a file",
+        ),
         (b"PK\x03\x04".repeat(300), "it is no tar archive"),
     ] {
         other.write("all.tar", bytes);

@@ -1,9 +1,6 @@
 //! A registry that does what none should: for tests of what comes of it. Raw, so that it can break off where it wants.
 
-#![allow(
-    clippy::expect_used,
-    reason = "a helper of tests fails the test"
-)]
+#![allow(clippy::expect_used, reason = "a helper of tests fails the test")]
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -132,7 +129,11 @@ impl Content {
         while reader.read_line(&mut line)? > 2 {
             line.clear();
         }
-        let path = first.split_whitespace().nth(1).unwrap_or_default().to_owned();
+        let path = first
+            .split_whitespace()
+            .nth(1)
+            .unwrap_or_default()
+            .to_owned();
         let count = self.requests.fetch_add(1, Ordering::SeqCst);
         let plain = |status: &str| format!("HTTP/1.1 {status}\r\nConnection: close\r\n");
         match self.wrong {
@@ -172,7 +173,11 @@ impl Content {
             _ => {}
         }
         if path.contains("/tags/list") {
-            return whole(&mut stream, br#"{"name":"x","tags":["9.0.0","sha256-00.sig"]}"#, "");
+            return whole(
+                &mut stream,
+                br#"{"name":"x","tags":["9.0.0","sha256-00.sig"]}"#,
+                "",
+            );
         }
         if path.contains("/manifests/9.0.0") || path.contains("/manifests/sha256:") {
             return self.manifest(&mut stream);
@@ -180,7 +185,11 @@ impl Content {
         if path.contains("/blobs/") {
             return self.blob(&mut stream);
         }
-        write!(stream, "{}Content-Length: 0\r\n\r\n", plain("404 Not Found"))
+        write!(
+            stream,
+            "{}Content-Length: 0\r\n\r\n",
+            plain("404 Not Found")
+        )
     }
 
     fn manifest(&self, stream: &mut TcpStream) -> std::io::Result<()> {

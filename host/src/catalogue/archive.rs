@@ -163,7 +163,11 @@ impl<W: Write> Writer<W> {
         put(156, "0");
         put(257, "ustar\x0000");
         let sum: u32 = head.iter().map(|byte| u32::from(*byte)).sum();
-        for (place, byte) in head.iter_mut().skip(148).zip(format!("{sum:06o}\0 ").bytes()) {
+        for (place, byte) in head
+            .iter_mut()
+            .skip(148)
+            .zip(format!("{sum:06o}\0 ").bytes())
+        {
             *place = byte;
         }
         self.out.write_all(&head)?;
@@ -304,7 +308,10 @@ impl Reader {
         for digest in all {
             let bytes = self.blob(&digest, MAX_MANIFEST)?;
             if let Ok(manifest) = serde_json::from_slice::<oci::ImageManifest>(&bytes)
-                && manifest.subject.as_ref().is_some_and(|of| of.digest == subject)
+                && manifest
+                    .subject
+                    .as_ref()
+                    .is_some_and(|of| of.digest == subject)
             {
                 found.push(manifest);
             }
@@ -380,7 +387,11 @@ mod tests {
         let mut reader = Reader::open(&path).unwrap();
         assert_eq!(reader.manifests().len(), 1);
         assert_eq!(reader.blob(&digest(b"one"), 3).unwrap(), b"one");
-        let listed = std::process::Command::new("tar").arg("-tf").arg(&path).output().unwrap();
+        let listed = std::process::Command::new("tar")
+            .arg("-tf")
+            .arg(&path)
+            .output()
+            .unwrap();
         let listed = String::from_utf8(listed.stdout).unwrap();
         assert_eq!(listed.lines().count(), 4, "{listed}");
         assert!(listed.contains("index.json"), "{listed}");
@@ -417,7 +428,13 @@ mod tests {
         let sum: u32 = endless[..UNIT]
             .iter()
             .enumerate()
-            .map(|(at, byte)| if (148..156).contains(&at) { 32 } else { u32::from(*byte) })
+            .map(|(at, byte)| {
+                if (148..156).contains(&at) {
+                    32
+                } else {
+                    u32::from(*byte)
+                }
+            })
             .sum();
         endless[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
         assert!(told(&endless).contains("ends in the middle of a file"));

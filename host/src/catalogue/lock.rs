@@ -189,7 +189,12 @@ impl Lock {
         }
         for (name, locked) in &self.plugins {
             // Writing to a String cannot fail, here and below.
-            let _ = writeln!(out, "  {}:\n    version: {}", quoted(name), quoted(&locked.version));
+            let _ = writeln!(
+                out,
+                "  {}:\n    version: {}",
+                quoted(name),
+                quoted(&locked.version)
+            );
             let _ = writeln!(out, "    digest: {}", locked.digest);
             let _ = writeln!(out, "    source: {}", quoted(&locked.source));
             let _ = writeln!(out, "    manifest: {}", locked.manifest);

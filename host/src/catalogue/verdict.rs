@@ -200,10 +200,7 @@ impl<'a> Schemas<'a> {
     fn object(&mut self, old: &'a Value, new: &'a Value, path: &str, depth: usize) {
         let fields = |schema: &'a Value| schema.get("properties").and_then(Value::as_object);
         let empty = Map::new();
-        let (before, now) = (
-            fields(old).unwrap_or(&empty).clone(),
-            fields(new),
-        );
+        let (before, now) = (fields(old).unwrap_or(&empty).clone(), fields(new));
         let needed = |schema: &Value| words(schema.get("required"));
         let (needed_before, needed_now) = (needed(old), needed(new));
         let named = |name: &str| {
@@ -239,7 +236,8 @@ impl<'a> Schemas<'a> {
     /// One field in both.
     fn field(&mut self, old: &'a Value, new: &'a Value, path: &str, depth: usize) {
         if old.get("default") != new.get("default") {
-            let shown = |value: Option<&Value>| value.map_or("none".to_owned(), ToString::to_string);
+            let shown =
+                |value: Option<&Value>| value.map_or("none".to_owned(), ToString::to_string);
             let what = format!(
                 "is {} where it is left out, was {}",
                 shown(new.get("default")),
@@ -280,7 +278,11 @@ impl<'a> Schemas<'a> {
         let told = |all: Vec<&String>| {
             let all: Vec<String> = all.iter().map(|one| format!("`{one}`")).collect();
             let text = all.join(" or ");
-            if article.is_empty() { text } else { format!("{article} {text}") }
+            if article.is_empty() {
+                text
+            } else {
+                format!("{article} {text}")
+            }
         };
         let gone: Vec<&String> = old.difference(&new).collect();
         let more: Vec<&String> = new.difference(&old).collect();
@@ -315,7 +317,11 @@ fn words(value: Option<&Value>) -> BTreeSet<String> {
 /// The values that are listed.
 fn values(schema: &Value) -> BTreeSet<String> {
     let listed = schema.get("enum").and_then(Value::as_array);
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let text = |value: &Value| {
+        value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned)
+    };
     listed.into_iter().flatten().map(text).collect()
 }
 
@@ -335,8 +341,12 @@ fn narrower(bound: &str, old: Option<&Value>, new: Option<&Value>) -> bool {
     let number = |value: Option<&Value>| value.and_then(Value::as_f64);
     let Some(_) = new else { return false };
     match (number(old), number(new)) {
-        (Some(old), Some(new)) if bound.starts_with("min") || bound == "exclusiveMinimum" => new > old,
-        (Some(old), Some(new)) if bound.starts_with("max") || bound == "exclusiveMaximum" => new < old,
+        (Some(old), Some(new)) if bound.starts_with("min") || bound == "exclusiveMinimum" => {
+            new > old
+        }
+        (Some(old), Some(new)) if bound.starts_with("max") || bound == "exclusiveMaximum" => {
+            new < old
+        }
         _ => true,
     }
 }

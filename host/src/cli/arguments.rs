@@ -12,8 +12,11 @@ use super::{
     dlq::arguments::DlqCommand,
     flow::FlowCommand,
     plugin::arguments::{
-        BUNDLE_EXAMPLES, BundleArguments, OUTDATED_EXAMPLES, OutdatedArguments, PIN_EXAMPLES, PinArguments, ROLLBACK_EXAMPLES, PluginRollbackArguments, UPGRADE_EXAMPLES, UpgradeArguments, WHY_EXAMPLES, WhyArguments, INFO_EXAMPLES, INSTALL_EXAMPLES, InfoArguments, InstallArguments, LIST_EXAMPLES,
-        ListArguments, PUBLISH_EXAMPLES, PublishArguments, REMOVE_EXAMPLES, RemoveArguments,
+        BUNDLE_EXAMPLES, BundleArguments, INFO_EXAMPLES, INSTALL_EXAMPLES, InfoArguments,
+        InstallArguments, LIST_EXAMPLES, ListArguments, OUTDATED_EXAMPLES, OutdatedArguments,
+        PIN_EXAMPLES, PUBLISH_EXAMPLES, PinArguments, PluginRollbackArguments, PublishArguments,
+        REMOVE_EXAMPLES, ROLLBACK_EXAMPLES, RemoveArguments, UPGRADE_EXAMPLES, UpgradeArguments,
+        WHY_EXAMPLES, WhyArguments,
     },
     secret::SecretCommand,
     serve::ServeArguments,

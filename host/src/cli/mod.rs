@@ -82,7 +82,7 @@ fn dispatch(command: Command, output: Output) -> Result<u8, Failure> {
         Command::Plugin(PluginCommand::Install(arguments)) => {
             block_on(plugin::install(arguments, output))
         }
-        Command::Plugin(PluginCommand::List(arguments)) => plugin::list(arguments, output),
+        Command::Plugin(PluginCommand::List(arguments)) => plugin::list(&arguments, output),
         Command::Plugin(PluginCommand::Info(arguments)) => {
             block_on(plugin::info(arguments, output))
         }
@@ -96,7 +96,7 @@ fn dispatch(command: Command, output: Output) -> Result<u8, Failure> {
         Command::Plugin(PluginCommand::Rollback(arguments)) => {
             block_on(plugin::rollback(arguments, output))
         }
-        Command::Plugin(PluginCommand::Why(arguments)) => plugin::why(arguments, output),
+        Command::Plugin(PluginCommand::Why(arguments)) => plugin::why(&arguments, output),
         Command::Plugin(PluginCommand::Bundle(arguments)) => {
             block_on(plugin::bundle(arguments, output))
         }

@@ -95,10 +95,17 @@ impl Plugins {
                 source_of: source.clone(),
             });
         }
-        let config = self.registry.blob(source, &pulled.config, MAX_MANIFEST).await?;
+        let config = self
+            .registry
+            .blob(source, &pulled.config, MAX_MANIFEST)
+            .await?;
         let component = self.registry.component(source, &pulled).await?;
         let mut attached = Vec::new();
-        for one in self.registry.referrers(source, &locked.manifest, None).await? {
+        for one in self
+            .registry
+            .referrers(source, &locked.manifest, None)
+            .await?
+        {
             let Some(own) = self.registry.manifest(source, &one.digest).await? else {
                 continue;
             };
@@ -166,7 +173,9 @@ impl Plugins {
 
 fn write(place: &Path, all: Vec<Whole>) -> std::io::Result<u64> {
     let folder = place.parent().unwrap_or(Path::new("."));
-    let new = tempfile::Builder::new().prefix(".new-").tempfile_in(folder)?;
+    let new = tempfile::Builder::new()
+        .prefix(".new-")
+        .tempfile_in(folder)?;
     let mut writer = Writer::new(BufWriter::new(new))?;
     for whole in all {
         for blob in &whole.blobs {
@@ -186,7 +195,9 @@ fn write(place: &Path, all: Vec<Whole>) -> std::io::Result<u64> {
     }
     let mut out = writer.finish()?;
     out.flush()?;
-    let new = out.into_inner().map_err(std::io::IntoInnerError::into_error)?;
+    let new = out
+        .into_inner()
+        .map_err(std::io::IntoInnerError::into_error)?;
     let size = new.as_file().metadata()?.len();
     new.as_file().sync_all()?;
     new.persist(place).map_err(|error| error.error)?;

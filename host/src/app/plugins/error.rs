@@ -5,7 +5,9 @@ use std::{io, path::PathBuf};
 use semver::Version;
 
 use crate::{
-    catalogue::{ArchiveError, InspectError, LockError, ManifestError, RegistryError, Repository, Wanted},
+    catalogue::{
+        ArchiveError, InspectError, LockError, ManifestError, RegistryError, Repository, Wanted,
+    },
     flow::Finding,
 };
 
@@ -148,7 +150,9 @@ pub enum PluginsError {
         there: Vec<Version>,
     },
     /// A former version whose component is not here.
-    #[error("the component of {name} {version} is not here: `crossdock plugin install {source_of}@{version} --downgrade` fetches it")]
+    #[error(
+        "the component of {name} {version} is not here: `crossdock plugin install {source_of}@{version} --downgrade` fetches it"
+    )]
     Lost {
         /// The plugin.
         name: String,

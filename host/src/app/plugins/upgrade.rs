@@ -104,7 +104,11 @@ impl Plugins {
                 installed: locked.version.clone(),
                 wanted: locked.wanted.clone(),
                 pinned: locked.pinned,
-                upgrade: if locked.pinned { None } else { above(&locked.wanted) },
+                upgrade: if locked.pinned {
+                    None
+                } else {
+                    above(&locked.wanted)
+                },
                 newest: Wanted::Newest.best(&there).cloned(),
             });
         }
@@ -164,11 +168,16 @@ impl Plugins {
             let Some(locked) = change.lock.plugins.get(&own) else {
                 return Err(not_installed(&own, &change.lock));
             };
-            let is_meant = |one: &&Before| wanted.as_ref().is_none_or(|wanted| one.version == *wanted);
+            let is_meant =
+                |one: &&Before| wanted.as_ref().is_none_or(|wanted| one.version == *wanted);
             let Some(before) = locked.before.iter().find(is_meant).cloned() else {
                 return Err(PluginsError::NoBefore {
                     name: own,
-                    there: locked.before.iter().map(|one| one.version.clone()).collect(),
+                    there: locked
+                        .before
+                        .iter()
+                        .map(|one| one.version.clone())
+                        .collect(),
                 });
             };
             if !installed.store().holds(&before.digest) {

@@ -191,11 +191,7 @@ impl Registry {
     }
 }
 
-fn pulled(
-    repository: &Repository,
-    name: &str,
-    found: Fetched,
-) -> Result<Pulled, RegistryError> {
+fn pulled(repository: &Repository, name: &str, found: Fetched) -> Result<Pulled, RegistryError> {
     let what = format!("plugin {name} of {}", repository.path());
     let wrong = |why: String| unusable(repository, &what, &why);
     if found.descriptor.media_type != oci::MANIFEST {

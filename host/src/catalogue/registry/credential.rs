@@ -79,7 +79,8 @@ struct Config {
 #[serde(default)]
 struct Auth {
     /// `name:password` in base64.
-    auth: String,
+    #[serde(rename = "auth")]
+    pair: String,
     username: String,
     password: String,
     identitytoken: String,
@@ -167,11 +168,11 @@ fn stored(auth: &Auth) -> Result<Option<Credential>, String> {
     if !auth.username.is_empty() {
         return Ok(Some(Credential::password(&auth.username, &auth.password)));
     }
-    if auth.auth.is_empty() {
+    if auth.pair.is_empty() {
         return Ok(None);
     }
     let wrong = || "an `auth` is no base64 of `name:password`".to_owned();
-    let pair = STANDARD.decode(&auth.auth).map_err(|_| wrong())?;
+    let pair = STANDARD.decode(&auth.pair).map_err(|_| wrong())?;
     let pair = String::from_utf8(pair).map_err(|_| wrong())?;
     let (name, secret) = pair.split_once(':').ok_or_else(wrong)?;
     Ok(Some(Credential::password(

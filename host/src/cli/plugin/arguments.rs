@@ -51,6 +51,11 @@ Example:
 
 What runs goes on: a host keeps the components that it runs.";
 
+const WHICH: &str = "Which: oci://HOST/NAMESPACE/NAME, with @VERSION or @RANGE when it is not to be the newest, \
+                     or a bundle's file. Without it: everything that plugins.lock names and is not here";
+const WHAT: &str =
+    "The name of an installed plugin, or oci://HOST/NAMESPACE/NAME with @VERSION or @RANGE";
+
 /// How a registry is spoken to.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct RegistryArguments {
@@ -111,8 +116,7 @@ impl ProjectArguments {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct PublishArguments {
-    /// Where: oci://HOST/NAMESPACE/NAME
-    #[arg(value_name = "REPOSITORY")]
+    #[arg(value_name = "REPOSITORY", help = "Where: oci://HOST/NAMESPACE/NAME")]
     pub(super) repository: Repository,
     /// The component, or the folder of a plugin's project
     #[arg(value_name = "FILE", default_value = ".")]
@@ -135,9 +139,7 @@ impl PublishArguments {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct InstallArguments {
-    /// Which: oci://HOST/NAMESPACE/NAME, with @VERSION or @RANGE when it is not to be the newest, or a bundle's file.
-    /// Without it: everything that plugins.lock names and is not here
-    #[arg(value_name = "PLUGIN")]
+    #[arg(value_name = "PLUGIN", help = WHICH)]
     pub(super) plugin: Option<String>,
     /// Ask nobody: the project's grants/NAME.yaml must grant what it asks for
     #[arg(long, short)]
@@ -159,8 +161,7 @@ pub(in crate::cli) struct ListArguments {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct InfoArguments {
-    /// The name of an installed plugin, or oci://HOST/NAMESPACE/NAME with @VERSION or @RANGE
-    #[arg(value_name = "PLUGIN")]
+    #[arg(value_name = "PLUGIN", help = WHAT)]
     pub(super) plugin: String,
     #[command(flatten)]
     pub(super) registry: RegistryArguments,

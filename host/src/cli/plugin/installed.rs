@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-pub(in crate::cli) fn list(arguments: ListArguments, output: Output) -> Result<u8, Failure> {
+pub(in crate::cli) fn list(arguments: &ListArguments, output: Output) -> Result<u8, Failure> {
     let all = arguments.project.plugins(None)?.list()?;
     if arguments.project.json {
         output.print_json(&json!({ "ok": true, "plugins": all }));

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::{
     arguments::{
-        BundleArguments, OutdatedArguments, PinArguments, PluginRollbackArguments, UpgradeArguments,
-        WhyArguments,
+        BundleArguments, OutdatedArguments, PinArguments, PluginRollbackArguments,
+        UpgradeArguments, WhyArguments,
     },
     install::{agreed, judged},
 };
@@ -103,7 +103,11 @@ async fn one(
         .as_ref()
         .map_or("", |judgement| judgement.verdict.as_str());
     if arguments.dry_run {
-        let consent = if upgrade.needs_consent() { ", needs consent" } else { "" };
+        let consent = if upgrade.needs_consent() {
+            ", needs consent"
+        } else {
+            ""
+        };
         let line = format!("{from_to} would be installed ({verdict}{consent})");
         return Ok(done(line, false, state("would-upgrade")));
     }
@@ -132,7 +136,11 @@ async fn one(
                 newer.installed,
                 missing.join(" and to ")
             );
-            Ok(done(paint.with(WARN, line), true, state("waits-for-consent")))
+            Ok(done(
+                paint.with(WARN, line),
+                true,
+                state("waits-for-consent"),
+            ))
         }
         Err(error) => Err(error.into()),
     }
@@ -140,13 +148,13 @@ async fn one(
 
 /// Why there is nothing to do.
 fn unchanged(newer: &Newer) -> String {
-    let beyond = newer.newest.as_ref().filter(|newest| **newest > newer.installed);
+    let beyond = newer
+        .newest
+        .as_ref()
+        .filter(|newest| **newest > newer.installed);
     match beyond {
         _ if newer.pinned => "it is pinned".to_owned(),
-        Some(newest) => format!(
-            "{} allows no newer one; there is {newest}",
-            newer.wanted
-        ),
+        Some(newest) => format!("{} allows no newer one; there is {newest}", newer.wanted),
         None => "it is the newest".to_owned(),
     }
 }
@@ -172,7 +180,10 @@ fn shown(upgrade: &Upgrade, paint: Paint) -> String {
 
 fn changes(changes: &[Change], verdict: Verdict, paint: Paint, out: &mut String) {
     let (style, words) = match verdict {
-        Verdict::Patch => (GOOD, "patch: nothing that could be seen from outside is different"),
+        Verdict::Patch => (
+            GOOD,
+            "patch: nothing that could be seen from outside is different",
+        ),
         Verdict::Minor => (GOOD, "minor: what worked goes on working"),
         Verdict::Breaking => (BAD, "breaking: a flow that worked may not work with it"),
     };
@@ -205,7 +216,8 @@ pub(in crate::cli) async fn outdated(
         output.print("everything is the newest\n");
         return Ok(0);
     }
-    let text = |version: Option<&semver::Version>| version.map_or("-".to_owned(), ToString::to_string);
+    let text =
+        |version: Option<&semver::Version>| version.map_or("-".to_owned(), ToString::to_string);
     let rows: Vec<Vec<String>> = old
         .iter()
         .map(|one| {
@@ -269,7 +281,7 @@ pub(in crate::cli) async fn rollback(
     Ok(0)
 }
 
-pub(in crate::cli) fn why(arguments: WhyArguments, output: Output) -> Result<u8, Failure> {
+pub(in crate::cli) fn why(arguments: &WhyArguments, output: Output) -> Result<u8, Failure> {
     let plugins = arguments.project.plugins(None)?;
     let name = &arguments.name;
     let installed = plugins.list()?.into_iter().find(|one| one.name == *name);
@@ -292,12 +304,19 @@ pub(in crate::cli) fn why(arguments: WhyArguments, output: Output) -> Result<u8,
     if uses.is_empty() {
         out.push_str("no flow uses it\n");
     } else {
-        out.push_str(&table(&["flow", "stage", "as", "wants", "file"], 5, &rows(&uses)));
+        out.push_str(&table(
+            &["flow", "stage", "as", "wants", "file"],
+            5,
+            &rows(&uses),
+        ));
     }
     for file in &unread {
         let mark = paint.with(WARN, "!");
         let file = style::path(file);
-        let _ = writeln!(out, "{mark} {file} cannot be read, so it may use it: `crossdock check {file}`");
+        let _ = writeln!(
+            out,
+            "{mark} {file} cannot be read, so it may use it: `crossdock check {file}`"
+        );
     }
     output.print(&out);
     Ok(0)
