@@ -18,6 +18,7 @@ mod demo;
 mod dependencies;
 mod files;
 mod hostile;
+mod hostile_registry;
 mod hostile_zoo;
 mod layering;
 mod main_job;

@@ -3,6 +3,7 @@
 mod demo;
 mod extism;
 mod files;
+mod install;
 mod load;
 mod process;
 mod sandbox;
@@ -54,6 +55,8 @@ enum Group {
     Swap,
     /// What limits and interruption cost.
     Sandbox,
+    /// From a registry to the first record, and many plugins at once.
+    Install,
 }
 
 /// What all benches need.
@@ -108,6 +111,7 @@ fn measured(options: &Options) -> Result<Table, String> {
             Group::Demo => demo::rows(&bench)?,
             Group::Swap => swap::rows(&bench)?,
             Group::Sandbox => sandbox::rows(&bench)?,
+            Group::Install => install::rows(&bench)?,
         });
     }
     Ok(Table {
@@ -125,6 +129,7 @@ impl Group {
             Self::Demo => "demo",
             Self::Swap => "swap",
             Self::Sandbox => "sandbox",
+            Self::Install => "install",
         }
     }
 }
