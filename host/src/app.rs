@@ -69,7 +69,8 @@ pub use dead_letters::{
 pub use json::Bytes;
 pub use mapping::{MapOptions, MapTest, Mapped, MappedRecord};
 pub use plugins::{
-    Consent, Fetching, InstalledPlugin, Offer, Plugins, PluginsError, PublishedPlugin,
+    Bundled, Consent, Fetching, InstalledPlugin, Newer, Offer, Plugins, PluginsError,
+    PublishedPlugin, Upgrade, Use,
 };
 pub use run::{Outcome, RunOptions, RunSummary};
 pub use secrets::{ProjectSecrets, SecretInput, SecretSet};

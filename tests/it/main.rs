@@ -20,6 +20,7 @@ mod dependencies;
 mod edifact;
 mod files;
 mod hostile;
+mod hostile_registry;
 mod hostile_zoo;
 mod languages;
 mod layering;

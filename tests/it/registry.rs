@@ -293,3 +293,185 @@ fn the_layout_is_the_standard_one_and_the_same_every_time() {
             .starts_with("crossdock:plugin/")
     );
 }
+
+/// Publishes csv with this version and these permissions beside its own.
+fn publish_with(host: &TestHost, registry: &TestRegistry, version: &str, more: &Value) {
+    let file = host.write(
+        format!("built/csv-{version}.wasm"),
+        variant::with_manifest(&plugin("csv"), |manifest| {
+            manifest["version"] = version.into();
+            if let Some(more) = more.as_object() {
+                for (name, wishes) in more {
+                    manifest["permissions"][name] = wishes.clone();
+                }
+            }
+        }),
+    );
+    let place = registry.reference("shop/csv");
+    host.crossdock(["plugin", "publish", &place, "--plain-http"])
+        .arg(file)
+        .end()
+        .exits(0);
+}
+
+#[test]
+fn upgrades_are_judged_wait_for_consent_and_have_a_way_back() {
+    let Some(registry) = TestRegistry::start() else {
+        return;
+    };
+    let host = project();
+    let same = serde_json::json!({});
+    publish_with(&host, &registry, "1.0.0", &same);
+    install(&host, &registry, "csv@^1").exits(0);
+    publish_with(&host, &registry, "1.0.1", &same);
+    publish_with(&host, &registry, "2.0.0", &same);
+    let ask = |arguments: &[&str]| {
+        host.crossdock(["plugin"])
+            .args(arguments)
+            .arg("--plain-http")
+            .end()
+    };
+    ask(&["outdated"])
+        .exits(0)
+        .tells(&["csv 1.0.0 1.0.1 2.0.0 ^1"]);
+    let lock = host.text("plugins.lock");
+    ask(&["upgrade", "--dry-run"]).exits(0).tells(&[
+        "patch: nothing that",
+        "1.0.0 → 1.0.1 would be installed (patch)",
+    ]);
+    assert_eq!(host.text("plugins.lock"), lock);
+    let done = ask(&["upgrade", "--yes", "--json"]).finished();
+    assert_eq!(done["plugins"][0]["state"], "upgraded");
+    ask(&["upgrade"])
+        .exits(0)
+        .tells(&["1.0.1 stays: ^1 allows no newer one; there is 2.0.0"]);
+
+    // More is asked for: without a grant the old one stays.
+    let http = serde_json::json!({ "http": [{ "url": "https://api.example.com/", "reason": "asks for prices" }] });
+    publish_with(&host, &registry, "1.0.2", &http);
+    let waits = ask(&["upgrade", "--yes"]);
+    waits.exits(1).tells(&[
+        "asks to send requests to https://api.example.com/",
+        "minor: what worked goes on working",
+        "its number promises less than that",
+        "1.0.1 stays: 1.0.2 asks to",
+    ]);
+    ask(&["upgrade"])
+        .exits(1)
+        .tells(&["nobody agreed to 1.0.2"]);
+    assert!(
+        host.text("plugins.lock")
+            .contains("version: \"1.0.1\"\n    digest")
+    );
+    host.write(
+        "grants/csv.yaml",
+        "plugin: csv\ngrants: { files: { read: [in] }, http: [\"https://api.example.com/\"] }\n",
+    );
+    ask(&["upgrade", "--yes"])
+        .exits(0)
+        .tells(&["1.0.1 → 1.0.2 is installed"]);
+
+    let local = |arguments: &[&str]| host.crossdock(["plugin"]).args(arguments).end();
+    local(&["rollback", "csv"])
+        .exits(0)
+        .tells(&["csv 1.0.1 is back"]);
+    local(&["rollback", "csv", "--to", "1.0.0"])
+        .exits(0)
+        .tells(&["csv 1.0.0 is back"]);
+    local(&["rollback", "csv", "--to", "0.9.0"])
+        .exits(2)
+        .tells(&["there is a way back to 1.0.1, 1.0.2"]);
+    local(&["pin", "csv"]).exits(0);
+    ask(&["upgrade", "--yes"])
+        .exits(0)
+        .tells(&["1.0.0 stays: it is pinned"]);
+    install(&host, &registry, "csv@2.0.0")
+        .exits(2)
+        .tells(&["csv 1.0.0 is pinned"]);
+    local(&["pin", "csv", "--off"])
+        .exits(0)
+        .tells(&["may change again"]);
+
+    install_jsonl_and_why(&host, &registry);
+    local(&["remove", "cvs"])
+        .exits(2)
+        .tells(&["did you mean `csv`?"]);
+}
+
+fn install_jsonl_and_why(host: &TestHost, registry: &TestRegistry) {
+    publish(host, registry, "jsonl", "1.0.0").exits(0);
+    install(host, registry, "jsonl").exits(0);
+    flow(host, "csv@^1");
+    host.write("flows/broken.yaml", "flow: broken\n");
+    host.crossdock(["plugin", "why", "csv"])
+        .end()
+        .exits(0)
+        .tells(&[
+            "copy csv source csv@^1 flows/copy.yaml",
+            "flows/broken.yaml cannot be read",
+        ]);
+    // What runs is what the lock names, after a way back too.
+    host.run("copy").finished();
+}
+
+#[test]
+fn a_bundle_brings_plugins_to_where_no_registry_is() {
+    let Some(registry) = TestRegistry::start() else {
+        return;
+    };
+    let host = project();
+    for name in ["csv", "jsonl"] {
+        publish(&host, &registry, name, "1.0.0").exits(0);
+        install(&host, &registry, name).exits(0);
+    }
+    let made = host
+        .crossdock(["plugin", "bundle", "all.tar", "--plain-http", "--json"])
+        .end()
+        .finished();
+    assert_eq!(
+        made["bundle"]["plugins"],
+        serde_json::json!(["csv 1.0.0", "jsonl 1.0.0"])
+    );
+    let bytes = host.bytes("all.tar");
+    drop(registry);
+
+    let island = TestHost::new().with("CROSSDOCK_PLUGINS", "");
+    island.write("in/a.csv", "sku\nx\n");
+    island.write("all.tar", &bytes);
+    flow(&island, "csv@1.0.0");
+    let install = |answers: &str| {
+        island
+            .crossdock(["plugin", "install", "all.tar"])
+            .input(answers)
+            .end()
+    };
+    install("y\ny\n")
+        .exits(0)
+        .tells(&["csv 1.0.0", "asks for", "jsonl 1.0.0 is installed"]);
+    assert_eq!(island.text("plugins.lock"), host.text("plugins.lock"));
+    island.run("copy").finished();
+    install("").exits(0).tells(&["is installed already"]);
+
+    // Changed on its way.
+    let other = TestHost::new();
+    let mut changed = bytes.clone();
+    let middle = changed.len() / 2;
+    changed[middle] ^= 1;
+    for (bytes, said) in [
+        (changed, "was tampered with, or is damaged"),
+        (
+            bytes[..bytes.len() / 2].to_vec(),
+            "ends in the middle of a file",
+        ),
+        (b"PK\x03\x04".repeat(300), "it is no tar archive"),
+    ] {
+        other.write("all.tar", bytes);
+        other
+            .crossdock(["plugin", "install", "all.tar"])
+            .input("y\ny\n")
+            .end()
+            .exits(1)
+            .tells(&[said]);
+        assert!(!other.path("plugins.lock").exists());
+    }
+}

@@ -15,6 +15,7 @@ pub mod chaos;
 pub mod daemon;
 pub mod gate;
 pub mod host;
+pub mod hostile_registry;
 pub mod languages;
 pub mod registry;
 pub mod storm;

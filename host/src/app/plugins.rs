@@ -22,9 +22,13 @@ use crate::{
     storage::{Action, AuditEntry},
 };
 
+mod bundle;
 mod error;
+mod upgrade;
 
+pub use bundle::Bundled;
 pub use error::PluginsError;
+pub use upgrade::{Newer, Upgrade, Use};
 
 /// The plugins of a project, and the registries that they come from and go to.
 pub struct Plugins {

@@ -18,7 +18,7 @@ use serde::Deserialize;
 
 use super::{
     reference::{Repository, is_digest},
-    store::{Store, write_whole},
+    store::{Store, replace},
     version::Wanted,
 };
 
@@ -352,7 +352,7 @@ impl Change {
     /// [`LockError`].
     pub fn commit(self) -> Result<(), LockError> {
         let Installed { file, store } = &self.installed;
-        write_whole(file, self.lock.text().as_bytes(), 0o644).map_err(|source| LockError::Io {
+        replace(file, self.lock.text().as_bytes()).map_err(|source| LockError::Io {
             path: file.clone(),
             source,
         })?;

@@ -50,8 +50,23 @@ impl Store {
         if self.holds(&digest) {
             return Ok(place);
         }
-        write_whole(&place, bytes, 0o444)?;
+        self.write(&place, bytes)?;
         Ok(place)
+    }
+
+    /// Whole or not at all.
+    fn write(&self, place: &Path, bytes: &[u8]) -> io::Result<()> {
+        fs::create_dir_all(&self.0)?;
+        let mut new = tempfile::Builder::new()
+            .prefix(UNFINISHED)
+            .tempfile_in(&self.0)?;
+        new.write_all(bytes)?;
+        // Nobody changes it any more.
+        new.as_file()
+            .set_permissions(fs::Permissions::from_mode(0o444))?;
+        new.as_file().sync_all()?;
+        new.persist(place).map_err(|error| error.error)?;
+        File::open(&self.0)?.sync_all()
     }
 
     /// Removes every component but these, and what a crash left behind. Only who changes what is installed may do so.
@@ -69,25 +84,19 @@ impl Store {
     }
 }
 
-/// Writes a file so that it is there whole or not at all, whatever happens meanwhile, and is on the disk when this
-/// returns. Its folder is made. Blocks.
+/// Writes a file into the place of another one, so that either is there whole, whatever happens meanwhile, and is on the
+/// disk when this returns. Only one may do so at a time: what a crash left behind is written over. Blocks.
 ///
 /// # Errors
 /// What the system says.
-pub(super) fn write_whole(place: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+pub(super) fn replace(place: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = place.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)?;
-    let mut new = tempfile::Builder::new()
-        .prefix(UNFINISHED)
-        .permissions(fs::Permissions::from_mode(mode | 0o200))
-        .tempfile_in(folder)?;
+    let name = place.file_name().unwrap_or_default().to_string_lossy();
+    let unfinished = folder.join(format!(".{name}.new"));
+    let mut new = File::create(&unfinished)?;
     new.write_all(bytes)?;
-    if mode & 0o200 == 0 {
-        new.as_file()
-            .set_permissions(fs::Permissions::from_mode(mode))?;
-    }
-    new.as_file().sync_all()?;
-    new.persist(place).map_err(|error| error.error)?;
+    new.sync_all()?;
+    fs::rename(&unfinished, place)?;
     File::open(folder)?.sync_all()
 }
 

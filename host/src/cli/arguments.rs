@@ -17,8 +17,11 @@ use super::{
     flow::FlowCommand,
     key::KeyCommand,
     plugin::arguments::{
-        INFO_EXAMPLES, INSTALL_EXAMPLES, InfoArguments, InstallArguments, LIST_EXAMPLES,
-        ListArguments, PUBLISH_EXAMPLES, PublishArguments, REMOVE_EXAMPLES, RemoveArguments,
+        BUNDLE_EXAMPLES, BundleArguments, INFO_EXAMPLES, INSTALL_EXAMPLES, InfoArguments,
+        InstallArguments, LIST_EXAMPLES, ListArguments, OUTDATED_EXAMPLES, OutdatedArguments,
+        PIN_EXAMPLES, PUBLISH_EXAMPLES, PinArguments, PluginRollbackArguments, PublishArguments,
+        REMOVE_EXAMPLES, ROLLBACK_EXAMPLES, RemoveArguments, UPGRADE_EXAMPLES, UpgradeArguments,
+        WHY_EXAMPLES, WhyArguments,
     },
     secret::SecretCommand,
     serve::ServeArguments,
@@ -292,6 +295,24 @@ Examples:
     /// Show everything about an installed plugin, or one in a registry
     #[command(after_help = INFO_EXAMPLES)]
     Info(InfoArguments),
+    /// Take newer versions of installed plugins, after a look at what is different
+    #[command(after_help = UPGRADE_EXAMPLES)]
+    Upgrade(UpgradeArguments),
+    /// List the installed plugins of which there are newer versions
+    #[command(after_help = OUTDATED_EXAMPLES)]
+    Outdated(OutdatedArguments),
+    /// Let an installed plugin stay as it is
+    #[command(after_help = PIN_EXAMPLES)]
+    Pin(PinArguments),
+    /// Put the version that was installed before back into its place
+    #[command(after_help = ROLLBACK_EXAMPLES)]
+    Rollback(PluginRollbackArguments),
+    /// Show which flows use a plugin
+    #[command(after_help = WHY_EXAMPLES)]
+    Why(WhyArguments),
+    /// Write installed plugins into one file, for a site that reaches no registry
+    #[command(after_help = BUNDLE_EXAMPLES)]
+    Bundle(BundleArguments),
     /// Remove an installed plugin
     #[command(after_help = REMOVE_EXAMPLES)]
     Remove(RemoveArguments),

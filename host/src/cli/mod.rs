@@ -106,6 +106,20 @@ fn dispatch(command: Command, output: Output) -> Result<u8, Failure> {
         Command::Plugin(PluginCommand::Info(arguments)) => {
             block_on(plugin::info(arguments, output))
         }
+        Command::Plugin(PluginCommand::Upgrade(arguments)) => {
+            block_on(plugin::upgrade(arguments, output))
+        }
+        Command::Plugin(PluginCommand::Outdated(arguments)) => {
+            block_on(plugin::outdated(arguments, output))
+        }
+        Command::Plugin(PluginCommand::Pin(arguments)) => block_on(plugin::pin(arguments, output)),
+        Command::Plugin(PluginCommand::Rollback(arguments)) => {
+            block_on(plugin::rollback(arguments, output))
+        }
+        Command::Plugin(PluginCommand::Why(arguments)) => plugin::why(&arguments, output),
+        Command::Plugin(PluginCommand::Bundle(arguments)) => {
+            block_on(plugin::bundle(arguments, output))
+        }
         Command::Plugin(PluginCommand::Remove(arguments)) => {
             block_on(plugin::remove(arguments, output))
         }
@@ -162,6 +176,12 @@ impl Command {
             Self::Plugin(PluginCommand::List(arguments)) => arguments.project.json,
             Self::Plugin(PluginCommand::Info(arguments)) => arguments.project.json,
             Self::Plugin(PluginCommand::Remove(arguments)) => arguments.project.json,
+            Self::Plugin(PluginCommand::Upgrade(arguments)) => arguments.project.json,
+            Self::Plugin(PluginCommand::Outdated(arguments)) => arguments.project.json,
+            Self::Plugin(PluginCommand::Pin(arguments)) => arguments.project.json,
+            Self::Plugin(PluginCommand::Rollback(arguments)) => arguments.project.json,
+            Self::Plugin(PluginCommand::Why(arguments)) => arguments.project.json,
+            Self::Plugin(PluginCommand::Bundle(arguments)) => arguments.project.json,
             Self::Plugin(PluginCommand::Dev(_))
             | Self::Serve(_)
             | Self::Schema(_)

@@ -4,10 +4,12 @@ pub(super) mod arguments;
 mod install;
 mod installed;
 mod publish;
+mod upgrade;
 
 pub(super) use install::install;
 pub(super) use installed::{info, list, remove};
 pub(super) use publish::publish;
+pub(super) use upgrade::{bundle, outdated, pin, rollback, upgrade, why};
 
 use std::{fmt::Write as _, path::Path};
 

@@ -3,6 +3,7 @@
 mod demo;
 mod extism;
 mod files;
+mod install;
 mod languages;
 mod load;
 mod process;
@@ -55,6 +56,8 @@ enum Group {
     Swap,
     /// What limits and interruption cost.
     Sandbox,
+    /// From a registry to the first record, and many plugins at once.
+    Install,
     /// The same small transformer in every language.
     Languages,
 }
@@ -111,6 +114,7 @@ fn measured(options: &Options) -> Result<Table, String> {
             Group::Demo => demo::rows(&bench)?,
             Group::Swap => swap::rows(&bench)?,
             Group::Sandbox => sandbox::rows(&bench)?,
+            Group::Install => install::rows(&bench)?,
             Group::Languages => languages::rows(&bench)?,
         });
     }
@@ -129,6 +133,7 @@ impl Group {
             Self::Demo => "demo",
             Self::Swap => "swap",
             Self::Sandbox => "sandbox",
+            Self::Install => "install",
             Self::Languages => "languages",
         }
     }

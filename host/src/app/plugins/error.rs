@@ -5,7 +5,9 @@ use std::{io, path::PathBuf};
 use semver::Version;
 
 use crate::{
-    catalogue::{InspectError, LockError, ManifestError, RegistryError, Repository, Wanted},
+    catalogue::{
+        ArchiveError, InspectError, LockError, ManifestError, RegistryError, Repository, Wanted,
+    },
     flow::Finding,
 };
 
@@ -139,6 +141,32 @@ pub enum PluginsError {
         /// The nearest name that is.
         near: Option<String>,
     },
+    /// There is no such former version.
+    #[error("there is no way back for {name}: {}", super::upgrade::ways(.there))]
+    NoBefore {
+        /// The plugin.
+        name: String,
+        /// The former versions that there are.
+        there: Vec<Version>,
+    },
+    /// A former version whose component is not here.
+    #[error(
+        "the component of {name} {version} is not here: `crossdock plugin install {source_of}@{version} --downgrade` fetches it"
+    )]
+    Lost {
+        /// The plugin.
+        name: String,
+        /// Its version.
+        version: Version,
+        /// Where it came from.
+        source_of: Repository,
+    },
+    /// Nothing is installed.
+    #[error("no plugin is installed: there is nothing to bundle")]
+    NothingToBundle,
+    /// A bundle cannot be written or read, or what is in it is refused.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     /// What came is not what the lock file names.
     #[error("{source_of} gives another component of {name} {version} than {FILE} names: refused", FILE = crate::catalogue::lock::FILE)]
     NotLocked {
@@ -170,7 +198,9 @@ impl PluginsError {
     /// 1: failed, 2: the call or a file has to be changed.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Registry(_)
+            Self::Archive(_)
+            | Self::Lost { .. }
+            | Self::Registry(_)
             | Self::Lock(_)
             | Self::Io { .. }
             | Self::Retagged { .. }

@@ -16,6 +16,7 @@ use super::{
 use crate::catalogue::{
     inspect::{Inspection, MAX_COMPONENT},
     manifest::Manifest,
+    reference::is_digest,
     version,
 };
 
@@ -60,6 +61,8 @@ pub struct Pulled {
     pub manifest: Descriptor,
     /// The manifest's bytes, for signatures.
     pub bytes: Bytes,
+    /// The config, which says nothing that the component does not say.
+    pub config: Descriptor,
     /// The component.
     pub layer: Descriptor,
 }
@@ -188,7 +191,6 @@ impl Registry {
     }
 }
 
-/// Reads a manifest as that of a plugin: exactly one layer, and that one is WebAssembly.
 fn pulled(repository: &Repository, name: &str, found: Fetched) -> Result<Pulled, RegistryError> {
     let what = format!("plugin {name} of {}", repository.path());
     let wrong = |why: String| unusable(repository, &what, &why);
@@ -198,24 +200,33 @@ fn pulled(repository: &Repository, name: &str, found: Fetched) -> Result<Pulled,
             found.descriptor.media_type
         )));
     }
+    read(&found.bytes).map_err(wrong)
+}
+
+/// Reads a manifest as that of a plugin: exactly one layer, and that one is WebAssembly.
+///
+/// # Errors
+/// Why it is none.
+pub fn read(bytes: &[u8]) -> Result<Pulled, String> {
     let manifest: ImageManifest =
-        serde_json::from_slice(&found.bytes).map_err(|error| wrong(error.to_string()))?;
+        serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     let [layer] = manifest.layers.as_slice() else {
         let count = manifest.layers.len();
-        return Err(wrong(format!("it has {count} layers, and a plugin is one")));
+        return Err(format!("it has {count} layers, and a plugin is one"));
     };
     if layer.media_type != LAYER {
-        return Err(wrong(format!(
+        return Err(format!(
             "its layer is a `{}`, and a plugin is `{LAYER}`",
             layer.media_type
-        )));
+        ));
     }
-    if !crate::catalogue::reference::is_digest(&layer.digest) {
-        return Err(wrong("the digest of its layer is none".to_owned()));
+    if !is_digest(&layer.digest) || !is_digest(&manifest.config.digest) {
+        return Err("a digest in it is none".to_owned());
     }
     Ok(Pulled {
-        manifest: found.descriptor,
-        bytes: found.bytes,
+        manifest: Descriptor::of(oci::MANIFEST, bytes),
+        bytes: Bytes::copy_from_slice(bytes),
         layer: layer.clone(),
+        config: manifest.config,
     })
 }

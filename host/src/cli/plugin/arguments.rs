@@ -3,10 +3,11 @@
 use std::{env, path::PathBuf, time::Duration};
 
 use clap::Args;
+use semver::Version;
 
 use crate::{
     app::{self, Plugins, PluginsError},
-    catalogue::{Reference, RegistryOptions, Repository},
+    catalogue::{RegistryOptions, Repository},
     cli::{arguments::duration, folders},
 };
 
@@ -27,6 +28,7 @@ Examples:
   crossdock plugin install oci://registry.example.com/shop/akeneo@^1.2
   crossdock plugin install oci://registry.example.com/shop/akeneo@1.2.0 --yes
   crossdock plugin install                     # fetches what plugins.lock names and is not here
+  crossdock plugin install shop-plugins.tar    # what `plugin bundle` wrote elsewhere
 
 What it is, what it asks for and what is different from the installed version is shown before anything of it runs.
 Flows use it by its name, `plugin: akeneo`, or `plugin: akeneo@^1.2`; they run exactly the digest in plugins.lock.
@@ -49,8 +51,8 @@ Example:
 
 What runs goes on: a host keeps the components that it runs.";
 
-const WHICH: &str = "Which: oci://HOST/NAMESPACE/NAME, with @VERSION or @RANGE when it is not to be the newest. \
-                     Without it: everything that plugins.lock names and is not here";
+const WHICH: &str = "Which: oci://HOST/NAMESPACE/NAME, with @VERSION or @RANGE when it is not to be the newest, \
+                     or a bundle's file. Without it: everything that plugins.lock names and is not here";
 const WHAT: &str =
     "The name of an installed plugin, or oci://HOST/NAMESPACE/NAME with @VERSION or @RANGE";
 
@@ -138,7 +140,7 @@ impl PublishArguments {
 #[derive(Debug, Args)]
 pub(in crate::cli) struct InstallArguments {
     #[arg(value_name = "PLUGIN", help = WHICH)]
-    pub(super) plugin: Option<Reference>,
+    pub(super) plugin: Option<String>,
     /// Ask nobody: the project's grants/NAME.yaml must grant what it asks for
     #[arg(long, short)]
     pub(super) yes: bool,
@@ -161,6 +163,119 @@ pub(in crate::cli) struct ListArguments {
 pub(in crate::cli) struct InfoArguments {
     #[arg(value_name = "PLUGIN", help = WHAT)]
     pub(super) plugin: String,
+    #[command(flatten)]
+    pub(super) registry: RegistryArguments,
+    #[command(flatten)]
+    pub(in crate::cli) project: ProjectArguments,
+}
+
+pub(in crate::cli) const UPGRADE_EXAMPLES: &str = "\
+Examples:
+  crossdock plugin upgrade --dry-run
+  crossdock plugin upgrade akeneo
+  crossdock plugin upgrade --yes
+
+Each plugin is upgraded to the newest of the versions that it was installed for (`install ...@^1.2`). What the new one
+asks for beyond the old one and how their configs differ is shown, and whether that is a patch, a minor or a breaking
+change, whatever its number says. With --yes nobody is asked: one that asks for more stays as it is, unless
+grants/NAME.yaml grants it.
+
+Exit codes: 0 done, 1 something stays as it is for want of consent or failed, 2 the call or a file is wrong";
+
+pub(in crate::cli) const OUTDATED_EXAMPLES: &str = "\
+Example:
+  crossdock plugin outdated";
+
+pub(in crate::cli) const PIN_EXAMPLES: &str = "\
+Examples:
+  crossdock plugin pin akeneo
+  crossdock plugin pin akeneo --off";
+
+pub(in crate::cli) const ROLLBACK_EXAMPLES: &str = "\
+Examples:
+  crossdock plugin rollback akeneo
+  crossdock plugin rollback akeneo --to 1.2.0
+
+The former versions are here, so no registry is asked. `crossdock plugin list --json` names them.";
+
+pub(in crate::cli) const WHY_EXAMPLES: &str = "\
+Example:
+  crossdock plugin why akeneo";
+
+pub(in crate::cli) const BUNDLE_EXAMPLES: &str = "\
+Examples:
+  crossdock plugin bundle shop-plugins.tar
+  crossdock plugin bundle akeneo.tar akeneo
+
+Elsewhere `crossdock plugin install shop-plugins.tar` shows and installs them as a registry would. The file is an OCI
+image layout in a tar archive, which other tools read, too.";
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct UpgradeArguments {
+    /// Only these plugins
+    #[arg(value_name = "NAME")]
+    pub(super) names: Vec<String>,
+    /// Show what would be different, and change nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Ask nobody: what asks for more than before needs grants/NAME.yaml
+    #[arg(long, short)]
+    pub(super) yes: bool,
+    #[command(flatten)]
+    pub(super) registry: RegistryArguments,
+    #[command(flatten)]
+    pub(in crate::cli) project: ProjectArguments,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct OutdatedArguments {
+    #[command(flatten)]
+    pub(super) registry: RegistryArguments,
+    #[command(flatten)]
+    pub(in crate::cli) project: ProjectArguments,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct PinArguments {
+    /// Its name
+    #[arg(value_name = "NAME")]
+    pub(super) name: String,
+    /// Let it change again
+    #[arg(long)]
+    pub(super) off: bool,
+    #[command(flatten)]
+    pub(in crate::cli) project: ProjectArguments,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct PluginRollbackArguments {
+    /// Its name
+    #[arg(value_name = "NAME")]
+    pub(super) name: String,
+    /// The version [default: the one before]
+    #[arg(long, value_name = "VERSION")]
+    pub(super) to: Option<Version>,
+    #[command(flatten)]
+    pub(in crate::cli) project: ProjectArguments,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct WhyArguments {
+    /// Its name
+    #[arg(value_name = "NAME")]
+    pub(super) name: String,
+    #[command(flatten)]
+    pub(in crate::cli) project: ProjectArguments,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct BundleArguments {
+    /// The file to write
+    #[arg(value_name = "FILE")]
+    pub(super) file: PathBuf,
+    /// Only these plugins
+    #[arg(value_name = "NAME")]
+    pub(super) names: Vec<String>,
     #[command(flatten)]
     pub(super) registry: RegistryArguments,
     #[command(flatten)]

@@ -3,6 +3,7 @@
 use std::{
     fmt::Write as _,
     io::{self, BufRead as _, Write as _},
+    path::Path,
 };
 
 use serde_json::json;
@@ -10,6 +11,7 @@ use serde_json::json;
 use super::{arguments::InstallArguments, differences, shown};
 use crate::{
     app::{Consent, Fetching, InstalledPlugin, Offer, Plugins, PluginsError},
+    catalogue::reference,
     cli::{
         Failure,
         output::Output,
@@ -23,7 +25,7 @@ pub(in crate::cli) async fn install(
 ) -> Result<u8, Failure> {
     let plugins = arguments.project.plugins(Some(&arguments.registry))?;
     let json = arguments.project.json;
-    let Some(reference) = &arguments.plugin else {
+    let Some(plugin) = &arguments.plugin else {
         let fetched = plugins.restore().await?;
         if json {
             output.print_json(&json!({ "ok": true, "plugins": fetched }));
@@ -38,16 +40,46 @@ pub(in crate::cli) async fn install(
                 .into(),
         ));
     }
-    let offer = plugins.offer(reference).await?;
-    if offer.is_installed()
-        && offer
-            .installed
-            .as_ref()
-            .is_some_and(|own| own.locked.wanted == offer.wanted)
-    {
+    if reference::is_reference(plugin) {
+        let reference = plugin.parse();
+        let reference = reference.map_err(|error| Failure::Usage(format!("{error}")))?;
+        let offer = plugins.offer(&reference).await?;
+        let done = one(&plugins, offer, &arguments, output).await?;
+        if json {
+            output.print_json(&json!({ "ok": true, "installed": done }));
+        }
+        return Ok(0);
+    }
+    let file = Path::new(plugin);
+    if !file.is_file() {
+        return Err(Failure::Usage(format!(
+            "`{plugin}` is neither a place in a registry, as in `oci://HOST/NAMESPACE/NAME`, nor a bundle's file"
+        )));
+    }
+    let mut all = Vec::new();
+    for offer in plugins.bundled(file).await? {
+        all.push(one(&plugins, offer, &arguments, output).await?);
+    }
+    if json {
+        output.print_json(&json!({ "ok": true, "plugins": all }));
+    }
+    Ok(0)
+}
+
+/// Shows an offer, asks, and installs it.
+async fn one(
+    plugins: &Plugins,
+    offer: Offer,
+    arguments: &InstallArguments,
+    output: Output,
+) -> Result<InstalledPlugin, Failure> {
+    let json = arguments.project.json;
+    let current = offer.installed.as_ref();
+    let same_range = current.is_some_and(|own| own.locked.wanted == offer.wanted);
+    if offer.is_installed() && same_range {
         let (view, _) = plugins.info(&offer.name)?;
         tell(&view, "is installed already", json, output);
-        return Ok(0);
+        return Ok(view);
     }
     Plugins::may_replace(&offer, &plugins.lock()?, arguments.downgrade)?;
     if !json {
@@ -65,12 +97,11 @@ pub(in crate::cli) async fn install(
     };
     let done = plugins.install(offer, consent, arguments.downgrade).await?;
     tell(&done, "is installed", json, output);
-    Ok(0)
+    Ok(done)
 }
 
 fn tell(done: &InstalledPlugin, what: &str, json: bool, output: Output) {
     if json {
-        output.print_json(&json!({ "ok": true, "installed": done }));
         return;
     }
     let paint = output.paint;
