@@ -15,12 +15,14 @@ use super::{
     dev::{DEV_EXAMPLES, DevArguments},
     dlq::arguments::DlqCommand,
     flow::FlowCommand,
+    key::KeyCommand,
     plugin::arguments::{
         INFO_EXAMPLES, INSTALL_EXAMPLES, InfoArguments, InstallArguments, LIST_EXAMPLES,
         ListArguments, PUBLISH_EXAMPLES, PublishArguments, REMOVE_EXAMPLES, RemoveArguments,
     },
     secret::SecretCommand,
     serve::ServeArguments,
+    signature::{SIGN_EXAMPLES, SignArguments, VERIFY_EXAMPLES, VerifyArguments},
     swap::{RollbackArguments, SwapArguments, SwapsArguments},
 };
 use crate::{app::Action, flow::quantity::Time};
@@ -135,6 +137,9 @@ Example:
     /// Look at plugins, write them, publish and install them
     #[command(subcommand)]
     Plugin(PluginCommand),
+    /// Make and look at the keys with which plugins are signed
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Work on mappings
     #[command(subcommand)]
     Map(MapCommand),
@@ -228,7 +233,7 @@ pub(super) struct CheckArguments {
 #[derive(Debug, Args)]
 pub(super) struct SchemaArguments {
     /// The kind of file
-    #[arg(value_name = "KIND", value_parser = PossibleValuesParser::new(["flow", "connection"]))]
+    #[arg(value_name = "KIND", value_parser = PossibleValuesParser::new(["flow", "connection", "trust"]))]
     pub(super) kind: String,
 }
 
@@ -267,6 +272,12 @@ Examples:
     /// Build a plugin's project into one component that describes itself
     #[command(after_help = BUILD_EXAMPLES)]
     Build(BuildArguments),
+    /// Sign a plugin, so that others can tell that it is yours
+    #[command(after_help = SIGN_EXAMPLES)]
+    Sign(SignArguments),
+    /// Tell who signed a plugin, and whether that is enough here
+    #[command(after_help = VERIFY_EXAMPLES)]
+    Verify(VerifyArguments),
     /// Put a plugin into a registry, as the version that it says it is
     #[command(after_help = PUBLISH_EXAMPLES)]
     Publish(PublishArguments),
