@@ -14,7 +14,7 @@ use crossdock_tests::host::workspace;
 const LAYERS: [(&str, &[&str]); 11] = [
     ("flow", &[]),
     ("storage", &[]),
-    ("catalogue", &[]),
+    ("catalogue", &["flow"]),
     ("connection", &["flow"]),
     ("engine", &["flow", "storage"]),
     ("plugin", &["engine", "catalogue", "flow"]),

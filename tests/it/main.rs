@@ -27,6 +27,7 @@ mod readme;
 mod registry;
 mod resume;
 mod secrets;
+mod signatures;
 mod storm;
 mod supervision;
 mod swap;

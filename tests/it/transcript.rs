@@ -177,6 +177,8 @@ fn masked_line(line: &str, counts: bool) -> String {
             // With its unit: it may be another one.
             skip = measured;
             shown.push("#".to_owned());
+        } else if is_key(&words[..at], bare(word)) {
+            shown.push("#".to_owned());
         } else if let Some(digest) = word.find("sha256:") {
             shown.push(format!("{}sha256:#", &word[..digest]));
         } else if word.starts_with("http://127.0.0.1:") {
@@ -189,6 +191,12 @@ fn masked_line(line: &str, counts: bool) -> String {
         }
     }
     shown.join(" ")
+}
+
+/// `key 0a1b…`: every key is another one.
+fn is_key(before: &[&str], word: &str) -> bool {
+    let named = before.last().is_some_and(|before| bare(before) == "key");
+    named && word.len() == 16 && word.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// A word without the signs around it.
@@ -315,6 +323,11 @@ fn masks_hide_what_differs_and_nothing_else() {
         "3.0 s, 5 records/s, delivery: x"
     ));
     assert!(!same("delivery: exactly-once", "delivery: at-least-once"));
+    assert!(same(
+        "by acme (key 0123456789abcdef)",
+        "by acme (key fedcba9876543210)"
+    ));
+    assert!(!same("acme 0123456789abcdef", "acme fedcba9876543210"));
     assert_eq!(
         masked_line("ticks 22,500 0 (2 checkpoints)", true),
         "ticks # # # #"

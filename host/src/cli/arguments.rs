@@ -15,12 +15,14 @@ use super::{
     dev::{DEV_EXAMPLES, DevArguments},
     dlq::arguments::DlqCommand,
     flow::FlowCommand,
+    key::KeyCommand,
     plugin::arguments::{
         INFO_EXAMPLES, INSTALL_EXAMPLES, InfoArguments, InstallArguments, LIST_EXAMPLES,
         ListArguments, PUBLISH_EXAMPLES, PublishArguments, REMOVE_EXAMPLES, RemoveArguments,
     },
     secret::SecretCommand,
     serve::ServeArguments,
+    signature::{SIGN_EXAMPLES, SignArguments, VERIFY_EXAMPLES, VerifyArguments},
     swap::{RollbackArguments, SwapArguments, SwapsArguments},
 };
 use crate::{app::Action, flow::quantity::Time};
@@ -137,6 +139,9 @@ Example:
     /// Look at plugins, write them, publish and install them
     #[command(subcommand)]
     Plugin(PluginCommand),
+    /// Make and look at the keys with which plugins are signed
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Work on mappings
     #[command(subcommand)]
     Map(MapCommand),
@@ -230,7 +235,7 @@ pub(super) struct CheckArguments {
 #[derive(Debug, Args)]
 pub(super) struct SchemaArguments {
     /// The kind of file
-    #[arg(value_name = "KIND", value_parser = PossibleValuesParser::new(["flow", "connection"]))]
+    #[arg(value_name = "KIND", value_parser = PossibleValuesParser::new(["flow", "connection", "trust"]))]
     pub(super) kind: String,
 }
 
@@ -254,9 +259,6 @@ Examples:
     /// Start a plugin: a complete project, to be changed
     #[command(after_help = NEW_EXAMPLES)]
     New(NewArguments),
-    /// Build a plugin's project into one component that describes itself
-    #[command(after_help = BUILD_EXAMPLES)]
-    Build(BuildArguments),
     /// Check whether a component keeps the contract
     #[command(after_help = TEST_EXAMPLES)]
     Test(TestArguments),
@@ -269,6 +271,15 @@ Examples:
     /// Build and show what the sample records become, whenever a file changes
     #[command(after_help = DEV_EXAMPLES)]
     Dev(DevArguments),
+    /// Build a plugin's project into one component that describes itself
+    #[command(after_help = BUILD_EXAMPLES)]
+    Build(BuildArguments),
+    /// Sign a plugin, so that others can tell that it is yours
+    #[command(after_help = SIGN_EXAMPLES)]
+    Sign(SignArguments),
+    /// Tell who signed a plugin, and whether that is enough here
+    #[command(after_help = VERIFY_EXAMPLES)]
+    Verify(VerifyArguments),
     /// Put a plugin into a registry, as the version that it says it is
     #[command(after_help = PUBLISH_EXAMPLES)]
     Publish(PublishArguments),

@@ -27,6 +27,7 @@ mod dlq;
 mod flow;
 mod folders;
 mod follow;
+mod key;
 mod map;
 mod output;
 mod plugin;
@@ -35,6 +36,7 @@ mod run;
 mod schema;
 mod secret;
 mod serve;
+mod signature;
 mod style;
 mod summary;
 mod swap;
@@ -51,6 +53,7 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     app::{AppError, PluginsError},
     author::AuthorError,
+    catalogue::KeyError,
     flow::{Finding, Severity},
 };
 use arguments::{Arguments, Command, MapCommand, PluginCommand};
@@ -78,6 +81,9 @@ fn dispatch(command: Command, output: Output) -> Result<u8, Failure> {
             compare,
             json,
         }) => plugin::inspect(&file, compare.as_deref(), json, output),
+        Command::Plugin(PluginCommand::Sign(arguments)) => signature::sign(&arguments, output),
+        Command::Plugin(PluginCommand::Verify(arguments)) => signature::verify(&arguments, output),
+        Command::Key(command) => key::key(&command, output),
         Command::Plugin(PluginCommand::New(arguments)) => author::new(&arguments, output),
         Command::Plugin(PluginCommand::Build(arguments)) => author::build(&arguments, output),
         Command::Plugin(PluginCommand::Test(arguments)) => {
@@ -143,6 +149,9 @@ impl Command {
             Self::Secret(command) => command.wants_json(),
             Self::Dlq(command) => command.wants_json(),
             Self::Plugin(PluginCommand::Inspect { json, .. }) => *json,
+            Self::Plugin(PluginCommand::Sign(arguments)) => arguments.json,
+            Self::Plugin(PluginCommand::Verify(arguments)) => arguments.json,
+            Self::Key(command) => command.wants_json(),
             Self::Plugin(PluginCommand::New(arguments)) => arguments.json,
             Self::Plugin(PluginCommand::Build(arguments)) => arguments.json,
             Self::Plugin(PluginCommand::Test(arguments)) => arguments.json,
@@ -197,6 +206,9 @@ enum Failure {
     /// A project cannot be made or built.
     #[error(transparent)]
     Author(#[from] AuthorError),
+    /// A key cannot be made or used.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// What was typed or a file that it names is wrong.
     #[error("{0}")]
     Usage(String),
@@ -228,11 +240,12 @@ impl Failure {
             Self::App(error) => error.findings(),
             Self::Plugins(error) => error.findings(),
             Self::Daemon { findings, .. } => findings,
-            Self::Usage(_) | Self::Author(_) | Self::Io { .. } => &[],
+            Self::Usage(_) | Self::Author(_) | Self::Key(_) | Self::Io { .. } => &[],
         };
         let code = match self {
             Self::App(error) => error.exit_code(),
             Self::Author(error) => error.exit_code(),
+            Self::Key(error) => error.exit_code(),
             Self::Plugins(error) => error.exit_code(),
             Self::Usage(_) | Self::Daemon { usage: true, .. } => 2,
             Self::Io { .. } | Self::Daemon { .. } => 1,

@@ -46,6 +46,23 @@ pub(crate) const ALL: &[Target] = &[
         ],
     },
     Target {
+        name: "signature",
+        run: host::signature,
+        words: &[
+            "\"mediaType\":",
+            "\"dsseEnvelope\":",
+            "\"messageSignature\":",
+            "\"payloadType\":",
+            "\"signatures\":[",
+            "\"sig\":",
+            "application/vnd.in-toto+json",
+            "MAYCAQECAQE=",
+            "-----BEGIN PUBLIC KEY-----\n",
+            "sha256:",
+            "null",
+        ],
+    },
+    Target {
         name: "flow",
         run: host::flow,
         words: &[

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use crossdock::{
-    catalogue::{Kind, Manifest, inspect},
+    catalogue::{Kind, Manifest, PublicKey, Signature, Subject, inspect},
     connection::ConnectionSpec,
     engine::batch::{Batch, Form},
     flow::{Document, Egress, Plan, TcpGrant, UrlGrant, Variables},
@@ -38,6 +38,48 @@ pub(super) fn manifest(input: &[u8]) {
 pub(super) fn component(input: &[u8]) {
     if let Ok(inspection) = inspect(input) {
         drop((inspection.findings(), inspection.reach()));
+    }
+}
+
+/// The key that made the signatures of the corpus.
+const KEY: &str = "-----BEGIN PUBLIC KEY-----\n\
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEFwVJbrbYqCYesylUsxTeAHAEYF3H\n\
+WVvKHB/AffBkUZfQMTqiB6SWKCwcyMIvcLwvgERDaq7zvizOT+AMXPBhSQ==\n\
+-----END PUBLIC KEY-----\n";
+
+/// A key, or a signature in one of the layouts: whatever it is made into, it is none of another digest.
+pub(super) fn signature(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    if let Ok(key) = PublicKey::from_pem(&text, "input") {
+        let again = PublicKey::from_pem(&key.to_pem(), "again");
+        assert!(
+            again.is_ok_and(|again| again == key),
+            "it is another one when it was written"
+        );
+    }
+    let known = PublicKey::from_pem(KEY, "KEY");
+    assert!(known.is_ok(), "the key of the corpus is none");
+    let mut forms = vec![Signature::Bundle(input.to_vec())];
+    if let Some(end) = input.iter().position(|b| *b == b'\n') {
+        let (signature, payload) = (&input[..end], &input[end + 1..]);
+        let signature = String::from_utf8_lossy(signature).into_owned();
+        forms.push(Signature::Simple {
+            payload: payload.to_vec(),
+            signature,
+        });
+    }
+    let digest = format!("sha256:{}", "2".repeat(64));
+    for form in forms {
+        for subject in [
+            Subject::Artifact {
+                digest: &digest,
+                name: "csv",
+            },
+            Subject::File(b"\0asm and more"),
+        ] {
+            let verified = form.verify(&subject, known.as_ref().ok());
+            assert!(verified.is_err(), "it counts for another digest");
+        }
     }
 }
 
