@@ -3,7 +3,6 @@
 mod demo;
 mod extism;
 mod files;
-mod install;
 mod load;
 mod process;
 mod sandbox;
@@ -55,8 +54,6 @@ enum Group {
     Swap,
     /// What limits and interruption cost.
     Sandbox,
-    /// From a registry to the first record, and many plugins at once.
-    Install,
 }
 
 /// What all benches need.
@@ -111,7 +108,6 @@ fn measured(options: &Options) -> Result<Table, String> {
             Group::Demo => demo::rows(&bench)?,
             Group::Swap => swap::rows(&bench)?,
             Group::Sandbox => sandbox::rows(&bench)?,
-            Group::Install => install::rows(&bench)?,
         });
     }
     Ok(Table {
@@ -129,7 +125,6 @@ impl Group {
             Self::Demo => "demo",
             Self::Swap => "swap",
             Self::Sandbox => "sandbox",
-            Self::Install => "install",
         }
     }
 }
