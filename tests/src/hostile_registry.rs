@@ -139,7 +139,7 @@ impl Content {
         match self.wrong {
             Wrong::Silent => {
                 // Until who asks goes away.
-                drop(stream.read(&mut [0; 1])?);
+                let _ = stream.read(&mut [0; 1])?;
                 return Ok(());
             }
             Wrong::Status(status) => {
@@ -226,7 +226,7 @@ impl Content {
                 head(stream, &length)?;
                 stream.write_all(half)?;
                 stream.flush()?;
-                drop(stream.read(&mut [0; 1])?);
+                let _ = stream.read(&mut [0; 1])?;
                 Ok(())
             }
             _ => whole(stream, component, ""),
@@ -247,6 +247,6 @@ fn whole(stream: &mut TcpStream, body: &[u8], more: &str) -> std::io::Result<()>
 fn endless(stream: &mut TcpStream, more: &str) -> std::io::Result<()> {
     head(stream, more)?;
     loop {
-        stream.write_all(&[b' '; 1 << 16])?;
+        stream.write_all(&[b' '; 8192])?;
     }
 }

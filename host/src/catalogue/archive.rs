@@ -5,21 +5,16 @@
 //! that it wants, each held against its digest.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     io::{self, Read, Seek as _, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
-use serde::Deserialize;
-
 use super::{
     inspect::digest,
     reference::is_digest,
-    registry::{
-        Descriptor, Index, MAX_MANIFEST,
-        oci::{self},
-    },
+    registry::{Descriptor, Index, MAX_MANIFEST, oci},
 };
 
 /// Annotation of a manifest in the index: where it comes from and which version it is.
@@ -88,7 +83,7 @@ pub enum ArchiveError {
 /// Writes a bundle: blobs in any order, each once, and the index at the end.
 pub struct Writer<W> {
     out: W,
-    written: BTreeMap<String, ()>,
+    written: BTreeSet<String>,
     index: Index,
 }
 
@@ -100,7 +95,7 @@ impl<W: Write> Writer<W> {
     pub fn new(out: W) -> io::Result<Self> {
         let mut writer = Self {
             out,
-            written: BTreeMap::new(),
+            written: BTreeSet::new(),
             index: Index::default(),
         };
         writer.file(LAYOUT, LAYOUT_TEXT)?;
@@ -113,12 +108,12 @@ impl<W: Write> Writer<W> {
     /// What the system says.
     pub fn blob(&mut self, bytes: &[u8]) -> io::Result<()> {
         let digest = digest(bytes);
-        if self.written.contains_key(&digest) {
+        if self.written.contains(&digest) {
             return Ok(());
         }
         let hex = digest.trim_start_matches("sha256:");
         self.file(&format!("{BLOBS}{hex}"), bytes)?;
-        self.written.insert(digest, ());
+        self.written.insert(digest);
         Ok(())
     }
 

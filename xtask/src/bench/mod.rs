@@ -3,7 +3,6 @@
 mod demo;
 mod extism;
 mod files;
-mod install;
 mod languages;
 mod load;
 mod process;
@@ -56,8 +55,6 @@ enum Group {
     Swap,
     /// What limits and interruption cost.
     Sandbox,
-    /// From a registry to the first record, and many plugins at once.
-    Install,
     /// The same small transformer in every language.
     Languages,
 }
@@ -114,7 +111,6 @@ fn measured(options: &Options) -> Result<Table, String> {
             Group::Demo => demo::rows(&bench)?,
             Group::Swap => swap::rows(&bench)?,
             Group::Sandbox => sandbox::rows(&bench)?,
-            Group::Install => install::rows(&bench)?,
             Group::Languages => languages::rows(&bench)?,
         });
     }
@@ -133,7 +129,6 @@ impl Group {
             Self::Demo => "demo",
             Self::Swap => "swap",
             Self::Sandbox => "sandbox",
-            Self::Install => "install",
             Self::Languages => "languages",
         }
     }

@@ -11,10 +11,10 @@ use serde::Serialize;
 
 use super::{Current, Offer, Plugins, PluginsError, blocking, not_installed, plugin_in};
 use crate::catalogue::{
-    ArchiveError, Descriptor, Locked, Reference, Selector, Wanted,
+    ArchiveError, Locked, Reference, Selector, Wanted,
     archive::{REFERENCE, Reader, Writer},
     inspect::MAX_COMPONENT,
-    registry::{MAX_MANIFEST, Pulled, artifact, oci},
+    registry::{Descriptor, MAX_MANIFEST, Pulled, artifact, oci},
 };
 
 /// A blob of what belongs to a plugin is larger than this: no signature, no report.

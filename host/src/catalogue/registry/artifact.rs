@@ -130,7 +130,7 @@ impl Registry {
         let artifact = artifact(component, inspection, manifest)
             .map_err(|error| unusable(repository, "config", &error))?;
         if let Some(there) = self.manifest(repository, &tag).await? {
-            let same = pulled(repository, &tag, there.clone())
+            let same = pulled(repository, &tag, &there)
                 .is_ok_and(|there| there.layer.digest == inspection.digest);
             if !same {
                 return Err(RegistryError::Exists {
@@ -174,7 +174,7 @@ impl Registry {
     ) -> Result<Option<Pulled>, RegistryError> {
         let found = self.manifest(repository, tag_or_digest).await?;
         found
-            .map(|found| pulled(repository, tag_or_digest, found))
+            .map(|found| pulled(repository, tag_or_digest, &found))
             .transpose()
     }
 
@@ -191,7 +191,7 @@ impl Registry {
     }
 }
 
-fn pulled(repository: &Repository, name: &str, found: Fetched) -> Result<Pulled, RegistryError> {
+fn pulled(repository: &Repository, name: &str, found: &Fetched) -> Result<Pulled, RegistryError> {
     let what = format!("plugin {name} of {}", repository.path());
     let wrong = |why: String| unusable(repository, &what, &why);
     if found.descriptor.media_type != oci::MANIFEST {
