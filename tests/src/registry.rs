@@ -131,6 +131,26 @@ impl TestRegistry {
     }
 }
 
+impl TestRegistry {
+    fn tag_file(&self, path: &str, tag: &str) -> PathBuf {
+        let tags = format!("data/docker/registry/v2/repositories/{path}/_manifests/tags");
+        self.folder.path().join(tags).join(tag).join("current/link")
+    }
+
+    /// The digest of what is under a tag, if anything.
+    pub fn tag(&self, path: &str, tag: &str) -> Option<String> {
+        fs::read_to_string(self.tag_file(path, tag)).ok()
+    }
+
+    /// Puts something that is in the repository under a tag, as who runs the registry can.
+    pub fn retag(&self, path: &str, tag: &str, digest: &str) {
+        let file = self.tag_file(path, tag);
+        let folder = file.parent().expect("it has one");
+        fs::create_dir_all(folder).expect("the folder can be written");
+        fs::write(file, digest).expect("the folder can be written");
+    }
+}
+
 impl Drop for TestRegistry {
     fn drop(&mut self) {
         // It may have ended already; a zombie at worst.

@@ -9,13 +9,15 @@ use std::{
 };
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use semver::Version;
 use serde::Serialize;
 
 use crate::{
     catalogue::{
-        self, Comparison, Inspection, Installed, Kind, Lock, Locked, Manifest, Reference, Registry,
-        RegistryOptions, Repository, Selector, Wanted, lock, registry::Pulled, version,
+        self, Comparison, Decision, Inspection, Installed, KeyId, Kind, Lock, Locked, Manifest,
+        PrivateKey, Reference, Registry, RegistryOptions, Repository, Selector, Signature, Subject,
+        Trust, Wanted, lock, registry::Pulled, trust, version,
     },
     flow::{Egress, Variables, installed, spec::GrantsSpec},
     plugin::{Grants, Hints, Limits, missing},
@@ -36,6 +38,8 @@ pub struct Plugins {
     state: PathBuf,
     installed: Installed,
     registry: Registry,
+    /// Instead of what the project says.
+    trust: Option<Trust>,
     actor: String,
 }
 
@@ -56,6 +60,8 @@ pub struct PublishedPlugin {
     pub size: u64,
     /// The same was there already.
     pub was_there: bool,
+    /// The key that it was signed with.
+    pub signed_by: Option<KeyId>,
 }
 
 /// A version that could be installed: fetched, held against its digests, its name and its version, and not run.
@@ -74,6 +80,8 @@ pub struct Offer {
     pub inspection: Inspection,
     /// What is installed under its name.
     pub installed: Option<Current>,
+    /// Who signed it, and whether that is enough here.
+    pub trust: Decision,
     component: Bytes,
 }
 
@@ -111,6 +119,8 @@ pub struct InstalledPlugin {
     pub pinned: bool,
     /// Former versions that there is a way back to, the latest first.
     pub before: Vec<Version>,
+    /// The key that signed it.
+    pub signed_by: Option<KeyId>,
     /// Its component is here, and is what it should be.
     pub here: bool,
 }
@@ -140,13 +150,24 @@ impl Plugins {
         Ok(Self {
             installed: Installed::of(&project, &state),
             registry: Registry::new(options)?,
+            trust: None,
             project,
             state,
             actor,
         })
     }
 
-    /// Publishes a component, or that of a plugin's project, as the version that it says it is.
+    /// Trusts somebody else than the project does.
+    #[must_use]
+    pub fn trusting(self, trust: Trust) -> Self {
+        Self {
+            trust: Some(trust),
+            ..self
+        }
+    }
+
+    /// Publishes a component, or that of a plugin's project, as the version that it says it is, and signs it when there is
+    /// a key.
     ///
     /// # Errors
     /// [`PluginsError`].
@@ -154,6 +175,7 @@ impl Plugins {
         &self,
         repository: &Repository,
         file: &Path,
+        key: Option<&PrivateKey>,
     ) -> Result<PublishedPlugin, PluginsError> {
         let file = component_of(file)?;
         let what = file.display().to_string();
@@ -172,7 +194,13 @@ impl Plugins {
             .registry
             .publish(repository, &bytes, &inspection, (&manifest, &version))
             .await?;
+        if let Some(key) = key {
+            self.registry
+                .sign(repository, &published.manifest, key)
+                .await?;
+        }
         Ok(PublishedPlugin {
+            signed_by: key.map(|key| key.public().id().clone()),
             name: manifest.name,
             version,
             repository: repository.clone(),
@@ -200,6 +228,8 @@ impl Plugins {
         let Some(pulled) = pulled else {
             return Err(self.no_version(repository, &wanted, asked).await);
         };
+        let lock = self.installed.read()?;
+        let trust = self.trust(repository, &pulled, &lock).await?;
         let component = self.registry.component(repository, &pulled).await?;
         let what = reference.to_string();
         let (inspection, manifest, version) = plugin_in(&what, &component)?;
@@ -215,7 +245,6 @@ impl Plugins {
                 found: format!("{} {version}", manifest.name),
             });
         }
-        let lock = self.installed.read()?;
         let installed = lock.plugins.get(&manifest.name).map(|locked| Current {
             inspection: self.inspect(&locked.digest),
             locked: locked.clone(),
@@ -228,8 +257,64 @@ impl Plugins {
             pulled,
             inspection,
             installed,
+            trust,
             component,
         })
+    }
+
+    /// Signs a version that is there, in both layouts. Gives what was signed.
+    ///
+    /// # Errors
+    /// [`PluginsError`].
+    pub async fn sign(
+        &self,
+        reference: &Reference,
+        key: &PrivateKey,
+    ) -> Result<Offer, PluginsError> {
+        // What is signed is looked at first: name and version are what they should be.
+        let offer = self.offer(reference).await?;
+        self.registry
+            .sign(&offer.repository, &offer.pulled.manifest, key)
+            .await?;
+        Ok(offer)
+    }
+
+    /// Who signed a version, and whether that is enough in this project.
+    async fn trust(
+        &self,
+        repository: &Repository,
+        pulled: &Pulled,
+        lock: &Lock,
+    ) -> Result<Decision, PluginsError> {
+        let digest = &pulled.manifest.digest;
+        let signatures = self.registry.signatures(repository, digest).await?;
+        self.judge(repository, digest, &signatures, lock)
+    }
+
+    /// Whether these signatures of a manifest are enough in this project.
+    fn judge(
+        &self,
+        repository: &Repository,
+        digest: &str,
+        signatures: &[Signature],
+        lock: &Lock,
+    ) -> Result<Decision, PluginsError> {
+        let trust = match &self.trust {
+            Some(trust) => trust.clone(),
+            None => Trust::of_project(&self.project, &Variables::default())
+                .map_err(PluginsError::Trust)?,
+        };
+        let place = format!("{}/{}", repository.host(), repository.path());
+        let locked = lock.plugins.get(repository.name());
+        let asked = trust::Asked {
+            repository: Some(&place),
+            subject: Subject::Artifact {
+                digest,
+                name: repository.name(),
+            },
+            pinned: locked.and_then(|locked| locked.signed_by.as_ref()),
+        };
+        Ok(trust.decide(&asked, signatures, Timestamp::now()))
     }
 
     /// The version that is meant. One that is named exactly is asked for without a list.
@@ -326,9 +411,11 @@ impl Plugins {
         consent: Consent,
         downgrade: bool,
     ) -> Result<InstalledPlugin, PluginsError> {
+        Self::is_trusted(&offer, consent)?;
         if consent == Consent::Granted {
             self.granted(&offer)?;
         }
+        let signed_by = offer.trust.key().cloned();
         let installed = self.installed.clone();
         let (name, done) = blocking(move || {
             let mut change = installed.change()?;
@@ -344,6 +431,7 @@ impl Plugins {
                 digest: offer.inspection.digest,
                 source: offer.repository,
                 manifest: offer.pulled.manifest.digest,
+                signed_by,
                 wanted: offer.wanted,
                 pinned: false,
                 before: Vec::new(),
@@ -356,6 +444,25 @@ impl Plugins {
         let view = self.view(&name, &done);
         self.note(Action::PluginInstalled, &view);
         Ok(view)
+    }
+
+    /// Whether what is known of who signed it is enough. Where another key than before is right or wrong only a person can
+    /// say.
+    ///
+    /// # Errors
+    /// [`PluginsError::Untrusted`].
+    pub fn is_trusted(offer: &Offer, consent: Consent) -> Result<(), PluginsError> {
+        let why = match &offer.trust {
+            Decision::Refused { why, .. } => why.clone(),
+            changed @ Decision::Changed { .. } if consent == Consent::Granted => {
+                format!("{}; --yes is no answer to that", changed.words())
+            }
+            _ => return Ok(()),
+        };
+        Err(PluginsError::Untrusted {
+            what: format!("{}@{}", offer.repository, offer.version),
+            why,
+        })
     }
 
     /// Whether the project's grants cover what an offer asks for, as one of its kinds at least. What works without is
@@ -502,6 +609,7 @@ impl Plugins {
             source: locked.source.clone(),
             wanted: locked.wanted.clone(),
             pinned: locked.pinned,
+            signed_by: locked.signed_by.clone(),
             before: before.map(|one| one.version.clone()).collect(),
         }
     }

@@ -420,6 +420,7 @@ mod tests {
                 digest: digest.clone(),
                 source: "oci://h/shop/csv".parse().unwrap(),
                 manifest: digest.clone(),
+                signed_by: None,
                 wanted: Wanted::Newest,
                 pinned: false,
                 before: Vec::new(),

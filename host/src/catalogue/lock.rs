@@ -17,6 +17,7 @@ use semver::Version;
 use serde::Deserialize;
 
 use super::{
+    key::KeyId,
     reference::{Repository, is_digest},
     store::{Store, replace},
     version::Wanted,
@@ -56,6 +57,9 @@ pub struct Locked {
     pub source: Repository,
     /// `sha256:…` of its manifest there.
     pub manifest: String,
+    /// The key that signed it: another one asks.
+    #[serde(default)]
+    pub signed_by: Option<KeyId>,
     /// The versions that upgrades choose from.
     #[serde(default)]
     pub wanted: Wanted,
@@ -198,6 +202,9 @@ impl Lock {
             let _ = writeln!(out, "    digest: {}", locked.digest);
             let _ = writeln!(out, "    source: {}", quoted(&locked.source));
             let _ = writeln!(out, "    manifest: {}", locked.manifest);
+            if let Some(key) = &locked.signed_by {
+                let _ = writeln!(out, "    signed-by: {key}");
+            }
             if locked.wanted != Wanted::Newest {
                 let _ = writeln!(out, "    wanted: {}", quoted(&locked.wanted));
             }
@@ -372,6 +379,7 @@ mod tests {
             digest: digest(version.as_bytes()),
             source: "oci://localhost:5000/shop/csv".parse().unwrap(),
             manifest: digest(b"manifest"),
+            signed_by: None,
             wanted: "^1.2".parse().unwrap(),
             pinned: false,
             before: Vec::new(),
@@ -390,6 +398,7 @@ mod tests {
             "null",
             Locked {
                 pinned: true,
+                signed_by: Some(KeyId::try_from(digest(b"key")).unwrap()),
                 wanted: Wanted::Newest,
                 ..locked("0.1.0-rc.1+b")
             },

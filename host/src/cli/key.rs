@@ -169,6 +169,14 @@ pub(super) fn signing_key(given: Option<&Path>) -> Result<PrivateKey, Failure> {
     Ok(PrivateKey::read(&path, passphrase.as_ref())?)
 }
 
+/// The private key to sign with, when there is one: one that is named must be there.
+pub(super) fn key_if_any(given: Option<&Path>) -> Result<Option<PrivateKey>, Failure> {
+    if given.is_none() && !default_file().is_ok_and(|path| path.exists()) {
+        return Ok(None);
+    }
+    signing_key(given).map(Some)
+}
+
 /// Outside of every project, so that no private key is committed by accident.
 fn default_file() -> Result<PathBuf, Failure> {
     let absolute = |name: &str| {

@@ -81,8 +81,12 @@ fn dispatch(command: Command, output: Output) -> Result<u8, Failure> {
             compare,
             json,
         }) => plugin::inspect(&file, compare.as_deref(), json, output),
-        Command::Plugin(PluginCommand::Sign(arguments)) => signature::sign(&arguments, output),
-        Command::Plugin(PluginCommand::Verify(arguments)) => signature::verify(&arguments, output),
+        Command::Plugin(PluginCommand::Sign(arguments)) => {
+            block_on(signature::sign(arguments, output))
+        }
+        Command::Plugin(PluginCommand::Verify(arguments)) => {
+            block_on(signature::verify(arguments, output))
+        }
         Command::Key(command) => key::key(&command, output),
         Command::Plugin(PluginCommand::New(arguments)) => author::new(&arguments, output),
         Command::Plugin(PluginCommand::Build(arguments)) => author::build(&arguments, output),

@@ -17,12 +17,15 @@ use super::{
     Failure, failed, folders,
     key::signing_key,
     output::Output,
+    plugin::arguments::RegistryArguments,
     style::{self, BAD, FAINT, GOOD, STRONG},
 };
 use crate::{
-    app::AppError,
+    app::{self, AppError, Plugins},
     catalogue::{
-        self, Decision, Inspection, PublicKey, Signature, Subject, Trust,
+        self, Decision, Inspection, PublicKey, Reference, ReferenceError, Signature, Subject,
+        Trust,
+        reference::is_reference,
         signature::{FILE_SUFFIX, MAX_BUNDLE},
         trust::Asked,
     },
@@ -33,9 +36,11 @@ pub(super) const SIGN_EXAMPLES: &str = "\
 Examples:
   crossdock plugin sign dist/csv.wasm
   crossdock plugin sign dist/csv.wasm --key keys/acme.key
+  crossdock plugin sign oci://registry.example.com/acme/csv@1.2.0
 
 The signature of a file is a bundle beside it (csv.wasm.sigstore.json), which is handed over with the file.
 `crossdock plugin verify` and `cosign verify-blob --key acme.pub --bundle csv.wasm.sigstore.json csv.wasm` read it.
+In a registry it is signed in both layouts of cosign; `crossdock plugin publish` does so by itself.
 
 Exit codes: 0 done, 1 it cannot be written, 2 there is no key, or the file is no plugin";
 
@@ -43,15 +48,18 @@ pub(super) const VERIFY_EXAMPLES: &str = "\
 Examples:
   crossdock plugin verify csv.wasm
   crossdock plugin verify csv.wasm --key acme.pub --json
+  crossdock plugin verify oci://registry.example.com/acme/csv@^1.2
 
 Without --key, trust.yaml in the project's folder says whose signatures count: `crossdock schema trust` prints what
 can be in it.
 
 Exit codes: 0 signed by somebody who is trusted, 1 not so, 2 usage or configuration error";
 
+const WHAT: &str = "The plugin: a file, or oci://HOST/NAMESPACE/NAME@VERSION";
+
 #[derive(Debug, Args)]
 pub(super) struct SignArguments {
-    /// The plugin
+    #[arg(value_name = "PLUGIN", help = WHAT)]
     file: PathBuf,
     /// The private key [default: that of `crossdock key new`]
     #[arg(
@@ -61,6 +69,8 @@ pub(super) struct SignArguments {
         hide_env_values = true
     )]
     key: Option<PathBuf>,
+    #[command(flatten)]
+    registry: RegistryArguments,
     /// Print the result as one JSON document
     #[arg(long)]
     pub(super) json: bool,
@@ -68,7 +78,7 @@ pub(super) struct SignArguments {
 
 #[derive(Debug, Args)]
 pub(super) struct VerifyArguments {
-    /// The plugin
+    #[arg(value_name = "PLUGIN", help = WHAT)]
     file: PathBuf,
     /// Where its signature is [default: FILE.sigstore.json]
     #[arg(long, value_name = "FILE")]
@@ -79,12 +89,67 @@ pub(super) struct VerifyArguments {
     /// The project's folder, with trust.yaml [default: the one around the current folder]
     #[arg(long, value_name = "DIR")]
     project: Option<PathBuf>,
+    #[command(flatten)]
+    registry: RegistryArguments,
     /// Print the result as one JSON document
     #[arg(long)]
     pub(super) json: bool,
 }
 
-pub(super) fn sign(arguments: &SignArguments, output: Output) -> Result<u8, Failure> {
+pub(super) async fn sign(arguments: SignArguments, output: Output) -> Result<u8, Failure> {
+    match reference(&arguments.file)? {
+        Some(reference) => sign_there(&arguments, &reference, output).await,
+        None => sign_file(&arguments, output),
+    }
+}
+
+/// A place in a registry, when it is meant to be one.
+fn reference(what: &Path) -> Result<Option<Reference>, Failure> {
+    let text = what.to_str().filter(|text| is_reference(text));
+    let read = text.map(str::parse).transpose();
+    read.map_err(|error: ReferenceError| Failure::Usage(error.to_string()))
+}
+
+/// Nothing is installed: what the project has is only looked at.
+fn plugins(project: PathBuf, registry: &RegistryArguments) -> Result<Plugins, Failure> {
+    let state = folders::state_of(&project);
+    Ok(Plugins::open(
+        project,
+        state,
+        &registry.options(),
+        app::cli_actor(),
+    )?)
+}
+
+async fn sign_there(
+    arguments: &SignArguments,
+    reference: &Reference,
+    output: Output,
+) -> Result<u8, Failure> {
+    let key = signing_key(arguments.key.as_deref())?;
+    let current = env::current_dir().unwrap_or_default();
+    let plugins = plugins(current, &arguments.registry)?;
+    let offer = plugins.sign(reference, &key).await?;
+    let id = key.public().id();
+    if arguments.json {
+        output.print_json(&json!({
+            "ok": true, "key": id, "source": offer.repository, "manifest": offer.pulled.manifest.digest,
+            "plugin": offer.name, "version": offer.version, "digest": offer.inspection.digest,
+        }));
+    } else {
+        let name = output
+            .paint
+            .with(STRONG, format!("{} {}", offer.name, offer.version));
+        let mark = output.paint.with(GOOD, "✓");
+        let (place, manifest) = (&offer.repository, &offer.pulled.manifest.digest);
+        output.print(&format!(
+            "{mark} {name} is signed with the key {}\n  manifest   {manifest}\n  place      {place}\n", id.short()
+        ));
+    }
+    Ok(0)
+}
+
+fn sign_file(arguments: &SignArguments, output: Output) -> Result<u8, Failure> {
     let file = &arguments.file;
     let bytes = read(file)?;
     let inspection = plugin(file, &bytes)?;
@@ -125,7 +190,24 @@ pub(super) fn sign(arguments: &SignArguments, output: Output) -> Result<u8, Fail
     Ok(0)
 }
 
-pub(super) fn verify(arguments: &VerifyArguments, output: Output) -> Result<u8, Failure> {
+pub(super) async fn verify(arguments: VerifyArguments, output: Output) -> Result<u8, Failure> {
+    let Some(reference) = reference(&arguments.file)? else {
+        return verify_file(&arguments, output);
+    };
+    let plugins = plugins(project(&arguments), &arguments.registry)?;
+    let offer = plugins
+        .trusting(trust(&arguments)?)
+        .offer(&reference)
+        .await?;
+    let about = json!({
+        "source": offer.repository, "manifest": offer.pulled.manifest.digest, "digest": offer.inspection.digest,
+        "plugin": offer.name, "version": offer.version,
+    });
+    let name = format!("{} {}", offer.name, offer.version);
+    Ok(tell(about, &name, &offer.trust, arguments.json, output))
+}
+
+fn verify_file(arguments: &VerifyArguments, output: Output) -> Result<u8, Failure> {
     let file = &arguments.file;
     let bytes = read(file)?;
     let inspection = plugin(file, &bytes)?;
@@ -140,12 +222,16 @@ pub(super) fn verify(arguments: &VerifyArguments, output: Output) -> Result<u8, 
         pinned: None,
     };
     let decision = trust.decide(&asked, &signatures, Timestamp::now());
+    let (about, name) = (about(file, &inspection), title(file, &inspection));
+    Ok(tell(about, &name, &decision, arguments.json, output))
+}
+
+/// Only who is trusted is good enough for who asks.
+fn tell(mut document: Value, name: &str, decision: &Decision, json: bool, output: Output) -> u8 {
     let good = matches!(decision, Decision::Trusted { .. });
-    let name = title(file, &inspection);
-    if arguments.json {
-        let mut document = about(file, &inspection);
+    if json {
         let parts = [
-            serde_json::to_value(&decision).ok(),
+            serde_json::to_value(decision).ok(),
             (!good).then(|| failed(&decision.words(), &[])),
         ];
         for (field, value) in parts.into_iter().flatten().filter_map(fields).flatten() {
@@ -165,7 +251,7 @@ pub(super) fn verify(arguments: &VerifyArguments, output: Output) -> Result<u8, 
             decision.words()
         ));
     }
-    Ok(u8::from(!good))
+    u8::from(!good)
 }
 
 fn fields(value: Value) -> Option<serde_json::Map<String, Value>> {
@@ -173,6 +259,12 @@ fn fields(value: Value) -> Option<serde_json::Map<String, Value>> {
         Value::Object(fields) => Some(fields),
         _ => None,
     }
+}
+
+fn project(arguments: &VerifyArguments) -> PathBuf {
+    let current = env::current_dir().unwrap_or_default();
+    let given = arguments.project.clone();
+    given.unwrap_or_else(|| folders::project_around(&current).to_owned())
 }
 
 /// Whose signatures count.
@@ -185,9 +277,7 @@ fn trust(arguments: &VerifyArguments) -> Result<Trust, Failure> {
             .collect();
         return Ok(Trust::only("who was named with --key", keys?));
     }
-    let current = env::current_dir().unwrap_or_default();
-    let given = arguments.project.clone();
-    let project = given.unwrap_or_else(|| folders::project_around(&current).to_owned());
+    let project = project(arguments);
     let trust = Trust::of_project(&project, &Variables::new(BTreeMap::new()))
         .map_err(|findings| Failure::App(AppError::Findings(findings)))?;
     if trust.is_empty() {

@@ -15,6 +15,8 @@ use crate::catalogue::{
     archive::{REFERENCE, Reader, Writer},
     inspect::MAX_COMPONENT,
     registry::{Descriptor, MAX_MANIFEST, Pulled, artifact, oci},
+    signature::{BUNDLE_TYPE, MAX_BUNDLE, Signature},
+    trust::MAX_SIGNATURES,
 };
 
 /// A blob of what belongs to a plugin is larger than this: no signature, no report.
@@ -136,7 +138,7 @@ impl Plugins {
         let found = blocking(move || Ok(read(&path)?)).await?;
         let lock = self.installed.read()?;
         let mut offers = Vec::new();
-        for (reference, pulled, component) in found {
+        for (reference, pulled, component, signatures) in found {
             let what = format!("{} in {}", reference.repository.name(), file.display());
             let (inspection, manifest, version) = plugin_in(&what, &component)?;
             let is_asked = match &reference.wanted {
@@ -149,6 +151,12 @@ impl Plugins {
                     found: format!("{} {version}", manifest.name),
                 });
             }
+            let trust = self.judge(
+                &reference.repository,
+                &pulled.manifest.digest,
+                &signatures,
+                &lock,
+            )?;
             let current = lock.plugins.get(&manifest.name);
             // What is installed keeps the range that it is upgraded within.
             let wanted = current.map_or(Wanted::Newest, |locked| locked.wanted.clone());
@@ -163,6 +171,7 @@ impl Plugins {
                 version,
                 pulled,
                 inspection,
+                trust,
                 installed,
                 component: component.into(),
             });
@@ -205,7 +214,7 @@ fn write(place: &Path, all: Vec<Whole>) -> std::io::Result<u64> {
     Ok(size)
 }
 
-type Found = (Reference, Pulled, Vec<u8>);
+type Found = (Reference, Pulled, Vec<u8>, Vec<Signature>);
 
 fn read(path: &Path) -> Result<Vec<Found>, ArchiveError> {
     let mut reader = Reader::open(path)?;
@@ -226,10 +235,33 @@ fn read(path: &Path) -> Result<Vec<Found>, ArchiveError> {
         let bytes = reader.blob(&descriptor.digest, MAX_MANIFEST)?;
         let pulled = artifact::read(&bytes).map_err(&wrong)?;
         let component = reader.blob(&pulled.layer.digest, MAX_COMPONENT)?;
-        all.push((reference, pulled, component));
+        let signatures = signatures(&mut reader, &descriptor.digest)?;
+        all.push((reference, pulled, component, signatures));
     }
     if all.is_empty() {
         return Err(wrong("there is no plugin in it".to_owned()));
     }
     Ok(all)
+}
+
+/// The signatures of a manifest that are in the bundle, not yet believed.
+fn signatures(reader: &mut Reader, manifest: &str) -> Result<Vec<Signature>, ArchiveError> {
+    let all: Vec<Descriptor> = reader.manifests().to_vec();
+    let mut found = Vec::new();
+    for one in all {
+        let bytes = reader.blob(&one.digest, MAX_MANIFEST)?;
+        let Ok(own) = serde_json::from_slice::<oci::ImageManifest>(&bytes) else {
+            continue;
+        };
+        if own.subject.is_none_or(|subject| subject.digest != manifest) {
+            continue;
+        }
+        for layer in own.layers {
+            if layer.media_type == BUNDLE_TYPE && found.len() < MAX_SIGNATURES {
+                let bytes = reader.blob(&layer.digest, MAX_BUNDLE as u64)?;
+                found.push(Signature::Bundle(bytes));
+            }
+        }
+    }
+    Ok(found)
 }

@@ -7,6 +7,7 @@ use semver::Version;
 use crate::{
     catalogue::{
         ArchiveError, InspectError, LockError, ManifestError, RegistryError, Repository, Wanted,
+        registry::SigningError,
     },
     flow::Finding,
 };
@@ -18,6 +19,20 @@ pub enum PluginsError {
     /// The registry could not, or what it gave was refused.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// A version cannot be signed.
+    #[error(transparent)]
+    Signing(#[from] SigningError),
+    /// Nobody who is trusted signed it.
+    #[error("{what} is refused: {why}")]
+    Untrusted {
+        /// Which version.
+        what: String,
+        /// Why.
+        why: String,
+    },
+    /// Whom this project trusts cannot be read.
+    #[error("{}", .0.first().map_or_else(String::new, ToString::to_string))]
+    Trust(Vec<Finding>),
     /// What is installed cannot be read or changed.
     #[error(transparent)]
     Lock(#[from] LockError),
@@ -201,6 +216,8 @@ impl PluginsError {
             Self::Archive(_)
             | Self::Lost { .. }
             | Self::Registry(_)
+            | Self::Signing(_)
+            | Self::Untrusted { .. }
             | Self::Lock(_)
             | Self::Io { .. }
             | Self::Retagged { .. }
@@ -212,7 +229,7 @@ impl PluginsError {
     /// The findings, when it is about those.
     pub fn findings(&self) -> &[Finding] {
         match self {
-            Self::Grants(findings) => findings,
+            Self::Grants(findings) | Self::Trust(findings) => findings,
             _ => &[],
         }
     }

@@ -10,6 +10,7 @@
 //! | `session.rs`, `credential.rs` | who we are to a registry |
 //! | `oci.rs` | the documents |
 //! | `referrers.rs` | what belongs to a manifest: signatures, reports |
+//! | `signatures.rs` | signatures in both layouts |
 //! | `artifact.rs` | a plugin as an artifact |
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
@@ -27,10 +28,12 @@ mod http;
 pub mod oci;
 mod referrers;
 mod session;
+mod signatures;
 
 pub use artifact::{Published, Pulled};
 pub use error::RegistryError;
 pub use oci::{Descriptor, ImageManifest, Index};
+pub use signatures::SigningError;
 
 use super::{inspect::digest, reference::Repository};
 use http::{Answer, Ask, Http, refused};

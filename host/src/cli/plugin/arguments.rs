@@ -18,6 +18,7 @@ Examples:
 
 Without a file it is what `crossdock plugin build --release` made of the project in the current folder. Name and
 version are those in plugin.json. A version never changes: the same content again is no error, another one is.
+With a key it is signed, in both layouts of cosign, so that others can tell that it is yours.
 Credentials are those that `docker login` keeps, credential helpers included.
 
 Exit codes: 0 it is there, 1 the registry refused, 2 the plugin or the place is wrong";
@@ -30,7 +31,8 @@ Examples:
   crossdock plugin install                     # fetches what plugins.lock names and is not here
   crossdock plugin install shop-plugins.tar    # what `plugin bundle` wrote elsewhere
 
-What it is, what it asks for and what is different from the installed version is shown before anything of it runs.
+Who signed it, what it is, what it asks for and what is different from the installed version is shown before anything
+of it runs. trust.yaml of the project says whose signatures count; another key than that of the installed version asks.
 Flows use it by its name, `plugin: akeneo`, or `plugin: akeneo@^1.2`; they run exactly the digest in plugins.lock.
 With --yes nobody is asked: then grants/NAME.yaml of the project must grant what it asks for.
 
@@ -71,7 +73,7 @@ pub(in crate::cli) struct RegistryArguments {
 }
 
 impl RegistryArguments {
-    fn options(&self) -> RegistryOptions {
+    pub(in crate::cli) fn options(&self) -> RegistryOptions {
         RegistryOptions {
             plain_http: self.plain_http,
             certificates: self.certificates.clone(),
@@ -121,6 +123,14 @@ pub(in crate::cli) struct PublishArguments {
     /// The component, or the folder of a plugin's project
     #[arg(value_name = "FILE", default_value = ".")]
     pub(super) file: PathBuf,
+    /// The private key to sign it with [default: that of `crossdock key new`, when there is one]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "CROSSDOCK_SIGNING_KEY",
+        hide_env_values = true
+    )]
+    pub(super) key: Option<PathBuf>,
     #[command(flatten)]
     pub(super) registry: RegistryArguments,
     /// Print the result as one JSON document

@@ -11,11 +11,11 @@ use serde_json::json;
 use super::{arguments::InstallArguments, differences, shown};
 use crate::{
     app::{Consent, Fetching, InstalledPlugin, Offer, Plugins, PluginsError},
-    catalogue::reference,
+    catalogue::{Decision, reference},
     cli::{
         Failure,
         output::Output,
-        style::{self, FAINT, GOOD, Paint, STRONG, WARN},
+        style::{self, BAD, FAINT, GOOD, Paint, STRONG, WARN},
     },
 };
 
@@ -88,13 +88,16 @@ async fn one(
     let consent = if arguments.yes {
         Consent::Granted
     } else {
+        Consent::Given
+    };
+    Plugins::is_trusted(&offer, consent)?;
+    if consent == Consent::Given {
         let question = format!("install {} {}?", offer.name, offer.version);
         if !agreed(&question, output).await? {
             let what = format!("{} {}", offer.name, offer.version);
             return Err(PluginsError::Declined(what).into());
         }
-        Consent::Given
-    };
+    }
     let done = plugins.install(offer, consent, arguments.downgrade).await?;
     tell(&done, "is installed", json, output);
     Ok(done)
@@ -118,13 +121,24 @@ fn tell(done: &InstalledPlugin, what: &str, json: bool, output: Output) {
 pub(super) fn judged(offer: &Offer, paint: Paint) -> String {
     let from = format!("{}@{}", offer.repository, offer.version);
     let mut out = shown(("from", &from), &offer.inspection, paint);
+    let mark = match &offer.trust {
+        Decision::Trusted { .. } => paint.with(GOOD, "✓"),
+        Decision::Unsigned { .. } => paint.with(WARN, "!"),
+        Decision::Changed { .. } | Decision::Refused { .. } => paint.with(BAD, "×"),
+    };
+    // Writing to a String cannot fail, here and below.
+    let _ = writeln!(
+        out,
+        "\n{}\n  {mark} {}",
+        paint.with(STRONG, "signature"),
+        offer.trust.words()
+    );
     let Some(current) = &offer.installed else {
         return out;
     };
     match (&current.inspection, offer.comparison()) {
         (Some(old), Some(comparison)) => differences(old, &comparison, paint, &mut out),
         _ => {
-            // Writing to a String cannot fail.
             let _ = writeln!(
                 out,
                 "\n{} {} {} is installed, but its component is not here to be compared with",

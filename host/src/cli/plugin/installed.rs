@@ -62,6 +62,7 @@ pub(in crate::cli) async fn info(arguments: InfoArguments, output: Output) -> Re
             let manifest = &offer.pulled.manifest.digest;
             let mut document = json!({
                 "ok": true, "source": offer.repository, "manifest_digest": manifest, "changes": changes,
+                "signature": offer.trust,
             });
             add(&mut document, serde_json::to_value(&offer.inspection));
             output.print_json(&document);
@@ -99,6 +100,9 @@ fn notes(view: &InstalledPlugin, paint: Paint, out: &mut String) {
     // Writing to a String cannot fail, here and below.
     if view.wanted != Wanted::Newest {
         let _ = writeln!(out, "  upgrades within {}", view.wanted);
+    }
+    if let Some(key) = &view.signed_by {
+        let _ = writeln!(out, "  signed with the key {}", key.short());
     }
     if view.pinned {
         out.push_str("  pinned: it stays as it is\n");

@@ -5,6 +5,7 @@ use serde_json::json;
 use super::arguments::PublishArguments;
 use crate::cli::{
     Failure,
+    key::key_if_any,
     output::Output,
     style::{self, FAINT, GOOD, STRONG},
 };
@@ -14,8 +15,9 @@ pub(in crate::cli) async fn publish(
     output: Output,
 ) -> Result<u8, Failure> {
     let plugins = arguments.plugins()?;
+    let key = key_if_any(arguments.key.as_deref())?;
     let done = plugins
-        .publish(&arguments.repository, &arguments.file)
+        .publish(&arguments.repository, &arguments.file, key.as_ref())
         .await?;
     if arguments.json {
         output.print_json(&json!({ "ok": true, "published": done }));
@@ -30,7 +32,7 @@ pub(in crate::cli) async fn publish(
     };
     let line = |name: &str| paint.with(FAINT, format!("{name:9}"));
     output.print(&format!(
-        "{} {name} {verb}\n  {}  {}@{} ({})\n  {}  {}\n  {}  {}\n",
+        "{} {name} {verb}\n  {}  {}@{} ({})\n  {}  {}\n  {}  {}\n  {}  {}\n",
         paint.with(GOOD, "✓"),
         line("place"),
         done.repository,
@@ -40,6 +42,11 @@ pub(in crate::cli) async fn publish(
         done.manifest,
         line("component"),
         done.digest,
+        line("signed"),
+        match &done.signed_by {
+            Some(key) => format!("with the key {}", key.short()),
+            None => "no: `crossdock key new` makes a key".to_owned(),
+        },
     ));
     Ok(0)
 }
