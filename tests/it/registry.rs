@@ -393,7 +393,7 @@ fn upgrades_are_judged_wait_for_consent_and_have_a_way_back() {
         .tells(&["may change again"]);
 
     install_jsonl_and_why(&host, &registry);
-    local(&["remove", "cvs"])
+    local(&["remove", "csvv"])
         .exits(2)
         .tells(&["did you mean `csv`?"]);
 }
