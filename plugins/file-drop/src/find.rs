@@ -129,12 +129,27 @@ fn walk(folder: &str, steps: &[Step], found: &mut BTreeSet<String>) -> Result<()
     Ok(())
 }
 
+/// How often a listing is begun again.
+const LISTINGS: u32 = 100;
+
+/// What is in a folder. The C library looks up each name that it has read; when somebody takes that file away in
+/// between, the listing ends with "not found", though the folder is there: then it is begun again.
+pub(crate) fn entries(folder: &str) -> Result<Vec<fs::DirEntry>> {
+    let mut left = LISTINGS;
+    loop {
+        let listing = fs::read_dir(folder).map_err(DropError::io("list the folder", folder))?;
+        match listing.collect::<std::io::Result<Vec<_>>>() {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && left > 0 => left -= 1,
+            listed => return listed.map_err(DropError::io("list the folder", folder)),
+        }
+    }
+}
+
 /// Names in a folder and whether each is a folder itself. A link to a folder counts as one.
 fn list(folder: &str) -> Result<Vec<(String, bool)>> {
     let at = if folder.is_empty() { "." } else { folder };
     let mut names = Vec::new();
-    for entry in fs::read_dir(at).map_err(DropError::io("list the folder", at))? {
-        let entry = entry.map_err(DropError::io("list the folder", at))?;
+    for entry in entries(at)? {
         let Ok(name) = entry.file_name().into_string() else {
             continue;
         };

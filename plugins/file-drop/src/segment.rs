@@ -32,9 +32,7 @@ pub(crate) fn folder(path: &str) -> &str {
 /// Removes the parts of a target that are not among `keep`: leftovers of a run that crashed.
 pub(crate) fn remove_others(target: &str, keep: &[u64]) -> Result<()> {
     let (prefix, folder) = (format!(".crossdock-{}.", split(target).1), folder(target));
-    let entries = fs::read_dir(folder).map_err(DropError::io("list the folder", folder))?;
-    for entry in entries {
-        let entry = entry.map_err(DropError::io("list the folder", folder))?;
+    for entry in crate::find::entries(folder)? {
         let name = entry.file_name();
         let number = name
             .to_str()
