@@ -411,7 +411,7 @@ mod tests {
         let mut tampered = bytes.clone();
         tampered[at] = b'x';
         assert!(told(&tampered).contains("was tampered with"));
-        assert!(told(&bytes[..at + 1]).contains("ends in the middle of a file"));
+        assert!(told(&bytes[..=at]).contains("ends in the middle of a file"));
         assert!(told(b"").contains("no OCI image layout"));
         assert!(told(&[0x1F; 600]).contains("no tar archive"));
         let mut zipped = vec![0_u8; 600];
