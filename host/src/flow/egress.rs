@@ -145,7 +145,8 @@ impl HostGrant {
         let name = match host {
             Host::Ipv4(address) => return Ok(Self::Address((*address).into())),
             Host::Ipv6(address) => return Ok(Self::Address((*address).into())),
-            Host::Domain(name) => name.trim_end_matches('.'),
+            // One dot at the end is the root; a name with more of them is none.
+            Host::Domain(name) => name.strip_suffix('.').unwrap_or(name),
         };
         let pattern = || GrantError::Pattern(written.to_owned());
         let labels = name.strip_prefix("*.").unwrap_or(name);
