@@ -82,6 +82,9 @@ pub struct Before {
     pub digest: String,
     /// `sha256:…` of its manifest.
     pub manifest: String,
+    /// The key that it was trusted for: it counts again when the version is put back.
+    #[serde(default)]
+    pub signed_by: Option<KeyId>,
 }
 
 /// Texts that stand for something.
@@ -218,6 +221,9 @@ impl Lock {
                 let _ = writeln!(out, "      - version: {}", quoted(&before.version));
                 let _ = writeln!(out, "        digest: {}", before.digest);
                 let _ = writeln!(out, "        manifest: {}", before.manifest);
+                if let Some(key) = &before.signed_by {
+                    let _ = writeln!(out, "        signed-by: {key}");
+                }
             }
         }
         out
@@ -242,6 +248,7 @@ impl Lock {
                     version: old.version,
                     digest: old.digest,
                     manifest: old.manifest,
+                    signed_by: old.signed_by,
                 };
                 before.insert(0, latest);
             }
@@ -423,6 +430,26 @@ mod tests {
         let before: Vec<_> = csv.before.iter().map(|b| b.version.to_string()).collect();
         assert_eq!(csv.version.to_string(), "1.3.0");
         assert_eq!(before, ["1.4.0", "1.2.0", "1.1.0"]);
+    }
+
+    #[test]
+    fn a_former_version_remembers_whose_key_it_was_trusted_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let installed = Installed::of(dir.path(), &dir.path().join("state"));
+        let key = |seed: &[u8]| Some(KeyId::try_from(digest(seed)).unwrap());
+        let mut change = installed.change().unwrap();
+        for (version, seed) in [("1.2.0", b"old"), ("1.3.0", b"new")] {
+            let signed_by = key(seed);
+            let locked = Locked {
+                signed_by,
+                ..locked(version)
+            };
+            change.lock.put("csv", locked);
+        }
+        change.commit().unwrap();
+        let csv = installed.read().unwrap().plugins["csv"].clone();
+        assert_eq!(csv.signed_by, key(b"new"));
+        assert_eq!(csv.before[0].signed_by, key(b"old"));
     }
 
     #[test]

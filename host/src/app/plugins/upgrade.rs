@@ -191,6 +191,7 @@ impl Plugins {
                 version: before.version,
                 digest: before.digest,
                 manifest: before.manifest,
+                signed_by: before.signed_by,
                 before: Vec::new(),
                 ..locked.clone()
             };
