@@ -7,9 +7,11 @@
     reason = "tests"
 )]
 
+mod attached;
 mod audit;
 mod author;
 mod bad_input;
+mod catalogue;
 mod chaos;
 mod conformance;
 mod daemon;
@@ -22,10 +24,12 @@ mod files;
 mod hostile;
 mod hostile_registry;
 mod hostile_zoo;
+mod interop;
 mod languages;
 mod layering;
 mod main_job;
 mod readme;
+mod registries;
 mod registry;
 mod resume;
 mod secrets;
