@@ -86,7 +86,7 @@ fn report_and_bill_are_attached_and_shown_as_the_claims_that_they_are() {
             .crossdock(["plugin", "info", &place])
             .end()
             .exits(0)
-            .tells(&[said])
+            .tells(&[said]);
     };
     info("source resumable, sink exactly-once (claimed in a report that acme signed)");
     // Somebody who may write attaches another one, which nobody signed: the signed one is believed.

@@ -202,6 +202,10 @@ fn masked_line(line: &str, counts: bool) -> String {
             shown.push("#".to_owned());
         } else if is_key(&words[..at], bare(word)) {
             shown.push("#".to_owned());
+        } else if word.contains('.') && word.split('.').any(is_hex) {
+            let parts = word.split('.');
+            let masked = parts.map(|part| if is_hex(part) { "#" } else { part });
+            shown.push(masked.collect::<Vec<_>>().join("."));
         } else if let Some(digest) = word.find("sha256:") {
             shown.push(format!("{}sha256:#", &word[..digest]));
         } else if word.starts_with("http://127.0.0.1:") {
@@ -221,7 +225,12 @@ fn masked_line(line: &str, counts: bool) -> String {
 /// `key 0a1b…`: every key is another one.
 fn is_key(before: &[&str], word: &str) -> bool {
     let named = before.last().is_some_and(|before| bare(before) == "key");
-    named && word.len() == 16 && word.bytes().all(|byte| byte.is_ascii_hexdigit())
+    named && is_hex(word)
+}
+
+/// The short form of a key's name, which files are called by, too.
+fn is_hex(word: &str) -> bool {
+    word.len() == 16 && word.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// A word without the signs around it.
@@ -373,6 +382,8 @@ fn masks_hide_what_differs_and_nothing_else() {
         "by acme (key fedcba9876543210)"
     ));
     assert!(!same("acme 0123456789abcdef", "acme fedcba9876543210"));
+    assert!(same("a.0123456789abcdef.json", "a.fedcba9876543210.json"));
+    assert!(!same("a.0123456789abcdef.json", "b.fedcba9876543210.json"));
     assert_eq!(
         masked_line("ticks 22,500 0 (2 checkpoints)", true),
         "ticks # # # #"

@@ -112,9 +112,8 @@ impl CatalogueError {
     pub fn exit_code(&self) -> u8 {
         use crate::catalogue::index::build::BuildError;
         match self {
-            Self::NoneNamed(_) | Self::File { .. } => 2,
             Self::Build(BuildError::Registry(_) | BuildError::Changed { .. }) => 1,
-            Self::Build(_) => 2,
+            Self::NoneNamed(_) | Self::File { .. } | Self::Build(_) => 2,
             Self::Key(error) => error.exit_code(),
             _ => 1,
         }

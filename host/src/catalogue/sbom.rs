@@ -208,6 +208,7 @@ fn npm(text: &str) -> Option<Vec<Part>> {
 }
 
 /// Only versions that are pinned are known.
+#[allow(clippy::unnecessary_wraps, reason = "as the other readers")]
 fn pip(text: &str) -> Option<Vec<Part>> {
     let part = |line: &str| {
         let line = line.split(['#', ';']).next().unwrap_or_default().trim();

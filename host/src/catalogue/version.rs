@@ -5,6 +5,8 @@ use std::{fmt, str::FromStr};
 use semver::{Version, VersionReq};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub use crate::flow::plan::is_channel;
+
 /// Which version is wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub enum Wanted {
@@ -17,23 +19,6 @@ pub enum Wanted {
     Range(VersionReq),
     /// What a catalogue says that this name means now: `beta`.
     Channel(String),
-}
-
-/// Longest name of a channel.
-const MAX_CHANNEL: usize = 32;
-/// What other tools call the newest version, here without a name, and what lock files call it.
-const NO_CHANNELS: [&str; 2] = ["latest", "newest"];
-
-/// Whether it can be the name of a channel: `stable`, `beta`, `lts-2`.
-pub fn is_channel(text: &str) -> bool {
-    let usable = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    text.len() > 1
-        && text.len() <= MAX_CHANNEL
-        && text.starts_with(|c: char| c.is_ascii_lowercase())
-        && text.bytes().all(usable)
-        && !NO_CHANNELS.contains(&text)
-        // `v1` is no channel but a mistake.
-        && !text.strip_prefix('v').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 /// No version and no range.

@@ -37,6 +37,8 @@ const MAX_LIST: usize = 4 << 20;
 /// Lines of what is new, gone or left out that are shown.
 const MAX_SHOWN: usize = 20;
 
+const NAMESPACE: &str = "The namespace: oci://HOST/NAMESPACE, or oci://HOST for a whole registry";
+
 #[derive(Debug, Subcommand)]
 pub(super) enum CatalogueCommand {
     /// Make the next index of a namespace: of what is published there, the index before, and your notes
@@ -99,8 +101,7 @@ Exit codes: 0 all are there, 1 one was refused or cannot be had, 2 usage or conf
 
 #[derive(Debug, Args)]
 pub(super) struct CatalogueBuildArguments {
-    /// The namespace: oci://HOST/NAMESPACE, or oci://HOST for a whole registry
-    #[arg(value_name = "REGISTRY", value_parser = Repository::of_catalogue)]
+    #[arg(value_name = "REGISTRY", help = NAMESPACE, value_parser = Repository::of_catalogue)]
     place: Repository,
     /// The plugins, one path below the namespace a line, for registries that do not tell what they have
     #[arg(long, value_name = "FILE")]
@@ -148,8 +149,7 @@ pub(super) struct CatalogueSignArguments {
 
 #[derive(Debug, Args)]
 pub(super) struct CatalogueServeArguments {
-    /// The namespace: oci://HOST/NAMESPACE, or oci://HOST for a whole registry
-    #[arg(value_name = "REGISTRY", value_parser = Repository::of_catalogue)]
+    #[arg(value_name = "REGISTRY", help = NAMESPACE, value_parser = Repository::of_catalogue)]
     place: Repository,
     /// The index, with its signatures beside it
     #[arg(value_name = "FILE", default_value = "catalogue.json")]

@@ -185,25 +185,24 @@ impl Builder<'_> {
 
     /// The paths of everything that may be a plugin.
     async fn all_paths(&self) -> Result<Vec<String>, BuildError> {
-        let mut paths = match &self.paths {
-            Some(paths) => paths.clone(),
-            None => {
-                let found = self.registry.repositories(self.place).await?;
-                let found = found.ok_or_else(|| BuildError::NoList {
-                    host: self.place.host().to_owned(),
-                })?;
-                let known = self
-                    .previous
-                    .into_iter()
-                    .flat_map(|one| one.plugins.values());
-                found
-                    .iter()
-                    .filter_map(|path| within(self.place.namespace(), path))
-                    .map(str::to_owned)
-                    // A registry that forgets to name one does not make it go away.
-                    .chain(known.map(|entry| entry.path.clone()))
-                    .collect()
-            }
+        let mut paths = if let Some(paths) = &self.paths {
+            paths.clone()
+        } else {
+            let found = self.registry.repositories(self.place).await?;
+            let found = found.ok_or_else(|| BuildError::NoList {
+                host: self.place.host().to_owned(),
+            })?;
+            let known = self
+                .previous
+                .into_iter()
+                .flat_map(|one| one.plugins.values());
+            found
+                .iter()
+                .filter_map(|path| within(self.place.namespace(), path))
+                .map(str::to_owned)
+                // A registry that forgets to name one does not make it go away.
+                .chain(known.map(|entry| entry.path.clone()))
+                .collect()
         };
         paths.sort_unstable();
         paths.dedup();

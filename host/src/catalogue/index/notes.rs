@@ -123,12 +123,11 @@ impl Notes {
                 pointer: format!("/plugins/{name}"),
                 findings: &mut findings,
             };
-            match index.plugins.get_mut(name) {
-                Some(entry) => writer.plugin(notes, entry),
-                None => {
-                    let message = format!("there is no plugin `{name}` in the catalogue");
-                    writer.note("", message, "write the name of one that is published there");
-                }
+            if let Some(entry) = index.plugins.get_mut(name) {
+                writer.plugin(notes, entry);
+            } else {
+                let message = format!("there is no plugin `{name}` in the catalogue");
+                writer.note("", message, "write the name of one that is published there");
             }
         }
         if findings.is_empty() {

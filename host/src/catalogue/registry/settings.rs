@@ -220,7 +220,7 @@ mod tests {
                 "oci://r.example.com/catalogue"
             ]
         );
-        assert_eq!(settings.age, Duration::from_secs(7200));
+        assert_eq!(settings.age, Duration::from_hours(2));
     }
 
     #[test]
