@@ -10,6 +10,7 @@
 mod audit;
 mod author;
 mod bad_input;
+mod c;
 mod chaos;
 mod conformance;
 mod daemon;
@@ -19,6 +20,7 @@ mod demo;
 mod dependencies;
 mod edifact;
 mod files;
+mod fixed_width;
 mod hostile;
 mod hostile_registry;
 mod hostile_zoo;

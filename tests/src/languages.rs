@@ -33,6 +33,11 @@ pub fn tool_chain(language: &str) -> Option<OsString> {
     None
 }
 
+/// The variable, and the folder, in which Zig keeps the libraries of C and C++.
+pub fn zig_cache() -> (&'static str, PathBuf) {
+    tools::zig_cache(target())
+}
+
 /// The component of a plugin of this repository that is not in Rust, built when it is not up to date.
 pub fn foreign_plugin(name: &str) -> Option<PathBuf> {
     let all = foreign::find(workspace()).expect("the plugins are in order");

@@ -16,8 +16,9 @@ use super::{
 use crate::{guests, tools, workspace};
 
 /// What `--lang` takes, and the tools it needs; the first one is what the others are held against.
-const LANGUAGES: [(&str, Option<&str>); 3] = [
+const LANGUAGES: [(&str, Option<&str>); 4] = [
     ("rust", None),
+    ("c", Some("c")),
     ("js", Some("javascript")),
     ("python", Some("python")),
 ];
@@ -106,6 +107,7 @@ fn project(bench: &Bench, target: &Path, language: &'static str) -> Result<PathB
             .stdout(Stdio::null());
         command
             .env("PATH", tools::path(target))
+            .envs([tools::zig_cache(target)])
             .env("CARGO_TARGET_DIR", target.join("it").join("author"));
         crate::execute(&mut command)
     };
