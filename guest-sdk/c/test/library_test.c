@@ -70,6 +70,29 @@ static void json_is_looked_at_and_changed(void) {
     CD_CHECK_INT(cd_count_of(all), 4);
 }
 
+static void json_that_is_damaged_is_survived(void) {
+    static const char good[] = "{\"a\\u00e4\":[1,-2.5e+7,\"\\ud83d\\ude00 \xC3\xA4\",{\"b\":null}],\"c\":true}", signs[] = "{}[]\",:\\u0-e.t\xC3";
+    uint64_t seed = 3;
+    for (int turn = 0; turn < 20000; turn++) {
+        char text[sizeof good];
+        cd_json *all = NULL;
+        memcpy(text, good, sizeof good);
+        for (int wrong = turn % 3; wrong >= 0; wrong--) {
+            seed = seed * 6364136223846793005u + 1442695040888963407u;
+            text[(seed >> 33) % (sizeof good - 1)] = signs[(seed >> 20) % (sizeof signs - 1)];
+        }
+        char *exact = malloc(sizeof good - 1);
+        memcpy(exact, text, sizeof good - 1);
+        if (!cd_parse((cd_text){exact, sizeof good - 1}, &all)) {
+            cd_text first = cd_to_json(all);
+            CD_CHECK(cd_utf8_valid(first) == first.len);
+            for (cd_json *one = cd_first(all); one; one = cd_next(one)) cd_as_text(one, cd_name(one));
+            CD_CHECK_TEXT(again(cd_string(first)), cd_string(first));
+        }
+        free(exact);
+    }
+}
+
 /* ---- Texts ---- */
 
 static void letters(void) {
@@ -255,6 +278,7 @@ int main(void) {
     CD_RUN(json_keeps_what_was_written);
     CD_RUN(json_is_read_strictly);
     CD_RUN(json_is_looked_at_and_changed);
+    CD_RUN(json_that_is_damaged_is_survived);
     CD_RUN(letters);
     CD_RUN(memory_is_used_again);
     CD_RUN(what_is_given_decides);

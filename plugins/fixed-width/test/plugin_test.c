@@ -290,6 +290,37 @@ static void a_copybook_without_a_record_is_one(void) {
     CD_CHECK_TEXT(one("05 A PIC X. 05 B COMP-3. 10 C PIC 9.", "", BYTES("\xC1\x5C")), "{\"A\":\"A\",\"B\":{\"C\":5}}");
 }
 
+/* Copybooks and data with a few bytes that are wrong: told, or read, and never more than that. */
+static void whatever_is_wrong_is_survived(void) {
+    static const char *const settings[] = {ASCII, "\"records\":\"lines\"," ASCII, "\"records\":\"rdw\",\"variable-occurs\":true", "\"redefines\":{\"A\":\"all\"}"};
+    static const char signs[] = "019X.(), -VSPZ\n'*";
+    static const char book[] =
+        "01 R.\n 05 N PIC 9 COMP-3.\n 05 A PIC X(4).\n 05 B REDEFINES A PIC S9(4)V99 COMP-3 OCCURS 1.\n"
+        " 05 T OCCURS 0 TO 5 TIMES DEPENDING ON N.\n  10 F COMP-1.\n  10 G PIC S9(3) SIGN LEADING SEPARATE OCCURS 2.\n 05 C PIC VPP9.";
+    uint64_t seed = 7;
+    size_t read = 0;
+    in_a_folder();
+    for (int turn = 0; turn < 3000; turn++) {
+        char text[sizeof book];
+        unsigned char data[200];
+        memcpy(text, book, sizeof book);
+        for (size_t i = 0; i < sizeof data; i++) {
+            seed = seed * 6364136223846793005u + 1442695040888963407u;
+            data[i] = seed >> 62 ? (unsigned char)(seed >> 40) : (unsigned char)(seed >> 40 & 3);
+        }
+        for (int wrong = turn % 4; wrong > 0; wrong--) {
+            seed = seed * 6364136223846793005u + 1442695040888963407u;
+            text[(seed >> 33) % (sizeof book - 1)] = signs[(seed >> 20) % (sizeof signs - 1)];
+        }
+        cd_test_start("whatever_is_wrong_is_survived");
+        write_file("in/a", data, sizeof data - (size_t)turn % 60);
+        cd_tested_page all = cd_test_read_all(&crossdock_source, config_of(text, settings[turn / 4 % 4]));
+        if (!all.fault) read++;
+    }
+    /* A fourth of the copybooks is whole. */
+    CD_CHECK(read > 750 && read < 2000);
+}
+
 int main(void) {
     CD_RUN(text_in_the_code_pages_of_a_mainframe);
     CD_RUN(blanks_around_text);
@@ -308,5 +339,6 @@ int main(void) {
     CD_RUN(a_copybook_that_is_wrong_is_told_with_its_line);
     CD_RUN(lines_of_cards_and_free_ones);
     CD_RUN(a_copybook_without_a_record_is_one);
+    CD_RUN(whatever_is_wrong_is_survived);
     return cd_test_end();
 }

@@ -333,11 +333,6 @@ impl<'a> Build<'a> {
         let object = self.work.join(format!("{name}.o"));
         self.settled(self.compiler.call(self.job.project, true))
             .args(["-std=c++20", "-fno-exceptions", "-fno-rtti"])
-            .args(if let Compiler::Clang(_) = self.compiler {
-                &["-stdlib=libc++"][..]
-            } else {
-                &[]
-            })
             .args(self.common())
             // What a plugin does not have is left out of its table of functions.
             .args(["-Wno-missing-field-initializers"])
