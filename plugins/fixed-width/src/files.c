@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* How much is read at a time, and how much of what is no record its dead letter has. */
@@ -64,6 +65,12 @@ static void add(names *to, const char *folder, const char *name) {
     to->all[to->count++] = kept.ptr;
 }
 
+static bool is_folder(const char *folder, const char *name) {
+    struct stat found;
+    const char *path = cd_string(cd_format("%s/%s", folder, name));
+    return stat(path, &found) == 0 && S_ISDIR(found.st_mode);
+}
+
 static cd_fault *at_files(cd_fault *fault, const char *advice) {
     return cd_at_field(fault, "/files", advice);
 }
@@ -79,7 +86,7 @@ static cd_fault *find_one(const char *pattern, names *to) {
     size_t before = to->count;
     for (struct dirent *entry; (entry = readdir(listing)) && to->count < MOST_FILES;) {
         if (entry->d_name[0] == '.' && *name != '.') continue;
-        if (matches(name, entry->d_name)) add(to, folder, entry->d_name);
+        if (matches(name, entry->d_name) && !is_folder(shown, entry->d_name)) add(to, folder, entry->d_name);
     }
     closedir(listing);
     if (to->count == before) return at_files(cd_config_fault("no file matches `%s`", pattern), "correct the pattern");

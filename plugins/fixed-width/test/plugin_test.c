@@ -241,9 +241,33 @@ static void it_goes_on_where_it_was_and_only_there(void) {
 
 static void files_that_are_not_there(void) {
     in_a_folder();
+    CD_CHECK(mkdir("in/folder", 0700) == 0);
     cd_fault *fault = cd_test_open_source(&crossdock_source, config_of("01 R. 05 A PIC X.", ""), NULL);
     CD_CHECK_FAULT(fault, CD_CONFIG, "no file matches `in/*`");
     CD_CHECK_TEXT(fault->field, "/files");
+}
+
+static void patterns_of_names(void) {
+    static const char *const names[] = {"in/a1", "in/a2", "in/b1", "in/a", "in/c[", "in/.hidden"};
+    static const struct {
+        const char *pattern, *found;
+    } patterns[] = {{"in/a?", "a1a2"}, {"in/*1", "a1b1"}, {"in/[ab]1", "a1b1"}, {"in/[!a]*", "b1c["}, {"in/[a-b][2-9]", "a2"}, {"in/c[", "c["}, {"in/a*", "aa1a2"}, {"in/.h*", ".hidden"}};
+    in_a_folder();
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) write_text(names[i], names[i] + 3);
+    for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++) {
+        cd_buffer config = {0}, found = {0};
+        cd_put_string(&config, "{\"files\":");
+        cd_put_quoted(&config, cd_text_of(patterns[i].pattern));
+        cd_put_string(&config, ",\"copybook\":\"01 R. 05 A PIC X(8).\",\"records\":\"lines\"," ASCII "}");
+        cd_tested_page all = cd_test_read_all(&crossdock_source, cd_string(cd_written_text(&config)));
+        CD_CHECK(!all.fault);
+        for (size_t n = 0; n < all.count; n++) {
+            cd_json *record = NULL;
+            CD_CHECK(!cd_parse(all.records[n].payload, &record));
+            cd_put(&found, cd_get_text(record, "A", ""));
+        }
+        CD_CHECK_TEXT(cd_written_text(&found), patterns[i].found);
+    }
 }
 
 /* ---- Copybooks ---- */
@@ -336,6 +360,7 @@ int main(void) {
     CD_RUN(lengths_before_records);
     CD_RUN(it_goes_on_where_it_was_and_only_there);
     CD_RUN(files_that_are_not_there);
+    CD_RUN(patterns_of_names);
     CD_RUN(a_copybook_that_is_wrong_is_told_with_its_line);
     CD_RUN(lines_of_cards_and_free_ones);
     CD_RUN(a_copybook_without_a_record_is_one);
