@@ -349,6 +349,8 @@ cd_fault *cd_send(cd_request request, cd_response *response);
 void cd_send_all(const cd_request *requests, size_t count, cd_answer *answers);
 /* `GET` through a connection. */
 cd_fault *cd_http_get(cd_text connection, cd_text url, cd_response *response);
+/* A request with a JSON body, and the header that says so. */
+cd_request cd_json_request(cd_text method, cd_text connection, cd_text url, const cd_json *body);
 /* NULL, or the fault that its status stands for. */
 cd_fault *cd_error_for_status(const cd_response *response);
 cd_fault *cd_response_json(const cd_response *response, cd_json **value);

@@ -281,6 +281,22 @@ fn what_is_wrong_with_a_project_is_told() {
     }
 }
 
+/// The other compiler. It is no package of a registry: where it is missing, people read that this was not tested.
+#[test]
+fn clang_with_a_libc_for_wasi_does_as_well() {
+    let system = OsStr::new("/usr/bin:/bin");
+    let host = TestHost::new();
+    new_project(&host, "by-clang", "transformer");
+    let built = build(&host, system, "by-clang", &[]);
+    if built.code() == Some(2) {
+        println!("skipped: clang with wasi-libc is not installed");
+        return;
+    }
+    built.finished();
+    assert!(!built.to_string().contains("warning:"), "{built}");
+    conformance(&host, "by-clang");
+}
+
 /// One arena, used again by every call. `CROSSDOCK_SOAK=1000000` makes it long.
 #[test]
 fn memory_stays_as_it_is_however_many_records_flow() {

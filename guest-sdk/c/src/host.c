@@ -64,6 +64,12 @@ cd_fault *cd_http_get(cd_text connection, cd_text url, cd_response *response) {
     return cd_send((cd_request){.connection = connection, .url = url}, response);
 }
 
+cd_request cd_json_request(cd_text method, cd_text connection, cd_text url, const cd_json *body) {
+    static const cd_pair type = {{"content-type", 12}, {"application/json", 16}};
+    return (cd_request){
+        .connection = connection, .method = method, .url = url, .headers = &type, .header_count = 1, .body = cd_to_json(body)};
+}
+
 cd_text cd_response_header(const cd_response *response, const char *name) {
     cd_text wanted = cd_lower(cd_text_of(name));
     for (size_t i = 0; i < response->header_count; i++)

@@ -20,18 +20,16 @@ static cd_fault *check(const cd_json *config) {
 
 /* Putting the same item twice is as good as once, so a crash between two checkpoints does no harm. */
 static cd_fault *request_for(const cd_record *record, cd_request *request) {
-    static const cd_pair json = {{"content-type", 12}, {"application/json", 16}};
     if (!record->key.len) return cd_permanent("the record has no key, so it has no place in the API");
     cd_text id = cd_url_encode(record->key);
-    *request = (cd_request){.connection = connection, .method = CD("DELETE")};
-    request->url = cd_format("%.*s/%.*s", CD_ARG(path), CD_ARG(id));
-    if (record->op == CD_DELETE) return NULL;
+    cd_text url = cd_format("%.*s/%.*s", CD_ARG(path), CD_ARG(id));
+    if (record->op == CD_DELETE) {
+        *request = (cd_request){.connection = connection, .method = CD("DELETE"), .url = url};
+        return NULL;
+    }
     cd_json *item;
     CD_TRY(cd_value(record, &item));
-    request->method = CD("PUT");
-    request->headers = &json;
-    request->header_count = 1;
-    request->body = cd_to_json(item);
+    *request = cd_json_request(CD("PUT"), connection, url, item);
     return NULL;
 }
 

@@ -255,6 +255,8 @@ static void answers_become_faults(void) {
     CD_CHECK(!cd_error_for_status(&answers[3].response));
     CD_CHECK_FAULT(cd_response_json(&answers[3].response, &value), CD_PERMANENT, "the response is no JSON: at byte 0");
     CD_CHECK_TEXT(cd_test_request(0)->method, "GET");
+    cd_request put = cd_json_request(CD("PUT"), CD("shop"), CD("/a"), cd_new_int(7));
+    CD_CHECK(put.header_count == 1 && cd_is(put.headers[0].value, "application/json") && cd_is(put.body, "7"));
 }
 
 static void tables_hold_entries(void) {

@@ -27,8 +27,10 @@ const COMPILER: Tool = Tool {
 };
 
 const ZIG: Tool = Tool {
+    program: "zig",
     purpose: "compile Zig",
-    ..COMPILER
+    advice: "install its package: `python3 -m venv .venv && .venv/bin/pip install -r requirements.txt` in the project; \
+             or have `zig` 0.15 in the PATH",
 };
 
 /// The guest library.
