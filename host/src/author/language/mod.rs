@@ -1,5 +1,6 @@
 //! Languages in which plugins are written, one file each. How to add one is said in [`crate::author`].
 
+mod go;
 mod javascript;
 mod python;
 mod rust;
@@ -14,11 +15,12 @@ use super::{
 use crate::catalogue::{Kind, Manifest};
 
 /// Every language, in the order in which they are shown.
-pub const ALL: [&dyn Language; 4] = [
+pub const ALL: [&dyn Language; 5] = [
     &rust::Rust,
     &javascript::TYPESCRIPT,
     &javascript::JAVASCRIPT,
     &python::Python,
+    &go::Go,
 ];
 
 /// What is different from language to language.
@@ -128,5 +130,6 @@ pub(super) fn libraries() -> Vec<(&'static str, Vec<&'static str>)> {
         ("rust", paths(&rust::SDK)),
         ("js", paths(&javascript::SDK)),
         ("python", paths(&python::SDK)),
+        ("go", paths(&go::SDK)),
     ]
 }
