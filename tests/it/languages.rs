@@ -1,6 +1,6 @@
 //! Plugins in other languages than Rust: scripts in a flow file, new projects, the plugins of this repository.
 
-use std::{ffi::OsStr, fs, path::Path, process::Command, time::Duration};
+use std::{ffi::OsStr, fs, path::Path, process::Command};
 
 use crossdock_tests::{
     daemon::TestDaemon,
@@ -399,98 +399,5 @@ fn new_projects_use_the_versions_that_are_tested() {
     }
     for line in read("python/template/requirements.txt").lines() {
         assert!(tools.contains(&format!("\"{line}\"")), "{line}");
-    }
-}
-
-/// Scripts that number the records, and so have state.
-const NUMBERING: [(&str, &str); 2] = [
-    (
-        "script-js",
-        "let n = 0;
-      function open(snapshot) { n = snapshot ?? 0 }
-      function map(record) { return { ...record.value, n: n++ } }
-      function snapshot() { return n }",
-    ),
-    (
-        "script-python",
-        "n = 0
-      def open(snapshot):
-          global n
-          n = snapshot or 0
-      def map(record):
-          global n
-          n += 1
-          return record.value | {'n': n - 1}
-      def snapshot():
-          return n",
-    ),
-];
-
-/// Language runtimes grow: the host replaces their instances while records flow, and the state goes along.
-/// `CROSSDOCK_SOAK=1000000` makes it long.
-#[test]
-fn instances_are_replaced_while_records_flow_and_memory_stays_flat() {
-    let wanted = std::env::var("CROSSDOCK_SOAK").ok();
-    let records: u64 = wanted.map_or(20_000, |records| records.parse().unwrap());
-    for (plugin, script) in NUMBERING {
-        if foreign_plugin(plugin).is_none() {
-            continue;
-        }
-        let host = TestHost::new();
-        host.flow(
-            "soak",
-            &format!(
-                "
-source: {{ plugin: generate, config: {{ records: {records}, fields: {{ id: {{ kind: sequence }} }} }} }}
-transformers:
-  - plugin: {plugin}
-    limits: {{ recycle-after-records: {} }}
-    config:
-      script: |
-        {}
-sinks: [{{ plugin: jsonl, name: out, config: {{ file: out/all.jsonl }}, grants: {{ files: {{ write: [out] }} }} }}]
-",
-                records / 10,
-                script.replace("\n      ", "\n        ")
-            ),
-        );
-        // Compiled before its memory is looked at.
-        host.check("soak").exits(0);
-        let mut running = host.start("soak");
-        let status = format!("/proc/{}/status", running.id());
-        let mut memory = Vec::new();
-        while !running.ends_within(Duration::from_millis(20)) {
-            // It may have ended meanwhile.
-            let line = fs::read_to_string(&status).unwrap_or_default();
-            let resident = line.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-            memory.extend(
-                resident.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok()),
-            );
-        }
-        let ended = running.end();
-        ended.finished();
-        let text = host.text("out/all.jsonl");
-        for (at, line) in text.lines().enumerate() {
-            let record: Value = serde_json::from_str(line).unwrap();
-            assert_eq!(
-                (record["id"].as_u64(), record["n"].as_u64()),
-                (Some(at as u64), Some(at as u64)),
-                "{plugin}"
-            );
-        }
-        assert_eq!(text.lines().count() as u64, records, "{plugin}");
-        let half = memory.len() / 2;
-        let (first, second) = (memory[..half].iter().max(), memory[half..].iter().max());
-        println!(
-            "{plugin}: {records} records, at most {first:?} KiB in the first half, {second:?} KiB in the second"
-        );
-        let (first, second) = (
-            first.copied().unwrap_or_default(),
-            second.copied().unwrap_or_default(),
-        );
-        assert!(
-            second < first + (32 << 10),
-            "{plugin} grew from {first} KiB to {second} KiB"
-        );
     }
 }

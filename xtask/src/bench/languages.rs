@@ -13,13 +13,14 @@ use super::{
     table::{Quantity, Row, median, ratio},
     worker::{Worker, number},
 };
-use crate::{guests, tools, workspace};
+use crate::{foreign, guests, tools, workspace};
 
 /// What `--lang` takes, and the tools it needs; the first one is what the others are held against.
-const LANGUAGES: [(&str, Option<&str>); 3] = [
+const LANGUAGES: [(&str, Option<&str>); 4] = [
     ("rust", None),
     ("js", Some("javascript")),
     ("python", Some("python")),
+    ("go", Some("go")),
 ];
 
 /// Scripts that do the same.
@@ -106,7 +107,8 @@ fn project(bench: &Bench, target: &Path, language: &'static str) -> Result<PathB
             .stdout(Stdio::null());
         command
             .env("PATH", tools::path(target))
-            .env("CARGO_TARGET_DIR", target.join("it").join("author"));
+            .env("CARGO_TARGET_DIR", target.join("it").join("author"))
+            .env("GOCACHE", foreign::go_cache(target));
         crate::execute(&mut command)
     };
     run(&[
