@@ -161,7 +161,8 @@ func frames() []string {
 	var found []string
 	for len(found) < 5 {
 		frame, more := stack.Next()
-		if name := authors(frame.Function); name != "" {
+		// What the compiler has made has no file.
+		if name := authors(frame.Function); name != "" && !strings.HasPrefix(frame.File, "<") {
 			found = append(found, fmt.Sprintf("%s %s:%d", name, path.Base(frame.File), frame.Line))
 		}
 		if !more {

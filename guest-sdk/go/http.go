@@ -81,7 +81,6 @@ func (c Connection) Send(request Request) (*Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	collect()
 	answer := answerOf(contract.Imports.Send(wire), request.URL)
 	return answer.Response, answer.Failure
 }
@@ -102,7 +101,6 @@ func (c Connection) SendAll(requests []Request) []Answer {
 	if len(sent) == 0 {
 		return answers
 	}
-	collect()
 	for i, answer := range contract.Imports.SendAll(sent) {
 		answers[places[i]] = answerOf(answer, requests[places[i]].URL)
 	}

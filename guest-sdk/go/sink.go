@@ -110,9 +110,6 @@ type Written struct {
 // other record would fare better, and it is returned.
 func (w *Written) Each(write func(record *Record) error) error {
 	for i := range w.batch.records {
-		if i%between == between-1 {
-			collect()
-		}
 		record := w.batch.Record(i)
 		if err := w.Settle(record, guarded(func() error { return write(record) })); err != nil {
 			return err

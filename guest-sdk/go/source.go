@@ -264,9 +264,6 @@ func (r *reader) read(budget contract.Budget) (contract.Outcome, error) {
 			break
 		}
 		r.take()
-		if page.len()%between == 0 {
-			collect()
-		}
 		if !time.Now().Before(until) {
 			break
 		}

@@ -155,15 +155,9 @@ func (o *Out) Give(output Output) {
 // Filter says why the record goes nowhere. The summary of the run shows the reason, with a count.
 func (o *Out) Filter(format string, args ...any) { o.reason = fmt.Sprintf(format, args...) }
 
-// between is after how many records the heap is looked at.
-const between = 256
-
 // each calls Map for every record.
 func (o *Out) each(stage Transformer) error {
 	for i := range o.batch.records {
-		if i%between == between-1 {
-			collect()
-		}
 		o.record = o.batch.Record(i)
 		o.staged, o.passed, o.reason, o.err = o.staged[:0], o.passed[:0], "", nil
 		err := guarded(func() error { return stage.Map(o.record, o) })

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"unicode/utf8"
 
 	"crossdock"
@@ -253,8 +254,13 @@ func (c Config) readKey(rules []*rule) ([]byte, error) {
 // readable is why a file cannot be read, in words.
 func readable(err error) error {
 	var wrong *os.PathError
-	if errors.As(err, &wrong) {
+	switch {
+	case !errors.As(err, &wrong):
+		return err
+	case errors.Is(err, syscall.EBADF):
+		// What the sandbox answers where nothing is.
+		return fmt.Errorf("no folder that is granted holds %s", wrong.Path)
+	default:
 		return fmt.Errorf("%s: %w", wrong.Path, wrong.Err)
 	}
-	return err
 }

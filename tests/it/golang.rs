@@ -15,7 +15,11 @@ fn go(folder: &Path, path: &OsStr, arguments: &[&str]) {
         .current_dir(folder)
         .env("PATH", path)
         .env("GOCACHE", go_cache())
-        .envs([("GOPROXY", "off"), ("GOTOOLCHAIN", "local"), ("GOWORK", "off")])
+        .envs([
+            ("GOPROXY", "off"),
+            ("GOTOOLCHAIN", "local"),
+            ("GOWORK", "off"),
+        ])
         .output()
         .unwrap();
     let told = String::from_utf8_lossy(&done.stdout) + String::from_utf8_lossy(&done.stderr);
@@ -248,11 +252,7 @@ fn a_recursion_without_an_end_is_a_dead_letter_with_what_go_said() {
     );
     let letters = host.dead_letters();
     assert_eq!(letters.len(), 1, "{letters:#?}");
-    assert!(
-        letters[0].to_string().contains("stack"),
-        "{:#}",
-        letters[0]
-    );
+    assert!(letters[0].to_string().contains("stack"), "{:#}", letters[0]);
 }
 
 #[test]

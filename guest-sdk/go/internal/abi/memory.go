@@ -5,9 +5,7 @@
 package abi
 
 import (
-	"runtime"
 	"runtime/debug"
-	"runtime/metrics"
 	"unsafe"
 )
 
@@ -18,6 +16,35 @@ var (
 	given []unsafe.Pointer
 )
 
+// early is given out before Go can make slices: what stands between WASI and its present form needs a stack then, and a page
+// for itself, 64 KiB each.
+var early struct {
+	block [32 << 10]uint64
+	used  uint32
+	over  bool
+}
+
+func init() {
+	early.over = true
+	// Of small heaps less often than Go does by itself.
+	debug.SetGCPercent(200)
+	// A recursion without an end is told instead of filling the memory.
+	debug.SetMaxStack(32 << 20)
+}
+
+// While the host puts something into our memory, nothing of it may be called: not even its clock, which Go's collector reads.
+// So neither a cycle begins then nor does anybody help one along, and the clock stands still. The runtime lets others link to
+// procPin, and the adapter of WASI has its function for just this.
+
+//go:linkname procPin runtime.procPin
+func procPin() int
+
+//go:linkname procUnpin runtime.procUnpin
+func procUnpin()
+
+//go:wasmimport wasi_snapshot_preview1 adapter_monotonic_clock_set_paused
+func pauseClock(paused bool)
+
 // realloc is where the host puts what it gives us. Go's collector does not move what it knows, so it is an ordinary slice.
 //
 //go:wasmexport cabi_realloc
@@ -26,13 +53,29 @@ func realloc(old, oldSize, _, size uint32) uint32 {
 		return 8
 	}
 	// Words of eight bytes: nothing in the contract has a larger alignment.
-	block := make([]uint64, (uint64(size)+7)/8)
+	words := uint32((uint64(size) + 7) / 8)
+	if !early.over {
+		return startEarly(words)
+	}
+	procPin()
+	pauseClock(true)
+	block := make([]uint64, words)
 	arrived = append(arrived, block)
+	pauseClock(false)
+	procUnpin()
 	if old != 0 && oldSize != 0 {
 		start := unsafe.Pointer(unsafe.SliceData(block))
 		copy(unsafe.Slice((*byte)(start), size), list[byte](old, min(oldSize, size)))
 	}
 	return address(unsafe.Pointer(unsafe.SliceData(block)))
+}
+
+func startEarly(words uint32) uint32 {
+	start := early.used
+	// Beyond the end this is a trap, with the name of this function.
+	early.used += words
+	_ = early.block[early.used-1]
+	return address(unsafe.Pointer(&early.block[start]))
 }
 
 // begin starts a call whose arguments are taken.
@@ -41,7 +84,6 @@ func begin() {
 	arrived = arrived[:0]
 	clear(given)
 	given = given[:0]
-	Collect()
 }
 
 func address(start unsafe.Pointer) uint32 { return uint32(uintptr(start)) }
@@ -66,31 +108,4 @@ func text(start, count uint32) string {
 func at(start uint32) unsafe.Pointer {
 	address := uintptr(start)
 	return *(*unsafe.Pointer)(unsafe.Pointer(&address))
-}
-
-// Collecting garbage reads the clock, which traps while the host puts something into our memory: a cycle that Go starts by
-// itself may end just then. So Go starts none, and we run one between two steps whenever there is enough to collect.
-const growth = 16 << 20
-
-var (
-	heap = []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
-	// live is how much of the heap was in use after the last cycle.
-	live uint64
-)
-
-func init() {
-	debug.SetGCPercent(-1)
-	// A recursion without an end is told instead of filling the memory.
-	debug.SetMaxStack(32 << 20)
-}
-
-// Collect runs a cycle if the heap has grown since the last one.
-func Collect() {
-	metrics.Read(heap)
-	if heap[0].Value.Uint64() < live+max(growth, live/4) {
-		return
-	}
-	runtime.GC()
-	metrics.Read(heap)
-	live = heap[0].Value.Uint64()
 }

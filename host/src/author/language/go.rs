@@ -21,7 +21,7 @@ const GO: Tool = Tool {
 const OLDEST: (u32, u32) = (1, 24);
 
 /// The guest library without its own tests.
-pub(in crate::author) const SDK: [(&str, &str); 26] = embedded!(
+pub(in crate::author) const SDK: [(&str, &str); 25] = embedded!(
     "guest-sdk/go":
     "README.md",
     "config.go",
@@ -41,7 +41,6 @@ pub(in crate::author) const SDK: [(&str, &str); 26] = embedded!(
     "internal/contract/plugin.go",
     "internal/contract/types.go",
     "object.go",
-    "outside.go",
     "output.go",
     "record.go",
     "register.go",
@@ -132,7 +131,12 @@ impl Language for Go {
             fs::remove_file(&module).map_err(AuthorError::io(&module))?;
         }
         call(job.project)
-            .args(["build", "-buildmode=c-shared", "-trimpath", "-tags=crossdock"])
+            .args([
+                "build",
+                "-buildmode=c-shared",
+                "-trimpath",
+                "-tags=crossdock",
+            ])
             .args(["-ldflags", linker_flags(job.release), "-o"])
             .args([&module])
             .args(["."])
@@ -158,7 +162,9 @@ fn linker_flags(release: bool) -> &'static str {
 
 /// A call of Go, of the project's own if it has one: for the sandbox, and with nothing loaded from anywhere.
 fn call(project: &Path) -> Call {
-    let own = project.canonicalize().map(|project| project.join(".venv/bin/go"));
+    let own = project
+        .canonicalize()
+        .map(|project| project.join(".venv/bin/go"));
     let call = match own {
         Ok(own) if own.is_file() => GO.call_at(&own, project),
         _ => GO.call(project),
