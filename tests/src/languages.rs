@@ -46,6 +46,11 @@ pub fn foreign_plugins() -> Vec<(String, &'static str)> {
         .collect()
 }
 
+/// Where Go keeps what it has compiled: programs of a test have another home.
+pub fn go_cache() -> PathBuf {
+    foreign::go_cache(target())
+}
+
 /// The component of a plugin of this repository that is not in Rust, built when it is not up to date.
 pub fn foreign_plugin(name: &str) -> Option<PathBuf> {
     let all = foreign::find(workspace()).expect("the plugins are in order");
