@@ -96,6 +96,14 @@ fn report_and_bill_are_attached_and_shown_as_the_claims_that_they_are() {
     offered
         .exits(0)
         .tells(&["conformance", "claimed in a report that acme signed"]);
+    // What belongs to a version travels with it.
+    let bundle = market.plugin(&["bundle", "all.tar"]);
+    bundle.exits(0);
+    market.user.write("plugins.lock", "lock: 1\n");
+    market.plugin(&["install", "all.tar"]).exits(0).tells(&[
+        "signed by acme",
+        "source resumable, sink exactly-once (claimed in a report that acme signed)",
+    ]);
     market.next();
     market.update().exits(0);
     market

@@ -621,3 +621,81 @@ sinks: [{ plugin: jsonl, config: { file: out/a.jsonl }, grants: { files: { write
         .exits(1)
         .tells(&["the index is refused"]);
 }
+
+#[test]
+fn what_is_known_is_renewed_by_itself_and_by_hand_where_no_registry_is() {
+    let Some(market) = Market::open() else { return };
+    market.publish("csv", "1.0.0");
+    market.next();
+    // Nothing is known yet: whoever looks fetches it.
+    market
+        .plugin(&["list"])
+        .exits(0)
+        .tells(&["nothing is known of the catalogue"]);
+    market
+        .plugin(&["search", "csv"])
+        .exits(0)
+        .tells(&["csv 1.0.0"]);
+    market.publish("csv", "1.1.0");
+    // A second signer beside the first one: each of them is enough.
+    market.build().finished();
+    market.sign("catalogue.json", "evil");
+    market.sign("catalogue.json", "acme");
+    assert_eq!(market.serve().finished()["served"]["signatures"], 2);
+    // What was asked for just now is not asked for again, unless it is said how old it may be.
+    market
+        .plugin(&["search", "csv"])
+        .exits(0)
+        .tells(&["csv 1.0.0"]);
+    let settings = market.user.text("registries.yaml") + "catalogue-age: 0ms\n";
+    market.user.write("registries.yaml", &settings);
+    market
+        .plugin(&["search", "csv"])
+        .exits(0)
+        .tells(&["csv 1.1.0"]);
+    // All at once: none is in the way of another.
+    let all: Vec<_> = (0..4)
+        .map(|_| market.user.crossdock(["catalogue", "update"]).start())
+        .collect();
+    for one in all {
+        one.end().exits(0).tells(&["serial 2"]);
+    }
+
+    // A site that reaches no registry: the index is carried there with its signatures.
+    market.publish("csv", "1.2.0");
+    for _ in 0..2 {
+        signature_in(&market.publisher, ".");
+    }
+    market.next();
+    let Market {
+        registry,
+        publisher,
+        user,
+    } = market;
+    drop(registry);
+    user.crossdock(["plugin", "search", "csv", "--timeout", "1s"])
+        .end()
+        .exits(0)
+        .tells(&[
+            "cannot be reached",
+            "what was known of it before is used",
+            "csv 1.1.0",
+        ]);
+    for name in publisher.list(".") {
+        if name.starts_with("catalogue.json") {
+            user.write(format!("carried/{name}"), publisher.bytes(&name));
+        }
+    }
+    let update = || {
+        user.crossdock(["catalogue", "update", "carried/catalogue.json"])
+            .end()
+    };
+    update()
+        .exits(0)
+        .tells(&["serial 3, 1 plugin, signed by acme"]);
+    let changed = user
+        .text("carried/catalogue.json")
+        .replace("1.2.0", "6.6.6");
+    user.write("carried/catalogue.json", changed);
+    update().exits(1).tells(&["it was made for sha256:"]);
+}

@@ -19,6 +19,7 @@ use crate::catalogue::{
         artifact::{self, IndexFetchError},
         search::{self, Found},
     },
+    registry::settings,
     trust,
 };
 
@@ -279,32 +280,16 @@ impl Catalogues {
         place: &Repository,
     ) -> Result<Updated, CatalogueError> {
         let fetched = self.fetch(registry, trust, place).await;
-        let (kept, own) = (self.kept.clone(), place.clone());
         let now = Timestamp::now();
-        let (signed, decision) = match fetched {
-            Ok(fetched) => fetched,
+        match fetched {
+            Ok(fetched) => self.keep(place, fetched, now).await,
             Err(error) => {
+                let (kept, own) = (self.kept.clone(), place.clone());
                 // That it cannot be noted changes nothing: it is asked again sooner.
                 drop(tokio::task::spawn_blocking(move || kept.tried(&own, now)).await);
-                return Err(error);
+                Err(error)
             }
-        };
-        let updated = Updated {
-            place: place.clone(),
-            serial: signed.index.serial,
-            plugins: signed.index.plugins.len(),
-            expires: signed.index.expires,
-            signature: decision.clone(),
-            is_new: true,
-        };
-        let keeping = tokio::task::spawn_blocking(move || {
-            let before = kept.read(&own).ok().flatten();
-            let is_new = before.is_none_or(|before| before.signed.bytes != signed.bytes);
-            kept.put(&own, &signed, decision.key().cloned(), now)?;
-            Ok::<_, SeenError>(is_new)
-        });
-        let is_new = joined(keeping.await)??;
-        Ok(Updated { is_new, ..updated })
+        }
     }
 
     /// Fetches an index and holds it against everything that it must be: signed, not older than what was seen, and still
@@ -317,6 +302,36 @@ impl Catalogues {
     ) -> Result<(SignedIndex, Decision), CatalogueError> {
         let signed = registry.index(place).await?;
         let signed = signed.ok_or_else(|| CatalogueError::None(place.clone()))?;
+        self.judged(trust, place, signed).await
+    }
+
+    /// Takes an index out of a file, with the signatures beside it: for a site that reaches no registry. It is held against
+    /// the same as one from a registry.
+    pub async fn take(&self, trust: &Trust, file: &Path) -> Result<Updated, CatalogueError> {
+        let path = file.to_owned();
+        let read = tokio::task::spawn_blocking(move || make::read_signed(&path)).await;
+        let signed = joined(read)??;
+        let speaks = |place: &&Repository| signed.index.speaks_for(place.namespace());
+        let place = self.places.iter().find(speaks).cloned();
+        let place = place.ok_or_else(|| CatalogueError::File {
+            path: file.to_owned(),
+            why: format!(
+                "it speaks for {:?}, which is none of the catalogues in {}",
+                signed.index.namespace,
+                settings::FILE
+            ),
+        })?;
+        let judged = self.judged(trust, &place, signed).await?;
+        self.keep(&place, judged, Timestamp::now()).await
+    }
+
+    /// Holds an index against everything that it must be.
+    async fn judged(
+        &self,
+        trust: &Trust,
+        place: &Repository,
+        signed: SignedIndex,
+    ) -> Result<(SignedIndex, Decision), CatalogueError> {
         let (kept, own) = (self.kept.clone(), place.clone());
         let (signed, before, follows) = joined(
             tokio::task::spawn_blocking(move || {
@@ -341,6 +356,32 @@ impl Catalogues {
             });
         }
         Ok((signed, decision))
+    }
+
+    /// Keeps an index that is believed.
+    async fn keep(
+        &self,
+        place: &Repository,
+        (signed, decision): (SignedIndex, Decision),
+        now: Timestamp,
+    ) -> Result<Updated, CatalogueError> {
+        let (kept, own) = (self.kept.clone(), place.clone());
+        let updated = Updated {
+            place: place.clone(),
+            serial: signed.index.serial,
+            plugins: signed.index.plugins.len(),
+            expires: signed.index.expires,
+            signature: decision.clone(),
+            is_new: true,
+        };
+        let keeping = tokio::task::spawn_blocking(move || {
+            let before = kept.read(&own).ok().flatten();
+            let is_new = before.is_none_or(|before| before.signed.bytes != signed.bytes);
+            kept.put(&own, &signed, decision.key().cloned(), now)?;
+            Ok::<_, SeenError>(is_new)
+        });
+        let is_new = joined(keeping.await)??;
+        Ok(Updated { is_new, ..updated })
     }
 
     /// What is known, of the copies alone. Each is judged again. Blocks.

@@ -12,7 +12,10 @@
 //! | `upgrade.rs` | another version in the place of the installed one, and back |
 //! | `bundle.rs` | plugins in one file |
 
-use std::{path::PathBuf, sync::OnceLock};
+use std::{
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
 
 use semver::Version;
 
@@ -128,19 +131,23 @@ impl Plugins {
         self.catalogues.kept()
     }
 
-    /// Asks every catalogue for its index.
+    /// Asks every catalogue for its index, or takes one out of a file, where no registry is.
     ///
     /// # Errors
     /// [`PluginsError`], when none is named. That one fails is no error of the whole.
     pub async fn update_catalogues(
         &self,
+        file: Option<&Path>,
     ) -> Result<Vec<Result<Updated, CatalogueError>>, PluginsError> {
         if self.catalogues.is_empty() {
             let file = self.project.join(settings::FILE);
             return Err(CatalogueError::NoneNamed(file).into());
         }
         let trust = self.trusted()?;
-        Ok(self.catalogues.update(&self.registry, &trust).await)
+        Ok(match file {
+            Some(file) => vec![self.catalogues.take(&trust, file).await],
+            None => self.catalogues.update(&self.registry, &trust).await,
+        })
     }
 
     /// Looks at what is known of the catalogues, and gives what people must be told of them. What follows goes by it.

@@ -86,8 +86,9 @@ Exit codes: 0 it is there, 1 the registry refused or it was overtaken, 2 usage o
     Serve(CatalogueServeArguments),
     /// Fetch the indexes of the catalogues that registries.yaml names
     #[command(after_help = "\
-Example:
+Examples:
   crossdock catalogue update
+  crossdock catalogue update catalogue.json    # carried to a site that reaches no registry, with its signatures
 
 An index is taken when who is in trust.yaml signed it, when it has not expired, and when its serial is not lower than
 the highest that was seen here. Otherwise what was known before counts on, and what is installed runs on. Searching,
@@ -162,6 +163,9 @@ pub(super) struct CatalogueServeArguments {
 
 #[derive(Debug, Args)]
 pub(super) struct CatalogueUpdateArguments {
+    /// An index with its signatures beside it, as `catalogue sign` leaves them, instead of what registries have
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
     #[command(flatten)]
     registry: RegistryArguments,
     #[command(flatten)]
@@ -339,7 +343,7 @@ async fn serve(arguments: CatalogueServeArguments, output: Output) -> Result<u8,
 
 async fn update(arguments: CatalogueUpdateArguments, output: Output) -> Result<u8, Failure> {
     let plugins = arguments.project.plugins(Some(&arguments.registry))?;
-    let all = plugins.update_catalogues().await?;
+    let all = plugins.update_catalogues(arguments.file.as_deref()).await?;
     let failed = all.iter().any(Result::is_err);
     if arguments.project.json {
         let document = |one: &Result<Updated, CatalogueError>| match one {

@@ -63,6 +63,25 @@ pub(crate) const ALL: &[Target] = &[
         ],
     },
     Target {
+        name: "index",
+        run: host::index,
+        words: &[
+            "\"form\":1",
+            "\"serial\":",
+            "\"expires\":\"2126-01-01T00:00:00Z\"",
+            "\"plugins\":{",
+            "\"versions\":{",
+            "\"channels\":{\"stable\":\"1.0.0\"}",
+            "\"yanked\":\"\"",
+            "\"affected\":\"<1.0.0\"",
+            "\"path\":\"../\"",
+            "1.0.0-rc.1+b",
+            "\\u001b[2J",
+            "sha256:",
+            "null",
+        ],
+    },
+    Target {
         name: "flow",
         run: host::flow,
         words: &[

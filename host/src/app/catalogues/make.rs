@@ -254,7 +254,7 @@ fn read_index(file: &Path) -> Result<(Index, Vec<u8>, String), CatalogueError> {
 }
 
 /// An index in a file, with the signatures beside it. There must be one, and each must be of this very index.
-fn read_signed(file: &Path) -> Result<SignedIndex, CatalogueError> {
+pub(super) fn read_signed(file: &Path) -> Result<SignedIndex, CatalogueError> {
     let (index, bytes, digest) = read_index(file)?;
     let folder = file
         .parent()

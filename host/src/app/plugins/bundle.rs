@@ -7,14 +7,15 @@ use std::{
 };
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{Current, Offer, Plugins, PluginsError, blocking, not_installed, plugin_in};
 use crate::catalogue::{
-    ArchiveError, Locked, Reference, Selector, Wanted,
+    ArchiveError, Locked, Reference, Repository, Selector, Wanted,
     archive::{REFERENCE, Reader, Writer},
     inspect::MAX_COMPONENT,
-    registry::{Descriptor, MAX_MANIFEST, Pulled, artifact, oci},
+    registry::{Attested, Descriptor, MAX_MANIFEST, Pulled, REPORT, artifact, oci},
     signature::{BUNDLE_TYPE, MAX_BUNDLE, Signature},
     trust::MAX_SIGNATURES,
 };
@@ -39,9 +40,12 @@ struct Whole {
     descriptor: Descriptor,
     manifest: Bytes,
     blobs: Vec<Bytes>,
-    /// What belongs to it, with its own blobs.
-    attached: Vec<(Descriptor, Bytes, Vec<Bytes>)>,
+    /// What belongs to it.
+    attached: Vec<Attached>,
 }
+
+/// A manifest that belongs to another one, with its own blobs.
+type Attached = (Descriptor, Bytes, Vec<Bytes>);
 
 impl Plugins {
     /// Writes installed plugins into a file, these or all, with what belongs to them: signatures, reports. The file is
@@ -102,12 +106,33 @@ impl Plugins {
             .blob(source, &pulled.config, MAX_MANIFEST)
             .await?;
         let component = self.registry.component(source, &pulled).await?;
+        let mut attached = self.attached(source, &locked.manifest).await?;
+        // Reports are signed by themselves.
+        let documents: Vec<String> = attached
+            .iter()
+            .map(|(descriptor, _, _)| descriptor.digest.clone())
+            .collect();
+        for document in documents {
+            attached.extend(self.attached(source, &document).await?);
+        }
+        Ok(Whole {
+            reference: format!("{source}@{}", locked.version),
+            descriptor: found.descriptor,
+            manifest: found.bytes,
+            blobs: vec![config, component],
+            attached,
+        })
+    }
+
+    /// What belongs to a manifest.
+    async fn attached(
+        &self,
+        source: &Repository,
+        manifest: &str,
+    ) -> Result<Vec<Attached>, PluginsError> {
         let mut attached = Vec::new();
-        for one in self
-            .registry
-            .referrers(source, &locked.manifest, None)
-            .await?
-        {
+        let listed = self.registry.referrers(source, manifest, None).await?;
+        for one in listed.into_iter().take(MAX_SIGNATURES) {
             let Some(own) = self.registry.manifest(source, &one.digest).await? else {
                 continue;
             };
@@ -120,13 +145,7 @@ impl Plugins {
             }
             attached.push((own.descriptor, own.bytes, blobs));
         }
-        Ok(Whole {
-            reference: format!("{source}@{}", locked.version),
-            descriptor: found.descriptor,
-            manifest: found.bytes,
-            blobs: vec![config, component],
-            attached,
-        })
+        Ok(attached)
     }
 
     /// What a bundle offers: every plugin in it, held against its digests, its name and its version.
@@ -138,7 +157,15 @@ impl Plugins {
         let found = blocking(move || Ok(read(&path)?)).await?;
         let lock = self.installed.read()?;
         let mut offers = Vec::new();
-        for (reference, pulled, component, signatures) in found {
+        let (trust_here, now) = (self.trusted()?, Timestamp::now());
+        for one in found {
+            let Found {
+                reference,
+                pulled,
+                component,
+                signatures,
+                reports,
+            } = one;
             let what = format!("{} in {}", reference.repository.name(), file.display());
             let (inspection, manifest, version) = plugin_in(&what, &component)?;
             let is_asked = match &reference.wanted {
@@ -151,6 +178,14 @@ impl Plugins {
                     found: format!("{} {version}", manifest.name),
                 });
             }
+            let reports = reports
+                .iter()
+                .filter_map(|report| {
+                    let document = (report.digest.as_str(), report.document.as_slice());
+                    let (repository, judges) = (&reference.repository, (&trust_here, now));
+                    Attested::judge(repository, &pulled, document, &report.signatures, judges)
+                })
+                .collect();
             let trust = self.judge(
                 &reference.repository,
                 &pulled.manifest.digest,
@@ -166,7 +201,7 @@ impl Plugins {
             });
             offers.push(Offer {
                 advice: self.known().advice(&reference.repository, &version),
-                report: None,
+                report: Attested::best(reports),
                 repository: reference.repository,
                 wanted,
                 name: manifest.name,
@@ -216,7 +251,22 @@ fn write(place: &Path, all: Vec<Whole>) -> std::io::Result<u64> {
     Ok(size)
 }
 
-type Found = (Reference, Pulled, Vec<u8>, Vec<Signature>);
+/// A plugin in a bundle.
+struct Found {
+    reference: Reference,
+    pulled: Pulled,
+    component: Vec<u8>,
+    signatures: Vec<Signature>,
+    reports: Vec<Report>,
+}
+
+/// A conformance report in a bundle.
+struct Report {
+    /// `sha256:…` of its manifest.
+    digest: String,
+    document: Vec<u8>,
+    signatures: Vec<Signature>,
+}
 
 fn read(path: &Path) -> Result<Vec<Found>, ArchiveError> {
     let mut reader = Reader::open(path)?;
@@ -238,7 +288,21 @@ fn read(path: &Path) -> Result<Vec<Found>, ArchiveError> {
         let pulled = artifact::read(&bytes).map_err(&wrong)?;
         let component = reader.blob(&pulled.layer.digest, MAX_COMPONENT)?;
         let signatures = signatures(&mut reader, &descriptor.digest)?;
-        all.push((reference, pulled, component, signatures));
+        let mut reports = Vec::new();
+        for (digest, layer) in layers(&mut reader, &descriptor.digest, REPORT)? {
+            reports.push(Report {
+                document: reader.blob(&layer.digest, MAX_ATTACHED)?,
+                signatures: self::signatures(&mut reader, &digest)?,
+                digest,
+            });
+        }
+        all.push(Found {
+            reference,
+            pulled,
+            component,
+            signatures,
+            reports,
+        });
     }
     if all.is_empty() {
         return Err(wrong("there is no plugin in it".to_owned()));
@@ -248,6 +312,20 @@ fn read(path: &Path) -> Result<Vec<Found>, ArchiveError> {
 
 /// The signatures of a manifest that are in the bundle, not yet believed.
 fn signatures(reader: &mut Reader, manifest: &str) -> Result<Vec<Signature>, ArchiveError> {
+    let mut found = Vec::new();
+    for (_, layer) in layers(reader, manifest, BUNDLE_TYPE)? {
+        let bytes = reader.blob(&layer.digest, MAX_BUNDLE as u64)?;
+        found.push(Signature::Bundle(bytes));
+    }
+    Ok(found)
+}
+
+/// The layers of a kind of all that belongs to a manifest, each with the digest of what it is a layer of.
+fn layers(
+    reader: &mut Reader,
+    manifest: &str,
+    kind: &str,
+) -> Result<Vec<(String, Descriptor)>, ArchiveError> {
     let all: Vec<Descriptor> = reader.manifests().to_vec();
     let mut found = Vec::new();
     for one in all {
@@ -258,12 +336,12 @@ fn signatures(reader: &mut Reader, manifest: &str) -> Result<Vec<Signature>, Arc
         if own.subject.is_none_or(|subject| subject.digest != manifest) {
             continue;
         }
-        for layer in own.layers {
-            if layer.media_type == BUNDLE_TYPE && found.len() < MAX_SIGNATURES {
-                let bytes = reader.blob(&layer.digest, MAX_BUNDLE as u64)?;
-                found.push(Signature::Bundle(bytes));
-            }
-        }
+        let layers = own
+            .layers
+            .into_iter()
+            .filter(|layer| layer.media_type == kind);
+        found.extend(layers.map(|layer| (one.digest.clone(), layer)));
     }
+    found.truncate(MAX_SIGNATURES);
     Ok(found)
 }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::catalogue::{
     conformance::{self, Level},
-    signature::Subject,
+    signature::{Signature, Subject},
     trust::{Asked, Decision, Trust},
 };
 
@@ -38,6 +38,40 @@ impl Attested {
     /// A trusted publisher signed it.
     pub fn is_signed(&self) -> bool {
         matches!(self.signature, Decision::Trusted { .. })
+    }
+
+    /// Judges a report, given with the digest of its artifact, by the signatures of that. `None`: it is none, or one of another
+    /// component.
+    pub fn judge(
+        repository: &Repository,
+        version: &Pulled,
+        (digest, document): (&str, &[u8]),
+        signatures: &[Signature],
+        (trust, now): (&Trust, Timestamp),
+    ) -> Option<Self> {
+        let verdict: conformance::Verdict = serde_json::from_slice(document).ok()?;
+        if verdict.digest != version.layer.digest {
+            return None;
+        }
+        let place = format!("{}/{}", repository.host(), repository.path());
+        let asked = Asked {
+            repository: Some(&place),
+            subject: Subject::Artifact {
+                digest,
+                name: repository.name(),
+            },
+            pinned: None,
+        };
+        Some(Self {
+            verdict,
+            signature: trust.decide(&asked, signatures, now),
+        })
+    }
+
+    /// One that is signed by who is trusted, else the first.
+    pub fn best(mut all: Vec<Self>) -> Option<Self> {
+        let signed = all.iter().position(Self::is_signed).unwrap_or(0);
+        (signed < all.len()).then(|| all.swap_remove(signed))
     }
 
     /// The level of every kind and whose word that is, in one line.
@@ -155,37 +189,22 @@ impl Registry {
         trust: &Trust,
         now: Timestamp,
     ) -> Result<Option<Attested>, RegistryError> {
-        let place = format!("{}/{}", repository.host(), repository.path());
         let manifest = &version.manifest.digest;
         let all = self
             .attached(repository, manifest, REPORT, conformance::MAX_BYTES)
             .await?;
-        let mut first = None;
+        let mut found = Vec::new();
         for (descriptor, document) in all {
-            let Ok(verdict) = serde_json::from_slice::<conformance::Verdict>(&document) else {
-                continue;
-            };
-            if verdict.digest != version.layer.digest {
-                continue;
-            }
             let signatures = self.signatures(repository, &descriptor.digest).await?;
-            let asked = Asked {
-                repository: Some(&place),
-                subject: Subject::Artifact {
-                    digest: &descriptor.digest,
-                    name: repository.name(),
-                },
-                pinned: None,
-            };
-            let attested = Attested {
-                verdict,
-                signature: trust.decide(&asked, &signatures, now),
-            };
-            if attested.is_signed() {
-                return Ok(Some(attested));
-            }
-            first.get_or_insert(attested);
+            let report = (descriptor.digest.as_str(), document.as_slice());
+            found.extend(Attested::judge(
+                repository,
+                version,
+                report,
+                &signatures,
+                (trust, now),
+            ));
         }
-        Ok(first)
+        Ok(Attested::best(found))
     }
 }

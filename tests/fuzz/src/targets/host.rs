@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, path::Path};
 
 use crossdock::{
-    catalogue::{Kind, Manifest, PublicKey, Signature, Subject, inspect},
+    catalogue::{
+        Index, Kind, Manifest, PublicKey, Repository, Signature, Subject, index::search, inspect,
+    },
     connection::ConnectionSpec,
     engine::batch::{Batch, Form},
     flow::{Document, Egress, Plan, TcpGrant, UrlGrant, Variables},
@@ -79,6 +81,37 @@ pub(super) fn signature(input: &[u8]) {
         ] {
             let verified = form.verify(&subject, known.as_ref().ok());
             assert!(verified.is_err(), "it counts for another digest");
+        }
+    }
+}
+
+/// The index of a catalogue is read, or refused in one line; one that was read is written as the same, speaks of nothing
+/// outside of its namespace, and holds nothing that a terminal obeys.
+pub(super) fn index(input: &[u8]) {
+    let index = match Index::parse(input) {
+        Ok(index) => index,
+        Err(error) => {
+            assert!(!error.to_string().is_empty(), "refused without a reason");
+            return;
+        }
+    };
+    let written = index.write();
+    let again = written.as_ref().map(|bytes| Index::parse(bytes));
+    assert_eq!(
+        again,
+        Ok(Ok(index.clone())),
+        "it is another one when it was written"
+    );
+    let Ok(place) = Repository::of_catalogue("oci://registry.example.com/shop") else {
+        return;
+    };
+    for hit in search(&place, &index, &[]) {
+        let within = hit.repository.path().starts_with("shop/");
+        assert!(within, "it speaks of {}", hit.repository);
+        let clean = |text: &str| text.chars().all(|c| c == '\n' || !c.is_control());
+        assert!(clean(&hit.release.description), "a terminal would obey");
+        for advisory in hit.entry.advisories(hit.version) {
+            assert!(clean(&advisory.words()), "a terminal would obey");
         }
     }
 }
