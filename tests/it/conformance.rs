@@ -70,7 +70,7 @@ pub(crate) fn settings(name: &str) -> String {
 }
 
 /// Languages that plugins are in beside Rust, one test each. A further one is a line here, and one below.
-const LANGUAGES: [&str; 2] = ["javascript", "python"];
+const LANGUAGES: [&str; 4] = ["javascript", "python", "c", "go"];
 
 #[test]
 fn plugins_in_javascript_keep_the_contract() {
@@ -80,6 +80,16 @@ fn plugins_in_javascript_keep_the_contract() {
 #[test]
 fn plugins_in_python_keep_the_contract() {
     plugins_in("python");
+}
+
+#[test]
+fn plugins_in_c_keep_the_contract() {
+    plugins_in("c");
+}
+
+#[test]
+fn plugins_in_go_keep_the_contract() {
+    plugins_in("go");
 }
 
 fn plugins_in(language: &str) {

@@ -17,7 +17,7 @@ use super::manifest::{Delivery, Kind};
 /// Version of the kit that this host has. What an older one has found still counts.
 pub const KIT: u32 = 1;
 /// A larger file is none.
-const MAX_BYTES: u64 = 4 << 20;
+pub(super) const MAX_BYTES: u64 = 4 << 20;
 
 /// How far a plugin keeps the contract.
 #[derive(

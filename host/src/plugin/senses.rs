@@ -82,8 +82,9 @@ impl HostMonotonicClock for Senses {
         1_000_000
     }
 
+    /// Never zero: Go takes that for a clock that is broken, and does not start.
     fn now(&self) -> u64 {
-        self.elapsed().saturating_mul(1_000_000)
+        self.elapsed().saturating_add(1).saturating_mul(1_000_000)
     }
 }
 

@@ -13,15 +13,17 @@ use super::{
     table::{Quantity, Row, median, ratio},
     worker::{Worker, number},
 };
-use crate::{guests, say, tools, workspace};
+use crate::{foreign, guests, say, tools, workspace};
 
 /// What `--lang` takes, and the tools it needs; the first one is what the others are held against. A further language is a
 /// line here.
-const LANGUAGES: [(&str, Option<&str>); 4] = [
+const LANGUAGES: [(&str, Option<&str>); 6] = [
     ("rust", None),
+    ("c", Some("c")),
     ("js", Some("javascript")),
     ("ts", Some("javascript")),
     ("python", Some("python")),
+    ("go", Some("go")),
 ];
 
 /// Scripts that do the same.
@@ -118,7 +120,9 @@ fn project(bench: &Bench, target: &Path, language: &'static str) -> Result<PathB
             .stdout(Stdio::null());
         command
             .env("PATH", tools::path(target))
-            .env("CARGO_TARGET_DIR", target.join("it").join("author"));
+            .envs([tools::zig_cache(target)])
+            .env("CARGO_TARGET_DIR", target.join("it").join("author"))
+            .env("GOCACHE", foreign::go_cache(target));
         crate::execute(&mut command)
     };
     run(&[

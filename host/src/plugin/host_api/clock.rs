@@ -50,9 +50,10 @@ impl HostMonotonicClock for Coarse {
         1_000_000
     }
 
-    /// Since the instance was made, so that it does not tell how long the machine runs.
+    /// Since the instance was made, so that it does not tell how long the machine runs. Never zero: Go takes that for a
+    /// clock that is broken, and does not start.
     fn now(&self) -> u64 {
-        u64::try_from(coarse(self.0.elapsed()).as_nanos()).unwrap_or(u64::MAX)
+        u64::try_from(coarse(self.0.elapsed() + STEP).as_nanos()).unwrap_or(u64::MAX)
     }
 }
 
@@ -87,5 +88,6 @@ mod tests {
         let clock = Coarse::new();
         assert_eq!(HostWallClock::now(&clock).subsec_nanos() % 1_000_000, 0);
         assert_eq!(HostMonotonicClock::now(&clock) % 1_000_000, 0);
+        assert!(HostMonotonicClock::now(&clock) >= 1_000_000);
     }
 }
