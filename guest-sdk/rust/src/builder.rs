@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::batch::{Batch, Form, NO_ORIGIN, Op};
 use crate::fault::Result;
 use crate::json::Object;
+use crate::short::append;
 
 /// All parts of a record.
 #[derive(Debug, Clone, Copy, Default)]
@@ -161,9 +162,9 @@ impl BatchBuilder {
         write: impl FnOnce(&mut Vec<u8>),
     ) {
         self.discard_record();
-        self.data.extend_from_slice(key);
+        append(&mut self.data, key);
         let key_end = self.data.len();
-        self.data.extend_from_slice(headers);
+        append(&mut self.data, headers);
         let headers_end = self.data.len();
         write(&mut self.data);
         self.check_append_only(headers_end);

@@ -26,6 +26,7 @@ pub mod log;
 pub mod metrics;
 mod output;
 pub mod random;
+mod short;
 mod sink;
 mod source;
 pub mod table;

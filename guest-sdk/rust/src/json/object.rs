@@ -8,6 +8,7 @@ use super::text;
 use super::to_json::ToJson;
 use super::value::{Value, member};
 use super::walk;
+use crate::short::{append, same};
 
 /// A JSON object whose members have been found but not read.
 ///
@@ -30,6 +31,7 @@ pub struct Object<'a> {
     /// What was set or renamed: keys with their quotes, values as JSON.
     extra: Vec<u8>,
     members: Vec<Entry>,
+    names: Names,
 }
 
 /// Where one member is. 32 bits are enough: larger texts are refused.
@@ -39,8 +41,25 @@ struct Entry {
     value: Span,
     /// Whether the key has escapes.
     escaped: bool,
-    /// Whether key and value are as they came, next to each other in the text.
-    original: bool,
+    /// Whether key, colon and value are next to each other: as they came in the text, or set as a whole in the extra.
+    whole: bool,
+    /// Of a whole member: where, in the same place, the value ends that it follows with nothing but a comma and white
+    /// space between.
+    follows: u32,
+    /// What tells most names apart without looking at them.
+    tag: Tag,
+}
+
+/// The length of a name and its first and last byte: equal for equal names, and seldom for others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Tag(u32);
+
+/// Which names an object may have: told without looking at its members, and never wrong about one that it has.
+#[derive(Debug, Clone, Copy, Default)]
+struct Names {
+    bits: u64,
+    /// Whether two members may have the same name.
+    twice: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -66,6 +85,8 @@ impl<'a> Object<'a> {
     }
 
     /// Finds the members of the object that is this text. Cost: one scan, no copy, one allocation.
+    // Its loop keeps more in registers when it is not a part of the caller's.
+    #[inline(never)]
     pub fn parse(text: &'a [u8]) -> Result<Self, Error> {
         if u32::try_from(text.len()).is_err() {
             return Err(Error::new(Problem::TooLarge, 0));
@@ -77,18 +98,30 @@ impl<'a> Object<'a> {
             None => return Err(Error::new(Problem::Truncated, start)),
         }
         let mut members = Vec::with_capacity(16);
+        let (mut names, mut before) = (Names::default(), 0);
         let mut at = walk::skip_space(text, start + 1);
         if text.get(at) == Some(&b'}') {
             at += 1;
         } else {
             loop {
                 let found = member(text, at)?;
+                let value = Span::new(found.value_start, found.value_end, Place::Text);
+                let inner = &text[at + 1..found.key_end - 1];
+                let tag = if found.escaped {
+                    text::decode(inner).map_or(Tag(0), |name| Tag::of(name.as_bytes()))
+                } else {
+                    Tag::of(inner)
+                };
+                names.add(tag);
                 members.push(Entry {
                     key: Span::new(at, found.key_end, Place::Text),
-                    value: Span::new(found.value_start, found.value_end, Place::Text),
+                    value,
                     escaped: found.escaped,
-                    original: true,
+                    whole: true,
+                    follows: before,
+                    tag,
                 });
+                before = value.end;
                 at = walk::skip_space(text, found.value_end);
                 match text.get(at) {
                     Some(b',') => at = walk::skip_space(text, at + 1),
@@ -107,6 +140,7 @@ impl<'a> Object<'a> {
             text,
             extra: Vec::new(),
             members,
+            names,
         })
     }
 
@@ -134,18 +168,12 @@ impl<'a> Object<'a> {
 
     /// Sets a member: in its place when there is one, at the end otherwise.
     pub fn set(&mut self, name: &str, value: impl ToJson) {
-        let start = self.extra_end();
-        value.write_json(&mut self.extra);
-        let value = Span::new(start, self.extra.len(), Place::Extra);
-        self.put(name, value);
+        self.write_member(name, |extra| value.write_json(extra));
     }
 
     /// Sets a member to this JSON text, which is taken as it is: it must be exactly one JSON value.
     pub fn set_raw<'r>(&mut self, name: &str, raw_json: impl Into<Cow<'r, [u8]>>) {
-        let start = self.extra_end();
-        self.extra.extend_from_slice(&raw_json.into());
-        let value = Span::new(start, self.extra.len(), Place::Extra);
-        self.put(name, value);
+        self.write_member(name, |extra| append(extra, &raw_json.into()));
     }
 
     /// Sets a member to the value of another one, without copying it. `false` when there is no such other one.
@@ -174,7 +202,7 @@ impl<'a> Object<'a> {
         let Some(last) = self.find(from) else {
             return false;
         };
-        if from == to {
+        if same(from.as_bytes(), to.as_bytes()) {
             return true;
         }
         let mut last = self.remove_before(from, last);
@@ -183,8 +211,10 @@ impl<'a> Object<'a> {
             last -= usize::from(old < last);
         }
         let (key, escaped) = self.new_key(to);
+        let tag = Tag::of(to.as_bytes());
+        self.names.add(tag);
         let entry = &mut self.members[last];
-        (entry.key, entry.escaped, entry.original) = (key, escaped, false);
+        (entry.key, entry.escaped, entry.whole, entry.tag) = (key, escaped, false, tag);
         true
     }
 
@@ -240,45 +270,82 @@ impl<'a> Object<'a> {
     /// Writes the member at `at`, and those behind it that follow it in the text too. Answers the first one left.
     fn write_run(&self, at: usize, out: &mut Vec<u8>) -> usize {
         let first = self.members[at];
-        if !first.original {
-            out.extend_from_slice(self.bytes(first.key));
+        if !first.whole {
+            append(out, self.bytes(first.key));
             out.push(b':');
-            out.extend_from_slice(self.bytes(first.value));
+            append(out, self.bytes(first.value));
             return at + 1;
         }
-        let (mut end, mut next) = (first.value.end, at + 1);
+        let (place, mut end, mut next) = (first.key.place, first.value.end, at + 1);
         while let Some(entry) = self.members.get(next)
-            && entry.original
-            && self.follows(end, entry.key.start)
+            && entry.whole
+            && entry.follows == end
+            && entry.key.place == place
         {
             end = entry.value.end;
             next += 1;
         }
-        out.extend_from_slice(&self.text[first.key.start as usize..end as usize]);
+        append(
+            out,
+            &self.place(place)[first.key.start as usize..end as usize],
+        );
         next
     }
 
-    /// Whether only a comma and white space lie between two positions of the text.
-    fn follows(&self, end: u32, start: u32) -> bool {
-        let comma = walk::skip_space(self.text, end as usize);
-        self.text.get(comma) == Some(&b',')
-            && walk::skip_space(self.text, comma + 1) == start as usize
+    /// Sets a member to what `write` appends. A new one is written as a whole with a comma behind it, so that several
+    /// in a row are copied in one go later.
+    fn write_member(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>)) {
+        if let Some(last) = self.find(name) {
+            let start = self.extra_end();
+            write(&mut self.extra);
+            let value = Span::new(start, self.extra.len(), Place::Extra);
+            self.put_at(name, last, value);
+            return;
+        }
+        let (key, escaped) = self.new_key(name);
+        self.extra.push(b':');
+        let start = self.extra.len();
+        write(&mut self.extra);
+        let value = Span::new(start, self.extra.len(), Place::Extra);
+        self.extra.push(b',');
+        self.add(Entry {
+            key,
+            value,
+            escaped,
+            whole: true,
+            // Nothing but a whole member ends with a comma, and its value one byte before that. The first one follows
+            // nothing: no value ends at 0.
+            follows: key.start.saturating_sub(1),
+            tag: Tag::of(name.as_bytes()),
+        });
     }
 
     fn put(&mut self, name: &str, value: Span) {
         if let Some(last) = self.find(name) {
-            let last = self.remove_before(name, last);
-            self.members[last].value = value;
-            self.members[last].original = false;
+            self.put_at(name, last, value);
         } else {
             let (key, escaped) = self.new_key(name);
-            self.members.push(Entry {
+            self.add(Entry {
                 key,
                 value,
                 escaped,
-                original: false,
+                whole: false,
+                follows: 0,
+                tag: Tag::of(name.as_bytes()),
             });
         }
+    }
+
+    /// Gives the last member with this name another value.
+    fn put_at(&mut self, name: &str, last: usize, value: Span) {
+        let last = self.remove_before(name, last);
+        self.members[last].value = value;
+        self.members[last].whole = false;
+    }
+
+    fn add(&mut self, entry: Entry) {
+        self.names.add(entry.tag);
+        self.members.push(entry);
     }
 
     /// Where the next thing that is set will start. The first one makes room for a few.
@@ -299,6 +366,9 @@ impl<'a> Object<'a> {
 
     /// Removes duplicates in front of the last member with this name, and answers where that one is then.
     fn remove_before(&mut self, name: &str, last: usize) -> usize {
+        if !self.names.twice {
+            return last;
+        }
         let mut removed = 0;
         while let Some(at) = self.find_before(name, last - removed) {
             self.members.remove(at);
@@ -313,14 +383,41 @@ impl<'a> Object<'a> {
     }
 
     fn find_before(&self, name: &str, end: usize) -> Option<usize> {
-        let length = name.len() + 2;
-        self.members[..end].iter().rposition(|entry| {
-            if entry.escaped {
-                return self.name(*entry).is_some_and(|found| found == name);
+        let tag = Tag::of(name.as_bytes());
+        if !self.names.may_have(tag) {
+            return None;
+        }
+        let found = |entry: &Entry| entry.tag == tag && self.is_named(entry, name);
+        let mut before = &self.members[..end];
+        // By fours: every turn of a loop is a check for an interruption.
+        while let Some((rest, [one, two, three, four])) = before.split_last_chunk() {
+            let at = rest.len();
+            if found(four) {
+                return Some(at + 3);
             }
-            entry.key.range().len() == length
-                && self.bytes(entry.key).get(1..length - 1) == Some(name.as_bytes())
-        })
+            if found(three) {
+                return Some(at + 2);
+            }
+            if found(two) {
+                return Some(at + 1);
+            }
+            if found(one) {
+                return Some(at);
+            }
+            before = rest;
+        }
+        before.iter().rposition(found)
+    }
+
+    #[inline]
+    fn is_named(&self, entry: &Entry, name: &str) -> bool {
+        if entry.escaped {
+            return self.name(*entry).is_some_and(|found| found == name);
+        }
+        match self.bytes(entry.key) {
+            [b'"', inner @ .., b'"'] => same(inner, name.as_bytes()),
+            _ => false,
+        }
     }
 
     fn name(&self, entry: Entry) -> Option<Cow<'_, str>> {
@@ -346,10 +443,50 @@ impl<'a> Object<'a> {
     }
 
     fn bytes(&self, span: Span) -> &[u8] {
-        match span.place {
-            Place::Text => &self.text[span.range()],
-            Place::Extra => &self.extra[span.range()],
+        &self.place(span.place)[span.range()]
+    }
+
+    fn place(&self, place: Place) -> &[u8] {
+        match place {
+            Place::Text => self.text,
+            Place::Extra => &self.extra,
         }
+    }
+}
+
+impl Tag {
+    #[inline]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "any part of the length will do"
+    )]
+    fn of(name: &[u8]) -> Self {
+        match name {
+            [first, .., last] => {
+                Self((name.len() as u32) << 16 | u32::from(*first) << 8 | u32::from(*last))
+            }
+            [only] => Self(1 << 16 | u32::from(*only)),
+            [] => Self(0),
+        }
+    }
+
+    /// One of 64 bits.
+    #[inline]
+    fn bit(self) -> u64 {
+        1 << (self.0.wrapping_mul(0x9E37_79B1) >> 26)
+    }
+}
+
+impl Names {
+    #[inline]
+    fn add(&mut self, tag: Tag) {
+        self.twice |= self.may_have(tag);
+        self.bits |= tag.bit();
+    }
+
+    #[inline]
+    fn may_have(&self, tag: Tag) -> bool {
+        self.bits & tag.bit() != 0
     }
 }
 

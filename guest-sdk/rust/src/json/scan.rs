@@ -24,7 +24,7 @@ pub(super) struct Masks {
 #[allow(unsafe_code, reason = "a vector load has no safe form")]
 mod lanes {
     use std::arch::wasm32::{
-        i8x16_bitmask, u8x16_eq, u8x16_lt, u8x16_splat, v128, v128_load, v128_or,
+        i8x16_bitmask, u8x16_eq, u8x16_lt, u8x16_splat, u64x2, v128, v128_load, v128_or,
     };
 
     pub(super) type Block = v128;
@@ -33,6 +33,11 @@ mod lanes {
     pub(super) fn load(bytes: &[u8; 16]) -> Block {
         // SAFETY: the reference proves that 16 bytes can be read; `v128_load` has no alignment requirement.
         unsafe { v128_load(bytes.as_ptr().cast()) }
+    }
+
+    #[inline]
+    pub(super) fn of_words(low: u64, high: u64) -> Block {
+        u64x2(low, high)
     }
 
     #[inline]
@@ -75,7 +80,7 @@ mod lanes {
 mod lanes {
     use std::arch::x86_64::{
         __m128i, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_max_epu8, _mm_movemask_epi8, _mm_or_si128,
-        _mm_set1_epi8,
+        _mm_set_epi64x, _mm_set1_epi8,
     };
 
     pub(super) type Block = __m128i;
@@ -85,6 +90,12 @@ mod lanes {
         // SAFETY: the reference proves that 16 bytes can be read; `loadu` has no alignment requirement; SSE2 is part
         // of every x86-64.
         unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
+    }
+
+    #[inline]
+    pub(super) fn of_words(low: u64, high: u64) -> Block {
+        // SAFETY: SSE2 is part of every x86-64.
+        unsafe { _mm_set_epi64x(high as i64, low as i64) }
     }
 
     #[inline]
@@ -140,6 +151,10 @@ mod plain {
 
     pub(super) fn load(bytes: &[u8; 16]) -> Block {
         *bytes
+    }
+
+    pub(super) fn of_words(low: u64, high: u64) -> Block {
+        (u128::from(low) | u128::from(high) << 64).to_le_bytes()
     }
 
     fn mask(block: Block, test: impl Fn(u8) -> bool) -> u32 {
@@ -249,41 +264,126 @@ fn escaped(backslash: u64, carry: &mut u64) -> u64 {
     (EVEN ^ (runs << 1)) & follows
 }
 
+/// Where a run of digits that starts at `at` ends, or where it is 16 bytes later. The same position when fewer than 16
+/// bytes are left.
+#[inline]
+pub(super) fn near_digits_end(bytes: &[u8], at: usize) -> usize {
+    let Some(sixteen) = block(bytes, at) else {
+        return at;
+    };
+    let block = lanes::load(sixteen);
+    let digits = lanes::below(block, b'9' + 1) & !lanes::below(block, b'0');
+    at + digits.trailing_ones() as usize
+}
+
+/// Fewer than 16 bytes that a JSON string holds as they are, followed by zeros. `None` for all others.
+#[inline]
+pub(super) fn short_plain(bytes: &[u8]) -> Option<[u8; LANES]> {
+    if bytes.len() >= LANES {
+        return None;
+    }
+    let (low, high) = words(bytes);
+    let block = lanes::of_words(low, high);
+    let found = lanes::either(block, b'"', b'\\') | lanes::below(block, 0x20);
+    (found & !(u32::MAX << bytes.len()) == 0)
+        .then(|| (u128::from(low) | u128::from(high) << 64).to_le_bytes())
+}
+
+/// The first `"` or `\` in the 32 bytes from `at`, as far as there are 16 and 16.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "a call costs more than what is done")]
+pub(super) fn near_string_stop(bytes: &[u8], at: usize) -> Option<usize> {
+    let test = |block| lanes::either(block, b'"', b'\\');
+    let found = test(lanes::load(block(bytes, at)?));
+    if found != 0 {
+        return Some(at + found.trailing_zeros() as usize);
+    }
+    let at = at + LANES;
+    let found = test(lanes::load(block(bytes, at)?));
+    (found != 0).then(|| at + found.trailing_zeros() as usize)
+}
+
 /// The first `"` or `\` at or behind `at`.
 #[inline]
-pub(super) fn string_stop(bytes: &[u8], mut at: usize) -> Option<usize> {
-    while let Some(sixteen) = block(bytes, at) {
-        let found = lanes::either(lanes::load(sixteen), b'"', b'\\');
-        if found != 0 {
-            return Some(at + found.trailing_zeros() as usize);
-        }
-        at += LANES;
-    }
-    let rest = bytes.get(at..)?;
-    rest.iter()
-        .position(|byte| matches!(byte, b'"' | b'\\'))
-        .map(|found| at + found)
+pub(super) fn string_stop(bytes: &[u8], at: usize) -> Option<usize> {
+    first(bytes, at, |block| lanes::either(block, b'"', b'\\'))
 }
 
 /// What ends a run of plain text in a string, at or behind `at`: `"`, `\`, a control character or, with `ascii`, a byte
 /// above 0x7F.
 #[inline]
-pub(super) fn text_stop<const ASCII: bool>(bytes: &[u8], mut at: usize) -> Option<usize> {
-    while let Some(sixteen) = block(bytes, at) {
-        let block = lanes::load(sixteen);
-        let mut found = lanes::either(block, b'"', b'\\') | lanes::below(block, 0x20);
+pub(super) fn text_stop<const ASCII: bool>(bytes: &[u8], at: usize) -> Option<usize> {
+    first(bytes, at, |block| {
+        let found = lanes::either(block, b'"', b'\\') | lanes::below(block, 0x20);
         if ASCII {
-            found |= lanes::high(block);
+            found | lanes::high(block)
+        } else {
+            found
         }
+    })
+}
+
+/// The first byte at or behind `at` whose bit `test` sets.
+///
+/// Most texts end within 32 bytes: these are looked at without a loop, so that they cost no check for an interruption.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "a call costs more than what is done")]
+fn first(bytes: &[u8], at: usize, test: impl Fn(lanes::Block) -> u32) -> Option<usize> {
+    let Some(sixteen) = block(bytes, at) else {
+        return last(bytes, at, test);
+    };
+    let found = test(lanes::load(sixteen));
+    if found != 0 {
+        return Some(at + found.trailing_zeros() as usize);
+    }
+    let at = at + LANES;
+    let Some(sixteen) = block(bytes, at) else {
+        return last(bytes, at, test);
+    };
+    let found = test(lanes::load(sixteen));
+    if found != 0 {
+        return Some(at + found.trailing_zeros() as usize);
+    }
+    further(bytes, at + LANES, test)
+}
+
+/// The same behind the first 32 bytes.
+#[inline(never)]
+fn further(bytes: &[u8], mut at: usize, test: impl Fn(lanes::Block) -> u32) -> Option<usize> {
+    while let Some(sixteen) = block(bytes, at) {
+        let found = test(lanes::load(sixteen));
         if found != 0 {
             return Some(at + found.trailing_zeros() as usize);
         }
         at += LANES;
     }
+    last(bytes, at, test)
+}
+
+/// The same for the last bytes, fewer than 16.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "a call costs more than what is done")]
+fn last(bytes: &[u8], at: usize, test: impl Fn(lanes::Block) -> u32) -> Option<usize> {
     let rest = bytes.get(at..)?;
-    rest.iter()
-        .position(|byte| matches!(byte, b'"' | b'\\' | ..0x20) || (ASCII && *byte >= 0x80))
-        .map(|found| at + found)
+    let (low, high) = words(rest);
+    let found = test(lanes::of_words(low, high)) & !(u32::MAX << rest.len());
+    (found != 0).then(|| at + found.trailing_zeros() as usize)
+}
+
+/// Fewer than 16 bytes as the two halves of a block, zeros behind them.
+#[inline]
+fn words(rest: &[u8]) -> (u64, u64) {
+    let bits = |bytes: usize| u32::try_from(bytes * 8).unwrap_or_default();
+    if let (Some(first), Some(last)) = (rest.first_chunk::<8>(), rest.last_chunk::<8>()) {
+        let high = u64::from_le_bytes(*last).checked_shr(bits(16 - rest.len()));
+        return (u64::from_le_bytes(*first), high.unwrap_or_default());
+    }
+    if let (Some(first), Some(last)) = (rest.first_chunk::<4>(), rest.last_chunk::<4>()) {
+        let high = u64::from(u32::from_le_bytes(*last)) << bits(rest.len() - 4);
+        return (u64::from(u32::from_le_bytes(*first)) | high, 0);
+    }
+    let byte = |at: usize| u64::from(rest.get(at).copied().unwrap_or_default());
+    (byte(0) | byte(1) << 8 | byte(2) << 16, 0)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::scan;
+use crate::short::append;
 
 /// The text of a string, from the bytes between its quotes. `None` when they are no valid JSON string.
 pub(super) fn decode(inner: &[u8]) -> Option<Cow<'_, str>> {
@@ -12,6 +13,7 @@ pub(super) fn decode(inner: &[u8]) -> Option<Cow<'_, str>> {
     }
 }
 
+#[inline(never)]
 fn unescape(inner: &[u8], mut stop: usize) -> Option<String> {
     let mut out = Vec::with_capacity(inner.len());
     let mut done = 0;
@@ -42,6 +44,27 @@ fn unescape(inner: &[u8], mut stop: usize) -> Option<String> {
     }
 }
 
+/// The integer that this number is, when it is written as one that fits.
+pub(super) fn integer(number: &[u8]) -> Option<i64> {
+    let (negative, digits) = match number {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    // 18 digits fit always; the few longer ones are left to the standard library.
+    if digits.is_empty() || digits.len() > 18 {
+        return std::str::from_utf8(number).ok()?.parse().ok();
+    }
+    let mut sum = 0;
+    for byte in digits {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        sum = sum * 10 + i64::from(digit);
+    }
+    Some(if negative { -sum } else { sum })
+}
+
 /// The character of the escape `\uXXXX` (or a surrogate pair of them) at `at`, and where it ends.
 pub(super) fn unicode(inner: &[u8], at: usize) -> Option<(char, usize)> {
     let first = hex4(inner, at + 2)?;
@@ -70,11 +93,26 @@ fn hex4(inner: &[u8], at: usize) -> Option<u32> {
 /// Appends this text as a JSON string, quotes included.
 pub fn write_string(text: &str, out: &mut Vec<u8>) {
     let bytes = text.as_bytes();
+    if let Some(whole) = scan::short_plain(bytes) {
+        out.reserve(whole.len() + 2);
+        out.push(b'"');
+        let start = out.len();
+        out.extend_from_slice(&whole);
+        out.truncate(start + bytes.len());
+        out.push(b'"');
+    } else {
+        write_any_string(bytes, out);
+    }
+}
+
+/// The same for texts that are longer or have something to escape.
+#[inline(never)]
+fn write_any_string(bytes: &[u8], out: &mut Vec<u8>) {
     out.reserve(bytes.len() + 2);
     out.push(b'"');
     let mut done = 0;
     while let Some(stop) = scan::text_stop::<false>(bytes, done) {
-        out.extend_from_slice(&bytes[done..stop]);
+        append(out, &bytes[done..stop]);
         match bytes[stop] {
             b'"' => out.extend_from_slice(br#"\""#),
             b'\\' => out.extend_from_slice(br"\\"),
@@ -92,6 +130,6 @@ pub fn write_string(text: &str, out: &mut Vec<u8>) {
         }
         done = stop + 1;
     }
-    out.extend_from_slice(&bytes[done..]);
+    append(out, &bytes[done..]);
     out.push(b'"');
 }

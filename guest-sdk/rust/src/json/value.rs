@@ -90,7 +90,10 @@ impl<'a> Value<'a> {
 
     /// The number, when it is written as an integer that fits.
     pub fn as_i64(&self) -> Option<i64> {
-        self.as_number_text()?.parse().ok()
+        match self.kind {
+            Kind::Number => text::integer(self.raw),
+            _ => None,
+        }
     }
 
     /// The number, when it is written as an integer that fits.

@@ -3,10 +3,22 @@
 use super::error::{Error, Problem};
 use super::scan;
 use super::{Kind, MAX_DEPTH};
+use crate::short::same;
 
 /// The first byte at or behind `at` that is no white space.
-#[inline]
-pub(super) fn skip_space(text: &[u8], mut at: usize) -> usize {
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "a call costs more than what is done")]
+pub(super) fn skip_space(text: &[u8], at: usize) -> usize {
+    // No white space and one space are what most writers leave: both without a loop.
+    match text.get(at..) {
+        Some([b'!'..=255, ..]) => at,
+        Some([b' ', b'!'..=255, ..]) => at + 1,
+        _ => skip_more_space(text, at),
+    }
+}
+
+#[inline(never)]
+fn skip_more_space(text: &[u8], mut at: usize) -> usize {
     while let Some(b' ' | b'\t' | b'\n' | b'\r') = text.get(at) {
         at += 1;
     }
@@ -14,8 +26,18 @@ pub(super) fn skip_space(text: &[u8], mut at: usize) -> usize {
 }
 
 /// A string that starts with the quote at `at`: the position behind its closing quote, and whether it has escapes.
-#[inline]
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "a call costs more than what is done")]
 pub(super) fn skip_string(text: &[u8], at: usize) -> Result<(usize, bool), Error> {
+    // Nearly every key and most values end within the first 32 bytes.
+    match scan::near_string_stop(text, at + 1) {
+        Some(stop) if text[stop] == b'"' => Ok((stop + 1, false)),
+        _ => skip_long_string(text, at),
+    }
+}
+
+#[inline(never)]
+fn skip_long_string(text: &[u8], at: usize) -> Result<(usize, bool), Error> {
     let mut from = at + 1;
     let mut escapes = false;
     loop {
@@ -45,7 +67,8 @@ pub(super) fn kind_of(byte: u8) -> Option<Kind> {
 }
 
 /// The position behind the value that starts at `at`. Scalars are checked, containers only for matching brackets.
-#[inline]
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "a call costs more than what is done")]
 pub(super) fn skip_value(text: &[u8], at: usize) -> Result<usize, Error> {
     match text.get(at) {
         Some(b'"') => skip_string(text, at).map(|(end, _)| end),
@@ -62,20 +85,30 @@ pub(super) fn skip_value(text: &[u8], at: usize) -> Result<usize, Error> {
 fn skip_word(text: &[u8], at: usize, word: &[u8]) -> Result<usize, Error> {
     let end = at + word.len();
     match text.get(at..end) {
-        Some(found) if found == word => Ok(end),
+        Some(found) if same(found, word) => Ok(end),
         Some(_) => Err(Error::new(Problem::ExpectedValue, at)),
         None => Err(Error::new(Problem::Truncated, text.len())),
     }
 }
 
+#[inline(never)]
+fn skip_more_digits(text: &[u8], mut at: usize) -> usize {
+    while let Some(b'0'..=b'9') = text.get(at) {
+        at += 1;
+    }
+    at
+}
+
 /// RFC 8259: `-? (0 | [1-9][0-9]*) (\.[0-9]+)? ([eE][+-]?[0-9]+)?`
-#[inline]
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "a call costs more than what is done")]
 pub(super) fn skip_number(text: &[u8], at: usize) -> Result<usize, Error> {
-    let digits = |mut from: usize| {
-        let start = from;
-        while let Some(b'0'..=b'9') = text.get(from) {
-            from += 1;
-        }
+    let digits = |start: usize| {
+        let near = scan::near_digits_end(text, start);
+        let from = match text.get(near) {
+            Some(b'0'..=b'9') => skip_more_digits(text, near),
+            _ => near,
+        };
         if from == start {
             Err(Error::new(Problem::Number, from))
         } else {

@@ -6,6 +6,7 @@ use crate::batch::{Batch, Form, Op, Record};
 use crate::builder::{BatchBuilder, Mark, RecordParts};
 use crate::fault::{Fault, Result};
 use crate::json::Object;
+use crate::short::same;
 
 /// At most this many reasons are told apart per batch: they are for people.
 const MAX_REASONS: usize = 64;
@@ -272,7 +273,8 @@ impl<'b> Output<'b> {
             unreachable!("start_building has just set it");
         };
         let fits = |building: &Building| {
-            building.builder.stream() == stream && building.builder.form() == form
+            same(building.builder.stream().as_bytes(), stream.as_bytes())
+                && building.builder.form() == form
         };
         if !builders.get(*last).is_some_and(fits) {
             *last = builders.iter().position(fits).unwrap_or_else(|| {

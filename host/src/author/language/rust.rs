@@ -30,7 +30,7 @@ const RUSTC: Tool = Tool {
 };
 
 /// The guest library without its own tests.
-pub(in crate::author) const SDK: [(&str, &str); 38] = embedded!(
+pub(in crate::author) const SDK: [(&str, &str); 39] = embedded!(
     "guest-sdk/rust":
     "README.md",
     "src/arena/chunks.rs",
@@ -59,6 +59,7 @@ pub(in crate::author) const SDK: [(&str, &str); 38] = embedded!(
     "src/metrics.rs",
     "src/output/mod.rs",
     "src/random.rs",
+    "src/short.rs",
     "src/sink.rs",
     "src/source.rs",
     "src/table.rs",
