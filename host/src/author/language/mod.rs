@@ -1,5 +1,6 @@
 //! Languages in which plugins are written, one file each. How to add one is said in [`crate::author`].
 
+mod c;
 mod go;
 mod javascript;
 mod python;
@@ -15,11 +16,12 @@ use super::{
 use crate::catalogue::{Kind, Manifest};
 
 /// Every language, in the order in which they are shown.
-pub const ALL: [&dyn Language; 5] = [
+pub const ALL: [&dyn Language; 6] = [
     &rust::Rust,
     &javascript::TYPESCRIPT,
     &javascript::JAVASCRIPT,
     &python::Python,
+    &c::C,
     &go::Go,
 ];
 
@@ -130,6 +132,7 @@ pub(super) fn libraries() -> Vec<(&'static str, Vec<&'static str>)> {
         ("rust", paths(&rust::SDK)),
         ("js", paths(&javascript::SDK)),
         ("python", paths(&python::SDK)),
+        ("c", paths(&c::SDK)),
         ("go", paths(&go::SDK)),
     ]
 }

@@ -5,7 +5,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock};
 
-use super::{super::state::State, contract::clock};
+use super::{
+    super::{
+        senses::Senses,
+        state::State,
+        tape::{Given, Import},
+    },
+    contract::clock,
+};
 
 /// The step of clocks that are not granted to be finer.
 const STEP: Duration = Duration::from_millis(1);
@@ -52,8 +59,13 @@ impl HostMonotonicClock for Coarse {
 
 impl clock::Host for State {
     fn now_ms(&mut self) -> wasmtime::Result<u64> {
-        if let Some(senses) = &self.senses {
-            return Ok(senses.now_ms());
+        if let Some(now) = self.senses.as_ref().map(Senses::now_ms) {
+            return Ok(self.told(
+                || Import::Now,
+                |_| now,
+                Given::Number,
+                |seen| seen.number(now),
+            ));
         }
         // A clock set before 1970 reads as 1970.
         let since = SystemTime::now()
