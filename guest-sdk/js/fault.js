@@ -32,7 +32,7 @@ export class Fault extends Error {
     const message = this.message;
     const val = this.kind === "config"
       ? { message: this.location ? `${this.location}: ${message}` : message, field: this.field, advice: this.advice }
-      : { message, location: this.location, retryAfterMs: this.retryAfterMs === undefined ? undefined : BigInt(Math.ceil(this.retryAfterMs)) };
+      : { message, location: this.location, retryAfterMs: this.retryAfterMs === undefined ? undefined : Math.ceil(this.retryAfterMs) };
     return { tag: this.kind, val };
   }
 }

@@ -27,12 +27,13 @@ export const log = {
 
 /** Numbers for dashboards. Names are `[a-z0-9_]`. */
 export const metrics = {
-  count: (name, delta = 1) => host.metrics.count(name, BigInt(delta)),
+  // A number, though the contract has 64 bits: QuickJS traps at a BigInt.
+  count: (name, delta = 1) => host.metrics.count(name, Number(delta)),
   gauge: (name, value) => host.metrics.gauge(name, value),
 };
 
 export const clock = { now: () => Number(host.clock.nowMs()) };
-export const random = { u64: () => host.random.nextU64() };
+export const random = { u64: () => BigInt(host.random.nextU64()) };
 
 /** What the contract's functions throw: `{ tag, val }`, possibly inside of an error. */
 const failure = (thrown) => {

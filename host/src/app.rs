@@ -11,6 +11,7 @@
 //! | `app/mapping.rs` | one mapping on sample records |
 //! | `app/conformance.rs` | the conformance kit on a built component |
 //! | `app/plugins.rs` | plugins between registries and a project: published, judged, installed |
+//! | `app/catalogues.rs` | what catalogues say of plugins, and how a publisher makes one |
 //! | `app/dead_letters.rs` | records that could not be processed: found, mended, given again |
 
 use std::{
@@ -31,6 +32,7 @@ use crate::{
 };
 
 mod audit;
+pub mod catalogues;
 mod check;
 mod conformance;
 pub mod daemon;
@@ -69,8 +71,8 @@ pub use dead_letters::{
 pub use json::Bytes;
 pub use mapping::{MapOptions, MapTest, Mapped, MappedRecord};
 pub use plugins::{
-    Bundled, Consent, Fetching, InstalledPlugin, Newer, Offer, Plugins, PluginsError,
-    PublishedPlugin, Upgrade, Use,
+    Allowed, Bundled, Consent, Fetching, InstalledPlugin, Look, Newer, Offer, Plugins,
+    PluginsError, PublishedPlugin, Upgrade, Use,
 };
 pub use run::{Outcome, RunOptions, RunSummary};
 pub use secrets::{ProjectSecrets, SecretInput, SecretSet};

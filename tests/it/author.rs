@@ -80,7 +80,7 @@ fn the_plugin_of_the_readme_is_tested_built_inspected_and_run() {
 }
 
 /// Makes a project in Rust, with the lock file and the guest library of the repository, which cargo has built already.
-fn new_project(host: &TestHost, name: &str, kind: &str) -> PathBuf {
+pub(crate) fn new_project(host: &TestHost, name: &str, kind: &str) -> PathBuf {
     let new = [
         "plugin", "new", name, "--kind", kind, "--lang", "rust", "--json",
     ];
@@ -92,9 +92,10 @@ fn new_project(host: &TestHost, name: &str, kind: &str) -> PathBuf {
     host.path(name)
 }
 
-/// `crossdock plugin dev` in a project.
-fn dev_project(host: &TestHost, name: &str) -> Running {
+/// `crossdock plugin dev` in a project, with more arguments.
+pub(crate) fn dev_project(host: &TestHost, name: &str, more: &[&str]) -> Running {
     host.crossdock(["plugin", "dev", name])
+        .args(more)
         .env("CARGO_TARGET_DIR", target().join("it").join("author"))
         .env("CARGO_NET_OFFLINE", "true")
         .env("CARGO_HOME", tool_home("CARGO_HOME", ".cargo"))
@@ -103,7 +104,7 @@ fn dev_project(host: &TestHost, name: &str) -> Running {
 }
 
 /// `crossdock plugin build` in a project, with what cargo has built kept for the next time.
-fn build_project(host: &TestHost, name: &str) -> Ended {
+pub(crate) fn build_project(host: &TestHost, name: &str) -> Ended {
     host.crossdock(["plugin", "build", name, "--json"])
         .env("CARGO_TARGET_DIR", target().join("it").join("author"))
         .env("CARGO_NET_OFFLINE", "true")
@@ -194,7 +195,7 @@ fn a_new_project_of_every_kind_is_tested_and_built() {
 fn a_project_is_built_and_shown_whenever_it_is_saved() {
     let host = TestHost::new();
     let folder = new_project(&host, "dev-letters", "transformer");
-    let mut dev = dev_project(&host, "dev-letters");
+    let mut dev = dev_project(&host, "dev-letters", &[]);
     dev.says("waiting for a change");
     let code = folder.join("src/lib.rs");
     let text = fs::read_to_string(&code).unwrap();
@@ -206,8 +207,11 @@ fn a_project_is_built_and_shown_whenever_it_is_saved() {
     dev.says("waiting for a change");
     fs::write(&code, "fn broken( {}").unwrap();
     dev.says("waiting for a change");
-    let ended = dev.kill();
-    ended.tells(&["STRASSE", "- {", "+ {", "STRASSE!", "`cargo build"]);
+    dev.signal("INT");
+    let ended = dev.end();
+    ended
+        .exits(0)
+        .tells(&["STRASSE", "- {", "+ {", "STRASSE!", "`cargo build"]);
 }
 
 #[test]

@@ -131,7 +131,10 @@ fn a_file_that_is_no_plugin() {
         // A module, no component.
         (b"\0asm\x01\0\0\0", "module"),
         // A component that exports nothing.
-        (b"\0asm\x0d\0\x01\0", "exports nothing that crossdock knows"),
+        (
+            b"\0asm\x0d\0\x01\0",
+            "exports none of `crossdock:plugin/source`",
+        ),
         // A component that is cut off.
         (b"\0asm\x0d\0\x01\0\x01\xff\x01", "bad.wasm"),
     ] {

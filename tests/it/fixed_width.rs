@@ -66,29 +66,6 @@ fn the_flow_of_the_readme_gives_what_it_shows_and_what_is_damaged_is_told() {
     );
 }
 
-#[test]
-fn it_keeps_the_contract() {
-    let Some(component) = foreign_plugin("fixed-width") else {
-        return;
-    };
-    let settings = workspace().join("plugins/fixed-width/conformance.yaml");
-    let host = TestHost::new();
-    host.write("fixed-width.wasm", fs::read(component).unwrap());
-    host.write("conformance.yaml", fs::read(settings).unwrap());
-    let test = [
-        "plugin",
-        "test",
-        "fixed-width.wasm",
-        "--config",
-        "conformance.yaml",
-        "--json",
-    ];
-    let report = host.crossdock(test).end().finished();
-    let kind = &report["kinds"][0];
-    assert_eq!(kind["level"], "exactly-once", "{report:#}");
-    assert_eq!(kind["found"], kind["declared"], "{report:#}");
-}
-
 /// Reads a real file with its copybook; gives its records.
 fn real(host: &TestHost, name: &str, data: &[u8], copybook: &[u8], settings: &str) -> Vec<Value> {
     host.write(format!("in/{name}.dat"), data);

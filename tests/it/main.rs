@@ -7,10 +7,14 @@
     reason = "tests"
 )]
 
+mod attached;
 mod audit;
 mod author;
 mod bad_input;
+mod bad_plugin;
 mod c;
+mod cassettes;
+mod catalogue;
 mod chaos;
 mod conformance;
 mod daemon;
@@ -19,19 +23,27 @@ mod dead_letters;
 mod demo;
 mod dependencies;
 mod edifact;
+mod enrich;
 mod files;
 mod fixed_width;
+mod golang;
+mod guide;
 mod hostile;
 mod hostile_registry;
 mod hostile_zoo;
+mod idoc;
+mod interop;
 mod languages;
 mod layering;
 mod main_job;
+mod plugin_dev;
 mod readme;
+mod registries;
 mod registry;
 mod resume;
 mod secrets;
 mod signatures;
+mod soak;
 mod storm;
 mod supervision;
 mod swap;

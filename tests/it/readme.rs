@@ -9,13 +9,13 @@ use crossdock_tests::host::{TestHost, cargo, workspace};
 
 /// The READMEs of the repository and of its plugins.
 fn readmes() -> Vec<PathBuf> {
-    let plugins = fs::read_dir(workspace().join("plugins")).unwrap();
-    let mut all: Vec<PathBuf> = plugins
+    let inside = |folder: &str| fs::read_dir(workspace().join(folder)).unwrap();
+    let mut all: Vec<PathBuf> = inside("plugins")
+        .chain(inside("guest-sdk"))
         .map(|entry| entry.unwrap().path().join("README.md"))
         .collect();
     all.push(workspace().join("README.md"));
     all.push(workspace().join("guest-sdk/README.md"));
-    all.push(workspace().join("guest-sdk/rust/README.md"));
     all.retain(|path| path.is_file());
     all.sort();
     all

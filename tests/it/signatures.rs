@@ -503,6 +503,79 @@ sinks: [{ plugin: jsonl, config: { file: out/a.jsonl }, grants: { files: { write
     shop.host.run("copy").finished();
 }
 
+#[test]
+fn a_forged_signature_in_a_bundle_is_refused() {
+    let Some(shop) = Shop::open() else { return };
+    let (host, registry) = (&shop.host, &shop.registry);
+    let good = shop.publish("1.0.0", Some("keys/acme.key"));
+    // The site without a network knows the publisher; whoever fills the bundle knows nobody.
+    let island = TestHost::new().with("CROSSDOCK_PLUGINS", "");
+    island.write("keys/acme.pub", host.bytes("keys/acme.pub"));
+    island.write("trust.yaml", host.text("trust.yaml"));
+    fs::remove_file(host.path("trust.yaml")).unwrap();
+    let carried = |version: &str| {
+        shop.command("install", version).exits(0);
+        host.crossdock(["plugin", "bundle", "csv.tar", "--plain-http"])
+            .end()
+            .exits(0);
+        island.write("csv.tar", host.bytes("csv.tar"));
+        island
+            .crossdock(["plugin", "install", "csv.tar"])
+            .input("y\n")
+            .end()
+    };
+    carried("1.0.0")
+        .exits(0)
+        .tells(&["signed by acme", "csv 1.0.0 is installed"]);
+    let lock = island.text("plugins.lock");
+    let refused = |version: &str, said: &str| {
+        let ended = carried(version);
+        ended.exits(1).no_panic().tells(&[said]);
+        assert_eq!(ended.stderr.lines().count(), 1, "{ended}");
+        assert_eq!(island.text("plugins.lock"), lock);
+    };
+    // Signed by somebody else, by nobody, with the signature of another version, with one of which a bit is another.
+    shop.publish("1.1.0", Some("keys/new.key"));
+    refused("1.1.0", "none of the known keys made it");
+    let unsigned = shop.publish("1.2.0", None);
+    refused("1.2.0", "it is not signed");
+    let bundle = bundle_of(registry, &good);
+    registry.attach("shop/csv", &unsigned, BUNDLE, &bundle);
+    refused("1.2.0", "it was moved here from another version or plugin");
+    let damaged = shop.publish("1.3.0", None);
+    shop.sign("1.3.0", "keys/acme.key");
+    let mut forged: Value = serde_json::from_slice(&bundle_of(registry, &damaged)).unwrap();
+    let signature = &mut forged["dsseEnvelope"]["signatures"][0]["sig"];
+    let mut bytes = STANDARD.decode(signature.as_str().unwrap()).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    *signature = STANDARD.encode(bytes).into();
+    let list = registry.repositories().join("shop/csv/_manifests/tags");
+    fs::remove_dir_all(list.join(damaged.replace(':', "-"))).unwrap();
+    registry.attach("shop/csv", &damaged, BUNDLE, forged.to_string().as_bytes());
+    refused("1.3.0", "none of the known keys made it");
+    // The real one.
+    shop.publish("1.4.0", Some("keys/acme.key"));
+    carried("1.4.0").exits(0);
+}
+
+const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
+
+/// The signature in the newer layout of a manifest.
+fn bundle_of(registry: &TestRegistry, manifest: &str) -> Vec<u8> {
+    let list = registry
+        .tag("shop/csv", &manifest.replace(':', "-"))
+        .unwrap();
+    let list = registry.document(&list);
+    let all = list["manifests"].as_array().unwrap();
+    let own = all
+        .iter()
+        .find(|one| one["artifactType"] == BUNDLE)
+        .unwrap();
+    let own = registry.document(own["digest"].as_str().unwrap());
+    let layer = own["layers"][0]["digest"].as_str().unwrap().to_owned();
+    fs::read(registry.blob(&layer)).unwrap()
+}
+
 /// What the reference implementation in JavaScript makes of a bundle: the program ends with 0 when it verifies.
 const SIGSTORE_JS: &str = "
 const fs = require('fs'), crypto = require('crypto');
@@ -565,10 +638,10 @@ fn sigstore_js_verifies_what_we_publish() {
     let read = |digest: &str| -> Value {
         serde_json::from_slice(&fs::read(shop.registry.blob(digest)).unwrap()).unwrap()
     };
-    let referrer = read(&list)["manifests"][0]["digest"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let listed = read(&list);
+    let mut all = listed["manifests"].as_array().unwrap().iter();
+    let referrer = all.find(|one| one["artifactType"] == BUNDLE).unwrap();
+    let referrer = referrer["digest"].as_str().unwrap().to_owned();
     let layer = read(&referrer)["layers"][0]["digest"]
         .as_str()
         .unwrap()

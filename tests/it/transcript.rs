@@ -6,7 +6,10 @@
 
 use std::{fs, path::PathBuf};
 
-use crossdock_tests::host::{Ended, Invocation, Running, TestHost, plugin, workspace};
+use crossdock_tests::{
+    host::{Ended, Invocation, Running, TestHost, plugin, workspace},
+    registry::TestRegistry,
+};
 
 use crate::{
     demo::demo,
@@ -14,6 +17,7 @@ use crate::{
 };
 
 /// A command with what it tells.
+#[derive(Clone)]
 struct Step {
     command: String,
     /// Whether Ctrl-C is pressed while it runs.
@@ -26,6 +30,18 @@ struct Step {
 const SERVES: &str = "what goes on";
 /// In every line of progress where there is no terminal.
 const PROGRESS: &str = ", checkpoint ";
+
+/// The registry that is shown, and that a real one stands in for.
+const REGISTRY: &str = "registry.example.com";
+/// Commands that need one.
+const OF_REGISTRIES: [&str; 6] = [
+    "plugin publish",
+    "plugin search",
+    "plugin install",
+    "plugin list",
+    "plugin outdated",
+    "catalogue ",
+];
 
 fn readme() -> PathBuf {
     workspace().join("README.md")
@@ -149,6 +165,13 @@ fn told(ended: &Ended) -> String {
         .collect()
 }
 
+/// Whether a block needs a registry.
+fn needs_registry(block: &str) -> bool {
+    OF_REGISTRIES
+        .iter()
+        .any(|command| block.contains(&format!("$ crossdock {command}")))
+}
+
 /// Without what is another time each time. With `counts` numbers are too.
 fn masked(text: &str, counts: bool) -> Vec<String> {
     text.lines().map(|line| masked_line(line, counts)).collect()
@@ -179,11 +202,17 @@ fn masked_line(line: &str, counts: bool) -> String {
             shown.push("#".to_owned());
         } else if is_key(&words[..at], bare(word)) {
             shown.push("#".to_owned());
+        } else if word.contains('.') && word.split('.').any(is_hex) {
+            let parts = word.split('.');
+            let masked = parts.map(|part| if is_hex(part) { "#" } else { part });
+            shown.push(masked.collect::<Vec<_>>().join("."));
         } else if let Some(digest) = word.find("sha256:") {
             shown.push(format!("{}sha256:#", &word[..digest]));
         } else if word.starts_with("http://127.0.0.1:") {
             shown.push("http://127.0.0.1:#".to_owned());
-        } else if is_time(word) || is_rate(bare(word)) || (counts && word.starts_with("checkpoint"))
+        } else if is_time(bare(word))
+            || is_rate(bare(word))
+            || (counts && word.starts_with("checkpoint"))
         {
             shown.push("#".to_owned());
         } else {
@@ -196,7 +225,12 @@ fn masked_line(line: &str, counts: bool) -> String {
 /// `key 0a1b…`: every key is another one.
 fn is_key(before: &[&str], word: &str) -> bool {
     let named = before.last().is_some_and(|before| bare(before) == "key");
-    named && word.len() == 16 && word.bytes().all(|byte| byte.is_ascii_hexdigit())
+    named && is_hex(word)
+}
+
+/// The short form of a key's name, which files are called by, too.
+fn is_hex(word: &str) -> bool {
+    word.len() == 16 && word.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// A word without the signs around it.
@@ -232,12 +266,25 @@ fn what_the_readme_shows_is_what_happens() {
     );
     let files = files(&text);
     assert!(files.len() >= 5, "{files:?}");
+    // Where none can be had the rest is looked at all the same; why, was said.
+    let registry = TestRegistry::start();
+    let address = registry.as_ref().map_or(REGISTRY, TestRegistry::host);
+    let to_registry = |text: &str| text.replace(REGISTRY, address);
     for (name, content) in &files {
         // A reader needs time to press Ctrl-C.
-        host.write(name, content.replace("records: 60000", "records: 20000"));
+        let content = content.replace("records: 60000", "records: 20000");
+        host.write(name, to_registry(&content));
     }
+    // The one that stands in for it has no certificate.
+    host.write(
+        ".config/crossdock/registries.yaml",
+        format!("registries: [{{ registry: '{address}', plain-http: true }}]\n"),
+    );
     let (mut now, mut different, mut seen) = (text.clone(), Vec::new(), 0);
     for (line, block) in blocks(&text, "console") {
+        if registry.is_none() && needs_registry(&block) {
+            continue;
+        }
         let steps = steps(&block);
         let is_live = |step: &Step| step.interrupted || step.command.ends_with('&');
         let counts = steps.iter().any(is_live);
@@ -252,9 +299,16 @@ fn what_the_readme_shows_is_what_happens() {
                 ended.no_panic().exits(0);
                 told
             } else {
-                let ended = run(&host, &step);
+                let command = to_registry(&step.command);
+                let ended = run(
+                    &host,
+                    &Step {
+                        command,
+                        ..step.clone()
+                    },
+                );
                 ended.no_panic();
-                told(&ended)
+                told(&ended).replace(address, REGISTRY)
             };
             seen += 1;
             if masked(&told, counts) == masked(&step.shown, counts) {
@@ -328,6 +382,8 @@ fn masks_hide_what_differs_and_nothing_else() {
         "by acme (key fedcba9876543210)"
     ));
     assert!(!same("acme 0123456789abcdef", "acme fedcba9876543210"));
+    assert!(same("a.0123456789abcdef.json", "a.fedcba9876543210.json"));
+    assert!(!same("a.0123456789abcdef.json", "b.fedcba9876543210.json"));
     assert_eq!(
         masked_line("ticks 22,500 0 (2 checkpoints)", true),
         "ticks # # # #"

@@ -313,6 +313,13 @@ impl Invocation {
         self
     }
 
+    /// Starts it in this folder instead of the project's.
+    #[must_use]
+    pub fn folder(mut self, folder: &Path) -> Self {
+        self.0.current_dir(folder);
+        self
+    }
+
     /// Sets an environment variable.
     #[must_use]
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {

@@ -38,6 +38,19 @@ pub fn zig_cache() -> (&'static str, PathBuf) {
     tools::zig_cache(target())
 }
 
+/// The plugins of this repository that are not in Rust: name, and the language as [`tool_chain`] knows it.
+pub fn foreign_plugins() -> Vec<(String, &'static str)> {
+    let all = foreign::find(workspace()).expect("the plugins are in order");
+    all.into_iter()
+        .map(|(name, tools)| (name, tools.name))
+        .collect()
+}
+
+/// Where Go keeps what it has compiled: programs of a test have another home.
+pub fn go_cache() -> PathBuf {
+    foreign::go_cache(target())
+}
+
 /// The component of a plugin of this repository that is not in Rust, built when it is not up to date.
 pub fn foreign_plugin(name: &str) -> Option<PathBuf> {
     let all = foreign::find(workspace()).expect("the plugins are in order");

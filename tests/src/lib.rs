@@ -17,6 +17,7 @@ pub mod gate;
 pub mod host;
 pub mod hostile_registry;
 pub mod languages;
+pub mod lookup_server;
 pub mod registry;
 pub mod storm;
 pub mod trap_server;

@@ -11,24 +11,37 @@
 
 use std::{
     fs::{self, File},
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::mpsc,
     time::{Duration, Instant},
 };
 
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
 use crate::host::{PATIENCE, target};
 
+mod secure;
+
+pub use secure::IDENTITY;
+use secure::{Authority, ISSUER, SERVICE, TokenService};
+
 const PROGRAM: &str = "docker-registry";
+/// Media type of a manifest.
+pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+/// Media type of a list of manifests.
+pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// A registry that runs, and ends with this.
 pub struct TestRegistry {
     child: Child,
     folder: TempDir,
     host: String,
+    tokens: Option<TokenService>,
 }
 
 /// Who may use it.
@@ -38,6 +51,10 @@ pub enum Access {
     Open,
     /// `ann` with the password `secret`.
     Password,
+    /// The same, encrypted, with a certificate of an authority of its own.
+    Encrypted,
+    /// Encrypted, and who has a token of a service: `ann`, who may write, and `bob` (password `reader`), who may not.
+    Token,
 }
 
 /// `ann:secret`, as `htpasswd -B` writes it.
@@ -58,9 +75,31 @@ impl TestRegistry {
             .expect("a temporary folder can be made");
         let path = |name: &str| folder.path().join(name);
         fs::write(path("htpasswd"), HTPASSWD).expect("the folder can be written");
-        let auth = match access {
-            Access::Open => String::new(),
-            Access::Password => format!(
+        let mut tokens = None;
+        let mut tls = String::new();
+        if matches!(access, Access::Encrypted | Access::Token) {
+            let authority = Authority::new();
+            authority
+                .write(folder.path())
+                .expect("the folder can be written");
+            tls = format!(
+                ", tls: {{ certificate: {}, key: {} }}",
+                path("server.pem").display(),
+                path("server.key").display()
+            );
+            if access == Access::Token {
+                tokens = Some(TokenService::start(authority));
+            }
+        }
+        let auth = match (access, &tokens) {
+            (_, Some(tokens)) => format!(
+                "auth: {{ token: {{ realm: 'https://127.0.0.1:{}/token', service: {SERVICE}, issuer: {ISSUER}, \
+                 rootcertbundle: {} }} }}\n",
+                tokens.port,
+                path("ca.pem").display()
+            ),
+            (Access::Open, _) => String::new(),
+            _ => format!(
                 "auth: {{ htpasswd: {{ realm: test, path: {} }} }}\n",
                 path("htpasswd").display()
             ),
@@ -68,7 +107,7 @@ impl TestRegistry {
         // Port 0 is any that is free; it says which.
         let config = format!(
             "version: 0.1\nlog: {{ level: info, formatter: json }}\nstorage: {{ filesystem: {{ rootdirectory: {} }}, delete: {{ \
-             enabled: true }} }}\nhttp: {{ addr: \"127.0.0.1:0\" }}\n{auth}",
+             enabled: true }} }}\nhttp: {{ addr: \"127.0.0.1:0\"{tls} }}\n{auth}",
             path("data").display()
         );
         fs::write(path("config.yml"), config).expect("the folder can be written");
@@ -107,12 +146,26 @@ impl TestRegistry {
             child,
             folder,
             host,
+            tokens,
         })
     }
 
     /// `127.0.0.1:PORT`.
     pub fn host(&self) -> &str {
         &self.host
+    }
+
+    /// The certificate of its authority, when it has one.
+    pub fn authority(&self) -> PathBuf {
+        self.folder.path().join("ca.pem")
+    }
+
+    /// The tokens that were asked for, as `WHO SCOPE`.
+    pub fn tokens(&self) -> Vec<String> {
+        self.tokens
+            .as_ref()
+            .map(TokenService::asked)
+            .unwrap_or_default()
     }
 
     /// `oci://HOST/NAMESPACE/NAME`.
@@ -131,10 +184,126 @@ impl TestRegistry {
     }
 }
 
+/// An artifact that is put there as any client could.
+pub struct RawArtifact<'a> {
+    /// Its manifest, as it is sent.
+    pub manifest: &'a [u8],
+    /// The manifest's media type.
+    pub media_type: &'a str,
+    /// The blobs that it names.
+    pub blobs: &'a [&'a [u8]],
+}
+
 impl TestRegistry {
+    /// Pushes an artifact under a tag, or a digest, byte by byte as it is given. Gives the digest of its manifest.
+    pub fn push(&self, path: &str, tag: &str, artifact: &RawArtifact<'_>) -> String {
+        for blob in artifact.blobs {
+            let digest = digest(blob);
+            let begun = self.request("POST", &format!("/v2/{path}/blobs/uploads/"), "", b"");
+            let place = begun
+                .lines()
+                .find_map(|line| line.strip_prefix("Location: "))
+                .unwrap_or_else(|| panic!("no upload begins: {begun}"));
+            let place = place
+                .trim_start_matches("http://")
+                .trim_start_matches(&self.host);
+            let separator = if place.contains('?') { '&' } else { '?' };
+            let place = format!("{place}{separator}digest={digest}");
+            let done = self.request("PUT", &place, "application/octet-stream", blob);
+            assert!(done.starts_with("HTTP/1.1 201"), "{done}");
+        }
+        let place = format!("/v2/{path}/manifests/{tag}");
+        let done = self.request("PUT", &place, artifact.media_type, artifact.manifest);
+        assert!(done.starts_with("HTTP/1.1 201"), "{done}");
+        digest(artifact.manifest)
+    }
+
+    /// Attaches a document to a manifest: as a referrer, in front of those that are in the list under the tag for it, as this
+    /// registry has no other one.
+    pub fn attach(&self, path: &str, manifest: &str, kind: &str, document: &[u8]) {
+        let size = fs::metadata(self.blob(manifest))
+            .expect("it is there")
+            .len();
+        let subject = json!({ "mediaType": MANIFEST, "digest": manifest, "size": size });
+        let empty = "application/vnd.oci.empty.v1+json";
+        let referrer = json!({
+            "schemaVersion": 2, "mediaType": MANIFEST, "artifactType": kind,
+            "config": { "mediaType": empty, "digest": digest(b"{}"), "size": 2 },
+            "layers": [{ "mediaType": kind, "digest": digest(document), "size": document.len() }],
+            "subject": subject,
+        })
+        .to_string();
+        let own = digest(referrer.as_bytes());
+        let artifact = RawArtifact {
+            manifest: referrer.as_bytes(),
+            media_type: MANIFEST,
+            blobs: &[b"{}", document],
+        };
+        self.push(path, &own, &artifact);
+        let mut all = vec![json!({
+            "mediaType": MANIFEST, "digest": own, "size": referrer.len(), "artifactType": kind,
+        })];
+        let list = manifest.replace(':', "-");
+        if let Some(before) = self.tag(path, &list) {
+            let mut before = self.document(&before);
+            all.extend(
+                before["manifests"]
+                    .as_array_mut()
+                    .map(std::mem::take)
+                    .unwrap_or_default(),
+            );
+        }
+        let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": all }).to_string();
+        let artifact = RawArtifact {
+            manifest: index.as_bytes(),
+            media_type: INDEX,
+            blobs: &[],
+        };
+        self.push(path, &list, &artifact);
+    }
+
+    /// A blob or a manifest that is JSON.
+    pub fn document(&self, digest: &str) -> Value {
+        let bytes = fs::read(self.blob(digest)).expect("it is there");
+        serde_json::from_slice(&bytes).expect("it is JSON")
+    }
+
+    /// One request, and the whole answer.
+    fn request(&self, method: &str, path: &str, kind: &str, body: &[u8]) -> String {
+        let mut stream = TcpStream::connect(&self.host).expect("the registry listens");
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
+            self.host,
+            body.len()
+        );
+        stream
+            .write_all(head.as_bytes())
+            .and_then(|()| stream.write_all(body))
+            .expect("the registry takes it");
+        let mut answer = Vec::new();
+        stream
+            .read_to_end(&mut answer)
+            .expect("the registry answers");
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+}
+
+/// `sha256:…` of bytes.
+pub fn digest(bytes: &[u8]) -> String {
+    format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
+}
+
+impl TestRegistry {
+    /// The folder of its repositories, to be tampered with.
+    pub fn repositories(&self) -> PathBuf {
+        self.folder
+            .path()
+            .join("data/docker/registry/v2/repositories")
+    }
+
     fn tag_file(&self, path: &str, tag: &str) -> PathBuf {
-        let tags = format!("data/docker/registry/v2/repositories/{path}/_manifests/tags");
-        self.folder.path().join(tags).join(tag).join("current/link")
+        let tags = self.repositories().join(path).join("_manifests/tags");
+        tags.join(tag).join("current/link")
     }
 
     /// The digest of what is under a tag, if anything.

@@ -26,7 +26,12 @@ pub fn with_manifest(plugin: &Path, change: impl FnOnce(&mut Value)) -> Vec<u8> 
     });
     let mut manifest = found.next().expect("the plugin has a manifest");
     change(&mut manifest);
-    let text = manifest.to_string();
+    before(&bytes, &manifest.to_string())
+}
+
+/// A component with a manifest before all else: the first one counts.
+fn before(bytes: &[u8], text: &str) -> Vec<u8> {
+    let name = SECTION.as_bytes();
     let mut section = Vec::new();
     put_leb(&mut section, name.len());
     section.extend_from_slice(name);
@@ -38,6 +43,27 @@ pub fn with_manifest(plugin: &Path, change: impl FnOnce(&mut Value)) -> Vec<u8> 
     out.extend_from_slice(&section);
     out.extend_from_slice(&bytes[8..]);
     out
+}
+
+/// The component in `plugin` with this text as its manifest, whatever it is.
+pub fn with_manifest_text(plugin: &Path, text: &str) -> Vec<u8> {
+    let bytes = fs::read(plugin).unwrap_or_else(|e| panic!("{}: {e}", plugin.display()));
+    before(&bytes, text)
+}
+
+/// The component in `plugin` with every name in it replaced by another of the same length: exports and imports, in all that is
+/// nested in it too.
+pub fn renamed(plugin: &Path, from: &str, to: &str) -> Vec<u8> {
+    assert_eq!(from.len(), to.len(), "sections keep their lengths");
+    let mut bytes = fs::read(plugin).unwrap_or_else(|e| panic!("{}: {e}", plugin.display()));
+    let found: Vec<usize> = (0..bytes.len())
+        .filter(|at| bytes[*at..].starts_with(from.as_bytes()))
+        .collect();
+    assert!(!found.is_empty(), "{from} is not in it");
+    for at in found {
+        bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
+    }
+    bytes
 }
 
 /// The same plugin under another version number.

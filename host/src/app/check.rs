@@ -10,7 +10,7 @@ use crate::{
     catalogue::{self, Kind, Manifest},
     engine::{fault::FaultKind, run::RunError},
     flow::{Finding, PluginRef, StageKind, StagePlan, finding},
-    plugin::{Hints, NoTables, StageContext, missing},
+    plugin::{Hints, NoTables, StageContext, admit, missing},
 };
 
 impl Project {
@@ -57,7 +57,7 @@ impl Project {
                 tables: Arc::new(NoTables),
                 http: network(stage, connections, Arc::default()),
                 project_dir: self.folder.clone(),
-                senses: None,
+                recording: None,
             };
             if let Err(fault) = plugin.check(kind(stage.kind), &context).await {
                 findings.push(if fault.kind == FaultKind::Config {
@@ -214,17 +214,13 @@ pub(super) fn judge(resolved: &Resolved<'_>, findings: &mut Vec<Finding>) {
     let here = || stage.locate_field("plugin");
     if !inspection.is(kind) {
         let kinds: Vec<&str> = inspection.kinds.iter().map(|kind| kind.as_str()).collect();
-        let message = if kinds.is_empty() {
-            format!(
-                "`{}` is a component, but exports nothing that crossdock knows",
-                stage.plugin
-            )
-        } else {
-            format!(
+        let message = match admit(inspection, &stage.plugin.to_string()) {
+            Err(refused) if kinds.is_empty() => refused.to_string(),
+            _ => format!(
                 "`{}` is no {kind}: it is a {}",
                 stage.plugin,
                 kinds.join(" and a ")
-            )
+            ),
         };
         let advice = "`crossdock plugin inspect` shows what a component is";
         findings.push(

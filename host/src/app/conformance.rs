@@ -8,14 +8,14 @@ use std::{
 
 use super::{AppError, Project, http::StageHttp};
 use crate::{
-    catalogue::{Kind, conformance},
+    catalogue::{Kind, conformance, manifest::Wish},
     conformance::{
         BenchOptions, Cassette, CassetteError, CheckReport, Measured, Played, Report, Settings,
         Shown, bench, examine, sample,
     },
-    connection::{Connections, Secrets},
-    flow::Variables,
-    plugin::HttpSend,
+    connection::{Connections, Direct, Secrets},
+    flow::{Egress, Variables},
+    plugin::{HttpSend, Limits},
 };
 
 /// What is tested, and with what.
@@ -88,16 +88,12 @@ fn given(component: &Path, settings: Option<PathBuf>) -> Result<Given, AppError>
 /// # Errors
 /// When the component, the settings or the connections cannot be used.
 pub async fn record_plugin(options: TestOptions, records: usize) -> Result<Cassette, AppError> {
-    let (file, settings, network) = given(&options.component, options.settings)?;
-    let Some(network) = network else {
-        let beside = file.map_or_else(
-            || "conformance.yaml".to_owned(),
-            |file| file.display().to_string(),
-        );
-        return Err(AppError::Cassette(CassetteError::Nothing(format!(
-            "nothing says where the real system is: put a folder `connections` beside {beside}, with a file per \
-             connection as in a project of flows"
-        ))));
+    let file = options
+        .settings
+        .or_else(|| Settings::find(&options.component));
+    let settings = match &file {
+        Some(file) => Settings::load(file).map_err(AppError::Findings)?,
+        None => Settings::default(),
     };
     let plugin = Project::runtime()?.load(&options.component).await?;
     let kinds = &plugin.inspection().kinds;
@@ -111,7 +107,42 @@ pub async fn record_plugin(options: TestOptions, records: usize) -> Result<Casse
             )));
         }
     };
-    Ok(Cassette::record(&plugin, kind, &settings, network, records).await?)
+    let wishes = plugin.manifest().map(|manifest| &manifest.permissions);
+    let uses = |wishes: &[Wish]| {
+        wishes
+            .iter()
+            .any(|wish| wish.is_for(kind) && !wish.optional)
+    };
+    let connections = match &file {
+        Some(file) => connections(file)?,
+        None => None,
+    };
+    if connections.is_none() && wishes.is_some_and(|wishes| uses(&wishes.connections)) {
+        let beside = file.unwrap_or_else(|| Settings::FILE.into());
+        return Err(AppError::Cassette(CassetteError::Nothing(format!(
+            "nothing says where the real system is: put a folder `connections` beside {}, with a file per connection as in \
+             a project of flows",
+            beside.display()
+        ))));
+    }
+    let urls: Vec<String> = wishes
+        .iter()
+        .flat_map(|wishes| &wishes.http)
+        .filter(|http| http.wish.is_for(kind) && !http.url.is_empty())
+        .map(|http| http.url.clone())
+        .collect();
+    let network = StageHttp {
+        connections: Arc::new(connections.unwrap_or_default()),
+        direct: match Egress::parse(&urls, &[], false) {
+            Ok(egress) if !egress.is_empty() => {
+                Some(Direct::new(egress, Limits::default().open_requests))
+            }
+            // What is no URL is told when the plugin asks for it: nothing is granted.
+            _ => None,
+        },
+        recorder: Arc::default(),
+    };
+    Ok(Cassette::record(&plugin, kind, &settings, Arc::new(network), records).await?)
 }
 
 /// Plays a cassette back to a plugin, offline.
@@ -157,6 +188,17 @@ pub async fn sample_plugin(
 
 /// The real systems that plugins are tested against: `connections` beside the settings, if there are any.
 fn network(settings: &Path) -> Result<Option<Arc<dyn HttpSend>>, AppError> {
+    let connections = connections(settings)?;
+    Ok(connections.map(|connections| {
+        Arc::new(StageHttp {
+            connections: Arc::new(connections),
+            direct: None,
+            recorder: Arc::default(),
+        }) as _
+    }))
+}
+
+fn connections(settings: &Path) -> Result<Option<Connections>, AppError> {
     let folder = settings.parent().unwrap_or(Path::new(""));
     let connections = folder.join("connections");
     let is_file = |entry: std::io::Result<std::fs::DirEntry>| {
@@ -171,9 +213,5 @@ fn network(settings: &Path) -> Result<Option<Arc<dyn HttpSend>>, AppError> {
     let secrets = Secrets::of_project(folder);
     let loaded = Connections::load(&connections, &Variables::new(BTreeMap::new()), &secrets)
         .map_err(|error| AppError::Findings(error.findings))?;
-    Ok(Some(Arc::new(StageHttp {
-        connections: Arc::new(loaded),
-        direct: None,
-        recorder: Arc::default(),
-    })))
+    Ok(Some(loaded))
 }

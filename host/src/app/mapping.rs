@@ -85,7 +85,7 @@ impl MapTest {
             tables: Arc::clone(&tables) as _,
             http: Arc::new(NoHttp),
             project_dir: PathBuf::from("."),
-            senses: None,
+            recording: None,
         })?;
         let transformer = opener.open(None).await.map_err(|fault| {
             let mut found = crate::flow::Finding::error("map", fault.message.clone());

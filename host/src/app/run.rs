@@ -240,7 +240,7 @@ impl Project {
             tables: Arc::clone(&wiring.overlay) as _,
             http: network(stage, &wiring.connections, wiring.recorder(&stage.name)),
             project_dir: self.folder.clone(),
-            senses: None,
+            recording: None,
         }
     }
 

@@ -209,7 +209,11 @@ impl Locator {
             && let Some(locked) = installed.read()?.plugins.get(name)
         {
             let path = installed.store().path(&locked.digest);
-            if wanted != Wanted::Newest && !wanted.takes(&locked.version) {
+            // A channel is whatever it was at when it was installed by that name.
+            let fits = wanted == Wanted::Newest
+                || wanted == locked.wanted && matches!(wanted, Wanted::Channel(_))
+                || wanted.takes(&locked.version);
+            if !fits {
                 return Err(LocateError::OtherVersion {
                     name: name.to_owned(),
                     wanted,
@@ -437,7 +441,8 @@ mod tests {
             "{}",
             told("csv@^2")
         );
-        assert!(told("csv@soon").contains("neither a version"));
+        assert!(told("csv@beta").contains("there is no `csv` beta"));
+        assert!(told("csv@?").contains("neither a version"));
         assert!(locator.available().contains(&"csv".to_owned()));
     }
 

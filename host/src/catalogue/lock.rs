@@ -327,34 +327,42 @@ impl Installed {
     /// # Errors
     /// [`LockError`], also when somebody else does not end.
     pub fn change(&self) -> Result<Change, LockError> {
-        let path = self.store.folder().join("lock");
-        let failed = |source| LockError::Io {
-            path: path.clone(),
-            source,
-        };
-        fs::create_dir_all(self.store.folder()).map_err(failed)?;
-        let held = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(failed)?;
-        let end = Instant::now() + PATIENCE;
-        loop {
-            match held.try_lock() {
-                Ok(()) => break,
-                Err(TryLockError::WouldBlock) if Instant::now() < end => {
-                    thread::sleep(Duration::from_millis(20));
-                }
-                Err(TryLockError::WouldBlock) => return Err(LockError::Busy { path }),
-                Err(TryLockError::Error(error)) => return Err(failed(error)),
-            }
-        }
+        let held = hold(self.store.folder())?;
         Ok(Change {
             installed: self.clone(),
             lock: self.read()?,
             _held: held,
         })
+    }
+}
+
+/// Waits until nobody else holds a folder, and holds it for as long as the file is there. Blocks.
+///
+/// # Errors
+/// [`LockError`], also when somebody else does not end.
+pub(super) fn hold(folder: &Path) -> Result<File, LockError> {
+    let path = folder.join("lock");
+    let failed = |source| LockError::Io {
+        path: path.clone(),
+        source,
+    };
+    fs::create_dir_all(folder).map_err(failed)?;
+    let held = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(failed)?;
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match held.try_lock() {
+            Ok(()) => return Ok(held),
+            Err(TryLockError::WouldBlock) if Instant::now() < end => {
+                thread::sleep(Duration::from_millis(20));
+            }
+            Err(TryLockError::WouldBlock) => return Err(LockError::Busy { path }),
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
     }
 }
 

@@ -128,6 +128,9 @@ pub struct Manifest {
     /// SPDX expression.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub license: String,
+    /// Words to find it by in a catalogue.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keywords: Vec<String>,
     /// Where to read more, by name (`documentation`, `source`).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub links: BTreeMap<String, String>,

@@ -101,6 +101,51 @@ impl Repository {
             .map_or(&self.path, |(_, name)| name)
     }
 
+    /// The repository of a catalogue's index: `oci://HOST/NAMESPACE`, or `oci://HOST` for a whole registry.
+    ///
+    /// # Errors
+    /// [`ReferenceError`].
+    pub fn of_catalogue(text: &str) -> Result<Self, ReferenceError> {
+        let rest = text
+            .strip_prefix(SCHEME)
+            .ok_or_else(|| ReferenceError::Scheme(text.to_owned()))?;
+        let (host, namespace) = rest.split_once('/').unwrap_or((rest, ""));
+        let namespace = namespace.trim_end_matches('/');
+        if !is_host(host) {
+            return Err(ReferenceError::Host(text.to_owned()));
+        }
+        if !namespace.is_empty() && !is_path(namespace) {
+            return Err(ReferenceError::Path(namespace.to_owned()));
+        }
+        let namespace = Self {
+            host: host.to_owned(),
+            path: namespace.to_owned(),
+        };
+        namespace
+            .below(super::index::NAME)
+            .ok_or_else(|| ReferenceError::Path(text.to_owned()))
+    }
+
+    /// Another repository of the same namespace, or of a folder in it; `None` when that is no name in a registry.
+    pub fn sibling(&self, path: &str) -> Option<Self> {
+        let namespace = Self {
+            host: self.host.clone(),
+            path: self.namespace().to_owned(),
+        };
+        namespace.below(path)
+    }
+
+    fn below(&self, path: &str) -> Option<Self> {
+        let path = match self.path.as_str() {
+            "" => path.to_owned(),
+            namespace => format!("{namespace}/{path}"),
+        };
+        is_path(&path).then(|| Self {
+            host: self.host.clone(),
+            path,
+        })
+    }
+
     /// Everything in front of the name; empty when there is nothing.
     pub fn namespace(&self) -> &str {
         self.path.rsplit_once('/').map_or("", |(space, _)| space)
@@ -108,7 +153,7 @@ impl Repository {
 }
 
 /// `registry.example.com`, `localhost:5000`, `[::1]:5000`: nothing that a URL would read as user, path or query.
-fn is_host(text: &str) -> bool {
+pub(super) fn is_host(text: &str) -> bool {
     let parsed = url::Url::parse(&format!("https://{text}/"));
     let Ok(url) = parsed else { return false };
     let clean = text
@@ -118,7 +163,7 @@ fn is_host(text: &str) -> bool {
 }
 
 /// As the distribution specification has it: parts of lower-case letters and digits, with single separators within.
-fn is_path(text: &str) -> bool {
+pub(super) fn is_path(text: &str) -> bool {
     let is_part = |part: &str| {
         let alphanumeric = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
         let bytes = part.as_bytes();
@@ -230,6 +275,27 @@ mod tests {
         assert_eq!(reference.repository.namespace(), "n");
         let repository: Repository = "oci://h/p".parse().unwrap();
         assert_eq!((repository.namespace(), repository.name()), ("", "p"));
+        let beta: Reference = "oci://h/p@beta".parse().unwrap();
+        assert_eq!(
+            beta.wanted,
+            Selector::Version(Wanted::Channel("beta".to_owned()))
+        );
+    }
+
+    #[test]
+    fn a_catalogue_is_beside_the_plugins_that_it_speaks_of() {
+        let shop = Repository::of_catalogue("oci://h:5000/a/shop/").unwrap();
+        assert_eq!(shop.to_string(), "oci://h:5000/a/shop/catalogue");
+        assert_eq!(
+            shop.sibling("csv").unwrap().to_string(),
+            "oci://h:5000/a/shop/csv"
+        );
+        assert_eq!(shop.sibling("../csv"), None);
+        let all = Repository::of_catalogue("oci://h").unwrap();
+        assert_eq!(all.sibling("x/csv").unwrap().to_string(), "oci://h/x/csv");
+        for wrong in ["h/shop", "oci://", "oci://h/Shop", "oci://h/shop@1.0.0"] {
+            assert!(Repository::of_catalogue(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -233,6 +233,42 @@ impl Signature {
         Ok(Self::Bundle(json(&Bundle::new(key, content))))
     }
 
+    /// Whether it is about exactly this subject, whoever made it: nothing is believed by that.
+    ///
+    /// # Errors
+    /// When it is damaged, or about something else.
+    pub fn is_about(&self, subject: &Subject<'_>) -> Result<(), SignatureError> {
+        match self {
+            Self::Simple { payload, .. } => {
+                bounded("signed text", payload.len(), MAX_PAYLOAD)?;
+                let signed: SimplePayload<serde::de::IgnoredAny> = parse("signed text", payload)?;
+                let critical = &signed.critical;
+                subject.check(
+                    &critical.image.docker_manifest_digest,
+                    &critical.identity.docker_reference,
+                )
+            }
+            Self::Bundle(bytes) => {
+                bounded("bundle", bytes.len(), MAX_BUNDLE)?;
+                let bundle: Bundle = parse("bundle", bytes)?;
+                let Content::Envelope(envelope) = bundle.content else {
+                    return Err(SignatureError::Unread("the signature of a file".to_owned()));
+                };
+                bounded("signed text", envelope.payload.len() / 4 * 3, MAX_PAYLOAD)?;
+                let payload = decode("signed text", &envelope.payload)?;
+                let statement: Statement<serde::de::IgnoredAny> = parse("statement", &payload)?;
+                let [signed] = statement.subject.as_slice() else {
+                    let why = format!("it is about {} things", statement.subject.len());
+                    return Err(SignatureError::Malformed {
+                        what: "statement",
+                        why,
+                    });
+                };
+                subject.check(&format!("sha256:{}", signed.digest.sha256), &signed.name)
+            }
+        }
+    }
+
     /// Which of the keys made it, for exactly this subject.
     ///
     /// # Errors

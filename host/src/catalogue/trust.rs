@@ -204,6 +204,11 @@ impl Trust {
         self.publishers.is_empty()
     }
 
+    /// Whose a place in a registry is: `registry/namespace/name`.
+    pub fn publisher_of(&self, repository: &str) -> Option<&str> {
+        self.owner(repository).map(|owner| owner.name.as_str())
+    }
+
     /// What is to be done with an artifact that has these signatures.
     pub fn decide(&self, asked: &Asked<'_>, signatures: &[Signature], now: Timestamp) -> Decision {
         let owner = asked

@@ -1,9 +1,11 @@
-//! Versions that somebody asks for: exactly one, or the newest of a range.
+//! Versions that somebody asks for: exactly one, the newest of a range, or what a channel is at.
 
 use std::{fmt, str::FromStr};
 
 use semver::{Version, VersionReq};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+pub use crate::flow::plan::is_channel;
 
 /// Which version is wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -15,11 +17,15 @@ pub enum Wanted {
     Exact(Version),
     /// The newest within a range: `^1.2`, `~1.2.3`, `>=1, <3`.
     Range(VersionReq),
+    /// What a catalogue says that this name means now: `beta`.
+    Channel(String),
 }
 
 /// No version and no range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is neither a version like `1.2.0` nor a range like `^1.2`: {why}")]
+#[error(
+    "`{text}` is neither a version like `1.2.0`, a range like `^1.2` nor a channel like `beta`: {why}"
+)]
 pub struct VersionError {
     /// As written.
     text: String,
@@ -35,6 +41,9 @@ impl FromStr for Wanted {
         if let Ok(version) = Version::parse(text) {
             return Ok(Self::Exact(version));
         }
+        if is_channel(text) {
+            return Ok(Self::Channel(text.to_owned()));
+        }
         let range = VersionReq::parse(text).map_err(|error| VersionError {
             text: text.to_owned(),
             why: error.to_string(),
@@ -49,6 +58,7 @@ impl fmt::Display for Wanted {
             Self::Newest => f.write_str("newest"),
             Self::Exact(version) => version.fmt(f),
             Self::Range(range) => range.fmt(f),
+            Self::Channel(name) => f.write_str(name),
         }
     }
 }
@@ -70,12 +80,14 @@ impl<'de> Deserialize<'de> for Wanted {
 }
 
 impl Wanted {
-    /// Whether a version is one of those that are wanted. A pre-release is only when it is asked for.
+    /// Whether a version is one of those that are wanted. A pre-release is only when it is asked for. Which one a channel
+    /// is at no number tells.
     pub fn takes(&self, version: &Version) -> bool {
         match self {
             Self::Newest => version.pre.is_empty(),
             Self::Exact(wanted) => wanted == version,
             Self::Range(range) => range.matches(version),
+            Self::Channel(_) => false,
         }
     }
 
@@ -132,6 +144,10 @@ mod tests {
         assert_eq!(Wanted::Newest.best(&all), all.last());
         let wrong = "latest".parse::<Wanted>().unwrap_err().to_string();
         assert!(wrong.contains("`latest` is neither a version"), "{wrong}");
+        assert_eq!("beta".parse(), Ok(Wanted::Channel("beta".to_owned())));
+        for wrong in ["v1.2.0", "v1", "Beta", "-x", "be ta", "newest"] {
+            assert!(wrong.parse::<Wanted>().is_err(), "{wrong}");
+        }
     }
 
     #[test]

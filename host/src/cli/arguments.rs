@@ -11,6 +11,7 @@ use super::{
     author::{BUILD_EXAMPLES, BuildArguments, NEW_EXAMPLES, NewArguments},
     bench::{BENCH_EXAMPLES, BenchArguments},
     cassette::{RECORD_EXAMPLES, RecordArguments},
+    catalogue::CatalogueCommand,
     conformance::{TEST_EXAMPLES, TestArguments},
     dev::{DEV_EXAMPLES, DevArguments},
     dlq::arguments::DlqCommand,
@@ -20,8 +21,8 @@ use super::{
         BUNDLE_EXAMPLES, BundleArguments, INFO_EXAMPLES, INSTALL_EXAMPLES, InfoArguments,
         InstallArguments, LIST_EXAMPLES, ListArguments, OUTDATED_EXAMPLES, OutdatedArguments,
         PIN_EXAMPLES, PUBLISH_EXAMPLES, PinArguments, PluginRollbackArguments, PublishArguments,
-        REMOVE_EXAMPLES, ROLLBACK_EXAMPLES, RemoveArguments, UPGRADE_EXAMPLES, UpgradeArguments,
-        WHY_EXAMPLES, WhyArguments,
+        REMOVE_EXAMPLES, ROLLBACK_EXAMPLES, RemoveArguments, SEARCH_EXAMPLES, SearchArguments,
+        UPGRADE_EXAMPLES, UpgradeArguments, WHY_EXAMPLES, WhyArguments,
     },
     secret::SecretCommand,
     serve::ServeArguments,
@@ -142,6 +143,9 @@ Example:
     /// Look at plugins, write them, publish and install them
     #[command(subcommand)]
     Plugin(PluginCommand),
+    /// Look at what catalogues say of plugins, and make the index of one
+    #[command(subcommand)]
+    Catalogue(CatalogueCommand),
     /// Make and look at the keys with which plugins are signed
     #[command(subcommand)]
     Key(KeyCommand),
@@ -238,7 +242,7 @@ pub(super) struct CheckArguments {
 #[derive(Debug, Args)]
 pub(super) struct SchemaArguments {
     /// The kind of file
-    #[arg(value_name = "KIND", value_parser = PossibleValuesParser::new(["flow", "connection", "trust"]))]
+    #[arg(value_name = "KIND", value_parser = PossibleValuesParser::new(["flow", "connection", "trust", "registries", "catalogue"]))]
     pub(super) kind: String,
 }
 
@@ -292,6 +296,9 @@ Examples:
     /// List the installed plugins
     #[command(after_help = LIST_EXAMPLES)]
     List(ListArguments),
+    /// Find plugins in the catalogues that the project looks at
+    #[command(after_help = SEARCH_EXAMPLES)]
+    Search(SearchArguments),
     /// Show everything about an installed plugin, or one in a registry
     #[command(after_help = INFO_EXAMPLES)]
     Info(InfoArguments),

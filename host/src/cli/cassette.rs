@@ -16,6 +16,7 @@ use super::{
 use crate::{
     app::{self, TestOptions},
     catalogue::Kind,
+    conformance::Length,
 };
 
 pub(super) const RECORD_EXAMPLES: &str = "\
@@ -25,9 +26,10 @@ Examples:
   crossdock plugin test --cassette shop-items.cassette.json
 
 The plugin works with the config of conformance.yaml on the real systems that `connections` beside that file names. A
-source reads some records, a transformer and a sink get the sample records: a sink really writes them. Every request
-and answer is kept, and what the plugin made of them. Values that stand under names like `authorization`, `cookie`,
-`password` or `access_token` are removed; look through the file before you share it.
+source reads some records, a transformer and a sink get the sample records: a sink really writes them. All that the
+plugin imports is kept with its answers (requests, tables, time, random numbers, the log, metrics), and what it made of
+them. Values that stand under names like `authorization`, `cookie`, `password` or `access_token` are removed from
+requests and answers; look through the file before you share it.
 
 Exit codes: 0 done, 1 failed, 2 something is missing or wrong";
 
@@ -70,22 +72,23 @@ pub(super) async fn record(arguments: RecordArguments, output: Output) -> Result
         action: "the cassette cannot be written",
         source,
     })?;
-    let (requests, calls) = cassette.length();
+    let length = cassette.length();
     let fault = cassette.fault();
     if arguments.json {
         let kind = cassette.kind();
         output.print_json(&json!({
-            "ok": true, "file": out, "kind": kind, "requests": requests, "calls": calls, "fault": fault,
+            "ok": true, "file": out, "kind": kind, "requests": length.requests, "imports": length.imports,
+            "calls": length.calls, "fault": fault,
         }));
     } else {
         let paint = output.paint;
         output.print(&format!(
-            "{} {}: {} and {} of the {}\n",
+            "{} {}: {} of the {}, {}\n",
             paint.with(GOOD, "✓"),
             paint.with(STRONG, style::path(&out)),
-            style::counted(requests as u64, "request"),
-            style::counted(calls as u64, "call"),
+            style::counted(length.calls as u64, "call"),
             cassette.kind(),
+            imported(length),
         ));
         if let Some(fault) = fault {
             output.print(&format!(
@@ -97,6 +100,18 @@ pub(super) async fn record(arguments: RecordArguments, output: Output) -> Result
     Ok(0)
 }
 
+/// What was imported, for people.
+fn imported(length: Length) -> String {
+    let requests = style::counted(length.requests as u64, "request");
+    match length.imports {
+        0 => "which imported nothing".to_owned(),
+        imports => format!(
+            "which called imports {} ({requests})",
+            style::counted(imports as u64, "time")
+        ),
+    }
+}
+
 pub(super) async fn play(
     component: &Path,
     file: &Path,
@@ -104,21 +119,21 @@ pub(super) async fn play(
     output: Output,
 ) -> Result<u8, Failure> {
     let played = app::play_cassette(component, file).await?;
-    let same = played.differences.is_empty();
+    let (same, length) = (played.differences.is_empty(), played.length);
     if json {
         output.print_json(&json!({
-            "ok": same, "cassette": file, "calls": played.calls, "requests": played.requests,
-            "differences": played.differences,
+            "ok": same, "cassette": file, "calls": length.calls, "imports": length.imports,
+            "requests": length.requests, "differences": played.differences,
         }));
     } else {
         let paint = output.paint;
         let shown = paint.with(STRONG, style::path(file));
         if same {
             output.print(&format!(
-                "{} {shown}: {} and {}, all the same\n",
+                "{} {shown}: {}, {}, all the same\n",
                 paint.with(GOOD, "✓"),
-                style::counted(played.requests as u64, "request"),
-                style::counted(played.calls as u64, "call"),
+                style::counted(length.calls as u64, "call"),
+                imported(length),
             ));
         } else {
             let all = played.differences.iter().map(|one| format!("    {one}\n"));

@@ -5,7 +5,6 @@ use std::{
     fmt::Write as _,
     fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -13,12 +12,14 @@ use clap::Args;
 
 use super::{
     Failure,
+    daemon::ProjectFolder,
     output::Output,
     style::{self, BAD, FAINT, GOOD, Paint, STRONG},
+    swap,
 };
 use crate::{
     app::{self, TestOptions},
-    author::{self, Order},
+    author::{self, Built, Order},
     catalogue::Kind,
     conformance::Shown,
 };
@@ -30,9 +31,11 @@ Examples:
   crossdock plugin dev tidy-price --swap prices/tidy-price    # and into the flow of a running daemon
 
 Whenever a file of the project is saved, it is built, and what it makes of the sample records of conformance.yaml is
-shown; what is another than the time before is marked. Ctrl-C ends it.
+shown; what is another than the time before is marked, and what the plugin logs is told. With --swap the build also goes
+into a running flow: a transformer first gets copies of its next records, and what it makes of them is shown beside what the
+old version makes of them. A build that fails is told, and the old version goes on. Ctrl-C ends it, and never the flow.
 
-Exit codes: 2 it is no project; else as it was ended";
+Exit codes: 0 ended by Ctrl-C, 2 it is no project";
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_millis(200);
@@ -51,13 +54,15 @@ const MADE: [&str; 7] = [
 pub(super) struct DevArguments {
     /// The project's folder
     #[arg(value_name = "DIR", default_value = ".")]
-    project: PathBuf,
-    /// How many sample records are shown
+    plugin: PathBuf,
+    /// How many sample records are shown, and how many of a running flow are compared
     #[arg(long, value_name = "COUNT", default_value_t = 5)]
     records: usize,
     /// Also put every build in the place of a stage of a flow that a daemon runs
     #[arg(long, value_name = "FLOW/STAGE", value_parser = stage)]
     swap: Option<(String, String)>,
+    #[command(flatten)]
+    daemon: ProjectFolder,
 }
 
 fn stage(text: &str) -> Result<(String, String), String> {
@@ -73,10 +78,20 @@ fn stage(text: &str) -> Result<(String, String), String> {
 type Last = BTreeMap<Kind, Vec<Shown>>;
 
 pub(super) async fn dev(arguments: DevArguments, output: Output) -> Result<u8, Failure> {
-    let project = arguments.project;
+    tokio::select! {
+        ended = rounds(&arguments, output) => ended,
+        _ = tokio::signal::ctrl_c() => {
+            output.tell("ended");
+            Ok(0)
+        }
+    }
+}
+
+async fn rounds(arguments: &DevArguments, output: Output) -> Result<u8, Failure> {
+    let project = &arguments.plugin;
     let mut last = Last::new();
     loop {
-        let seen = files(&project);
+        let seen = files(project);
         let started = Instant::now();
         let order = Order {
             project: project.clone(),
@@ -91,9 +106,7 @@ pub(super) async fn dev(arguments: DevArguments, output: Output) -> Result<u8, F
             Ok(built) => {
                 let text = show(&built.file, arguments.records, &mut last, output.paint).await;
                 output.print(&text);
-                if let Some((flow, stage)) = &arguments.swap {
-                    swap(flow, stage, &built.file, output).await;
-                }
+                swapped(arguments, &built, &seen, output).await;
             }
             // Without a project there is nothing to wait for.
             Err(error) if !project.join("plugin.json").is_file() => return Err(error.into()),
@@ -102,9 +115,9 @@ pub(super) async fn dev(arguments: DevArguments, output: Output) -> Result<u8, F
         let took = style::seconds(started.elapsed().as_secs_f64());
         output.tell(&format!(
             "{took}; waiting for a change in {}",
-            style::path(&project)
+            style::path(project)
         ));
-        changed(&project, seen).await;
+        changed(project, seen).await;
     }
 }
 
@@ -162,22 +175,23 @@ async fn show(component: &Path, most: usize, last: &mut Last, paint: Paint) -> S
     out
 }
 
-/// `crossdock swap FLOW STAGE FILE`, whose words go where ours go. That it is refused is told by it.
-async fn swap(flow: &str, stage: &str, component: &Path, output: Output) {
-    let Ok(program) = std::env::current_exe() else {
-        output.tell("this program does not know where it is, so it cannot swap");
+/// Offers a build to the running flow. A file that is saved meanwhile calls it off: the next build is on its way.
+async fn swapped(arguments: &DevArguments, built: &Built, seen: &Files, output: Output) {
+    let Some((flow, stage)) = &arguments.swap else {
         return;
     };
-    let mut command = Command::new(program);
-    command
-        .args(["swap", flow, stage])
-        .arg(component)
-        .stdin(Stdio::null());
-    let running = tokio::task::spawn_blocking(move || command.status());
-    match running.await {
-        Ok(Ok(_)) => {}
-        Ok(Err(error)) => output.tell(&format!("`crossdock swap` cannot be started: {error}")),
-        Err(error) => output.tell(&format!("`crossdock swap` was cut off: {error}")),
+    let offer = swap::Offer {
+        flow,
+        stage,
+        component: &built.file,
+        // Only a transformer can be compared without that anybody notices.
+        compared: (built.inspection.kinds == [Kind::Transformer]).then_some(arguments.records),
+        project: &arguments.daemon,
+    };
+    let saved = changed(&arguments.plugin, seen.clone());
+    // That there is no daemon yet, say, is no reason to stop working.
+    if let Err(failure) = swap::offered(offer, saved, output).await {
+        failure.report(false, output);
     }
 }
 

@@ -18,6 +18,7 @@ mod audit;
 mod author;
 mod bench;
 mod cassette;
+mod catalogue;
 mod check;
 mod conformance;
 mod daemon;
@@ -106,7 +107,12 @@ fn dispatch(command: Command, output: Output) -> Result<u8, Failure> {
         Command::Plugin(PluginCommand::Install(arguments)) => {
             block_on(plugin::install(arguments, output))
         }
-        Command::Plugin(PluginCommand::List(arguments)) => plugin::list(&arguments, output),
+        Command::Plugin(PluginCommand::List(arguments)) => {
+            block_on(plugin::list(arguments, output))
+        }
+        Command::Plugin(PluginCommand::Search(arguments)) => {
+            block_on(plugin::search(arguments, output))
+        }
         Command::Plugin(PluginCommand::Info(arguments)) => {
             block_on(plugin::info(arguments, output))
         }
@@ -127,6 +133,7 @@ fn dispatch(command: Command, output: Output) -> Result<u8, Failure> {
         Command::Plugin(PluginCommand::Remove(arguments)) => {
             block_on(plugin::remove(arguments, output))
         }
+        Command::Catalogue(command) => block_on(catalogue::catalogue(command, output)),
         Command::Map(MapCommand::Test(arguments)) => block_on(map::test(arguments, output)),
         Command::Secret(command) => secret::secret(command, output),
         Command::Dlq(command) => block_on(dlq::dlq(command, output)),
@@ -150,6 +157,8 @@ impl Command {
     fn log_filter(&self, asked: &str) -> String {
         match self {
             Self::Plugin(PluginCommand::Test(_)) if asked == "warn" => "warn,plugin=off".to_owned(),
+            // Its author looks on.
+            Self::Plugin(PluginCommand::Dev(_)) if asked == "warn" => "warn,plugin=info".to_owned(),
             _ => asked.to_owned(),
         }
     }
@@ -170,6 +179,8 @@ impl Command {
             Self::Plugin(PluginCommand::Sign(arguments)) => arguments.json,
             Self::Plugin(PluginCommand::Verify(arguments)) => arguments.json,
             Self::Key(command) => command.wants_json(),
+            Self::Catalogue(command) => command.wants_json(),
+            Self::Plugin(PluginCommand::Search(arguments)) => arguments.project.json,
             Self::Plugin(PluginCommand::New(arguments)) => arguments.json,
             Self::Plugin(PluginCommand::Build(arguments)) => arguments.json,
             Self::Plugin(PluginCommand::Test(arguments)) => arguments.json,

@@ -4,11 +4,13 @@ pub(super) mod arguments;
 mod install;
 mod installed;
 mod publish;
+mod search;
 mod upgrade;
 
-pub(super) use install::install;
+pub(super) use install::{install, notices};
 pub(super) use installed::{info, list, remove};
 pub(super) use publish::publish;
+pub(super) use search::search;
 pub(super) use upgrade::{bundle, outdated, pin, rollback, upgrade, why};
 
 use std::{fmt::Write as _, path::Path};

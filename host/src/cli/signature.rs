@@ -359,7 +359,7 @@ fn signature(path: &Path) -> io::Result<Signature> {
 }
 
 /// Puts a file in its place as a whole.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());

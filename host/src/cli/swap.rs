@@ -19,6 +19,8 @@ use super::{
 };
 use crate::{api::client::Client, app::DeadLetterDocument};
 
+/// How long a build of `plugin dev` proves itself: its author looks on, and wants to save again.
+const OFFER_PROBATION_MS: u64 = 500;
 /// How long one question waits for news.
 const PATIENCE_MS: u64 = 100;
 
@@ -114,6 +116,47 @@ pub(super) async fn swap(arguments: SwapArguments, output: Output) -> Result<u8,
     }
     let begun = daemon.post(&path(&arguments.flow, "/swaps"), &body).await?;
     follow(&daemon, begun, &arguments.follow, output).await
+}
+
+/// A build for a stage of a running flow.
+pub(super) struct Offer<'a> {
+    pub(super) flow: &'a str,
+    pub(super) stage: &'a str,
+    pub(super) component: &'a Path,
+    /// How many records are compared in the shadow first.
+    pub(super) compared: Option<usize>,
+    pub(super) project: &'a ProjectFolder,
+}
+
+/// Swaps a build in and tells what comes of it, unless `called_off` comes first.
+pub(super) async fn offered(
+    offer: Offer<'_>,
+    called_off: impl Future<Output = ()>,
+    output: Output,
+) -> Result<(), Failure> {
+    let plugin = absolute(offer.component.display().to_string())?;
+    let daemon = offer.project.daemon().await?;
+    let mut body =
+        json!({ "stage": offer.stage, "plugin": plugin, "probation-ms": OFFER_PROBATION_MS });
+    if let Some(records) = offer.compared.filter(|records| *records > 0) {
+        body["shadow"] = json!(records);
+    }
+    let begun: Value = daemon.post(&path(offer.flow, "/swaps"), &body).await?;
+    let id = begun["id"].as_u64().unwrap_or_default();
+    let how = Follow {
+        project: offer.project.clone(),
+        no_wait: false,
+        json: false,
+    };
+    tokio::select! {
+        followed = follow(&daemon, begun, &how, output) => followed.map(drop),
+        () = called_off => {
+            // It may be done by now, and then there is nothing to call off.
+            let _: Result<Value, _> = daemon.delete(&format!("swaps/{id}")).await;
+            output.tell(&format!("swap {id} was called off: a file was saved meanwhile"));
+            Ok(())
+        }
+    }
 }
 
 pub(super) async fn rollback(arguments: RollbackArguments, output: Output) -> Result<u8, Failure> {

@@ -16,7 +16,7 @@
 //! | `common.rs` | checks that all kinds have |
 //! | `source.rs`, `transformer.rs`, `sink.rs` | checks of one kind |
 //! | `report.rs`, `junit.rs` | what is told |
-//! | `cassette.rs`, `scrub.rs` | what a real system has answered, recorded and played back, without secrets |
+//! | `cassette/`, `scrub.rs` | all that is imported and its answers, recorded and played back, without secrets |
 //! | `bench.rs` | how fast it is |
 //! | `sample.rs` | what it makes of sample records |
 
@@ -45,7 +45,7 @@ use crate::{
 };
 
 pub use bench::{BenchOptions, Measured, bench};
-pub use cassette::{Cassette, CassetteError, Played};
+pub use cassette::{Cassette, CassetteError, Length, Played};
 pub use junit::junit;
 pub use report::{CheckReport, KindReport, Outcome, Report};
 pub use sample::{Shown, sample};

@@ -62,7 +62,7 @@ pub struct KindReport {
 }
 
 impl KindReport {
-    pub(super) fn new(subject: &Subject, checks: Vec<CheckReport>) -> Self {
+    pub(super) fn new(subject: &Subject, mut checks: Vec<CheckReport>) -> Self {
         let mut level = Level::None;
         for next in [Level::Basic, Level::Resumable, Level::ExactlyOnce] {
             let mut needed = checks.iter().filter(|check| check.level == next);
@@ -74,6 +74,7 @@ impl KindReport {
             }
             level = next;
         }
+        checks.extend(required(subject.settings.level, level));
         let outcome = |name: &str| {
             let mut checks = checks.iter();
             checks
@@ -101,6 +102,24 @@ impl KindReport {
             _ => None,
         })
     }
+}
+
+/// Whether the level that the settings ask for is reached: a check like every other, for people and build servers.
+fn required(wanted: Option<Level>, reached: Level) -> Option<CheckReport> {
+    let wanted = wanted?;
+    Some(CheckReport {
+        name: "reaches-its-level",
+        about: "The level that conformance.yaml asks for is reached.",
+        level: wanted,
+        outcome: if reached >= wanted {
+            Outcome::Passed
+        } else {
+            Outcome::Failed(format!(
+                "level {reached}, but conformance.yaml asks for {wanted}: the checks that failed or stayed open (`?`) say why"
+            ))
+        },
+        millis: 0,
+    })
 }
 
 fn source<'a>(outcome: impl Fn(&str) -> Option<&'a Outcome>) -> Option<Delivery> {

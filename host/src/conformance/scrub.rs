@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::plugin::{Answered, Asked, Blob, Given, Import};
+
 /// What stands in its place.
 const REMOVED: &str = "(removed)";
 /// Parts of names, in lower case, under which secrets stand.
@@ -18,13 +20,61 @@ const NAMES: [&str; 10] = [
     "auth-token",
 ];
 
+/// What is imported, without secrets in requests.
+pub(super) fn import(call: Import) -> Import {
+    match call {
+        Import::Send { request } => Import::Send {
+            request: asked(request),
+        },
+        Import::Handle { request } => Import::Handle {
+            request: asked(request),
+        },
+        Import::SendAll { requests } => Import::SendAll {
+            requests: requests.into_iter().map(asked).collect(),
+        },
+        other => other,
+    }
+}
+
+/// What an import gave, without secrets in answers.
+pub(super) fn given(given: Given) -> Given {
+    match given {
+        Given::Answers(answers) => Given::Answers(answers.into_iter().map(answered).collect()),
+        other => other,
+    }
+}
+
+fn asked(request: Asked) -> Asked {
+    Asked {
+        url: url(&request.url),
+        headers: headers(&request.headers),
+        body: Blob(body(&request.body.0)),
+        ..request
+    }
+}
+
+fn answered(answer: Answered) -> Answered {
+    match answer {
+        Answered::Response {
+            status,
+            headers: all,
+            body: bytes,
+        } => Answered::Response {
+            status,
+            headers: headers(&all),
+            body: Blob(body(&bytes.0)),
+        },
+        other => other,
+    }
+}
+
 fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     name == "token" || NAMES.iter().any(|part| name.contains(part))
 }
 
 /// Headers, without the values of secret ones.
-pub(super) fn headers(headers: &[(String, String)]) -> Vec<(String, String)> {
+fn headers(headers: &[(String, String)]) -> Vec<(String, String)> {
     let scrubbed = headers.iter().map(|(name, value)| {
         let value = if is_secret(name) {
             REMOVED
@@ -37,7 +87,7 @@ pub(super) fn headers(headers: &[(String, String)]) -> Vec<(String, String)> {
 }
 
 /// A URL, without the values of secret parameters.
-pub(super) fn url(url: &str) -> String {
+fn url(url: &str) -> String {
     let Some((path, query)) = url.split_once('?') else {
         return url.to_owned();
     };
@@ -49,7 +99,7 @@ pub(super) fn url(url: &str) -> String {
 }
 
 /// A body. One that is JSON and holds secrets is written anew; any other stays byte for byte.
-pub(super) fn body(body: &[u8]) -> Vec<u8> {
+fn body(body: &[u8]) -> Vec<u8> {
     let Ok(mut value) = serde_json::from_slice::<Value>(body) else {
         return body.to_vec();
     };

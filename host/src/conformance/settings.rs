@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
-    catalogue::Kind,
+    catalogue::{Kind, conformance::Level},
     flow::{Document, Finding, Variables, document},
 };
 
@@ -36,6 +36,9 @@ pub struct Settings {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct KindSettings {
+    /// The level that it must reach: `basic`, `resumable` or `exactly-once`. Below it the test fails.
+    #[serde(default)]
+    pub level: Option<Level>,
     /// Its config, as in a flow file.
     #[serde(default)]
     pub config: Option<Map<String, Value>>,
@@ -181,5 +184,23 @@ fn sample(field: &Value) -> Value {
         Some("object") => Value::Object(sample_config(field)),
         Some("null") => Value::Null,
         _ => Value::from("sample"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_guide_has_every_field() {
+        let guide = include_str!("../../../guest-sdk/README.md");
+        let fields = serde_json::to_value(KindSettings::default()).unwrap();
+        for name in fields.as_object().unwrap().keys() {
+            let rows = guide.lines().filter(|line| line.starts_with("| `"));
+            let named = rows
+                .filter_map(|row| row.split('|').nth(1))
+                .any(|cell| cell.contains(&format!("`{name}")));
+            assert!(named, "{name}");
+        }
     }
 }

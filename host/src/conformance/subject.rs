@@ -21,7 +21,8 @@ use crate::{
         batch::Batch,
         stage::{Opener, Sink, Source, Transformer},
     },
-    plugin::{FixedSenses, Grants, HttpSend, Limits, Plugin, StageContext},
+    flow::Egress,
+    plugin::{Grants, HttpSend, Limits, Plugin, Recording, StageContext},
 };
 
 /// How long one call of a plugin may run: much more than it needs, much less than the patience of a person.
@@ -33,8 +34,8 @@ pub(super) struct Subject {
     pub(super) settings: KindSettings,
     pub(super) config: Value,
     network: Option<Arc<dyn HttpSend>>,
-    /// Time and random numbers that repeat.
-    pub(super) senses: Option<FixedSenses>,
+    /// What it imports is written down or played back.
+    pub(super) recording: Option<Recording>,
     /// What interrupting it has shown: two checks look at it.
     pub(super) resumed: OnceCell<source::Resumed>,
     pub(super) crashed: OnceCell<sink::Crashed>,
@@ -58,7 +59,7 @@ impl Subject {
             settings,
             config: Value::Object(config),
             network,
-            senses: None,
+            recording: None,
             resumed: OnceCell::new(),
             crashed: OnceCell::new(),
         }
@@ -110,11 +111,12 @@ impl Subject {
             tables: Arc::clone(&place.tables) as _,
             http: place.network(),
             project_dir: place.folder().to_owned(),
-            senses: self.senses,
+            recording: self.recording.clone(),
         }
     }
 
-    /// What it asks for, and no more: its folder, the connections that its config names, every table.
+    /// What it asks for, and no more: its folder, the connections that its config names, every table, the URLs that its manifest
+    /// names. No raw TCP: nothing of the kit could answer there.
     fn grants(&self) -> Grants {
         let Some(manifest) = self.manifest() else {
             return Grants::default();
@@ -137,6 +139,10 @@ impl Subject {
         if asked.tables.iter().any(|wish| wish.is_for(self.kind)) {
             grants.tables.push("*".to_owned());
         }
+        let urls = asked.http.iter().filter(|http| http.wish.is_for(self.kind));
+        let urls: Vec<String> = urls.map(|http| http.url.clone()).collect();
+        // What is no URL grants nothing: the requests are denied then.
+        grants.egress = Egress::parse(&urls, &[], false).unwrap_or_default();
         grants.precise_clock = asked
             .precise_clock
             .iter()

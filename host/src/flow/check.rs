@@ -9,7 +9,7 @@ use super::{
     egress::{GrantError, TcpGrant, UrlGrant},
     finding::Finding,
     place::{Places, child},
-    plan::{is_path, limits, stage_name},
+    plan::{is_channel, is_path, limits, stage_name},
     quantity::Size,
     spec::{FlowSpec, GrantsSpec, LimitsSpec},
 };
@@ -159,12 +159,16 @@ impl Checker<'_> {
                 "a name has lower-case letters, digits and `-`; a path ends with `.wasm`",
             )
         } else if let Some(version) = version
+            && !is_channel(version)
             && semver::Version::parse(version).is_err()
             && let Err(error) = semver::VersionReq::parse(version)
         {
             (
-                format!("`{version}` is neither a version nor a range of versions: {error}"),
-                "write `akeneo@1.2.0` for one version, `akeneo@^1.2` for it and compatible newer ones",
+                format!(
+                    "`{version}` is neither a version, a range of versions nor a channel: {error}"
+                ),
+                "write `akeneo@1.2.0` for one version, `akeneo@^1.2` for it and compatible newer ones, `akeneo@beta` for a \
+                 channel of its catalogue",
             )
         } else {
             return;

@@ -163,6 +163,23 @@ impl fmt::Display for StageKind {
     }
 }
 
+/// Longest name of a channel.
+const MAX_CHANNEL: usize = 32;
+/// What other tools call the newest version, here without a name, and what lock files call it.
+const NO_CHANNELS: [&str; 2] = ["latest", "newest"];
+
+/// Whether it can be the name of a channel: `stable`, `beta`, `lts-2`.
+pub fn is_channel(text: &str) -> bool {
+    let usable = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    text.len() > 1
+        && text.len() <= MAX_CHANNEL
+        && text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text.bytes().all(usable)
+        && !NO_CHANNELS.contains(&text)
+        // `v1` is no channel but a mistake.
+        && !text.strip_prefix('v').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+}
+
 /// Which plugin a stage wants.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum PluginRef {

@@ -27,7 +27,7 @@ pub enum PluginError {
     /// It exports nothing of the contract.
     #[error(
         "{origin} is a component but no plugin: it exports none of `crossdock:plugin/source`, `transformer`, `sink` \
-         (it exports: {exports})"
+         (it exports: {exports}); build it for a world of wit/v0.1, as the projects of `crossdock plugin new` do"
     )]
     NoPlugin {
         /// The file.
@@ -46,6 +46,21 @@ pub enum PluginError {
         offered: String,
         /// What to do.
         advice: &'static str,
+    },
+    /// It exports a kind, but not all of its functions.
+    #[error(
+        "{origin} is no whole {kind}: its `{interface}` lacks {missing}; build it with the guest library of its language, or \
+         export every function of wit/v0.1/{kind}.wit"
+    )]
+    Lacks {
+        /// The file.
+        origin: String,
+        /// The kind.
+        kind: Kind,
+        /// Its interface.
+        interface: String,
+        /// The functions that are not there.
+        missing: String,
     },
     /// It imports something that this host does not have.
     #[error("{origin} imports `{import}`, which is not offered by this host: {advice}")]

@@ -133,6 +133,7 @@ impl Sandbox {
         let state = self.store.data_mut();
         state.limiter.reset();
         state.stderr.clear_tail();
+        state.last_error = None;
         state.meter.start(limit);
         Ok(Running {
             meter: state.meter.clone(),
@@ -248,6 +249,7 @@ impl Sandbox {
     fn explain(&mut self, step: &str, error: &wasmtime::Error) -> Fault {
         let state = self.store.data_mut();
         let stderr = state.stderr.take_tail();
+        let last_error = state.last_error.take();
         let limiter = &state.limiter;
         let (kind, message) = if let Some(up) = error.downcast_ref::<TimeUp>() {
             (FaultKind::Time, format!("{up} (in `{step}`)"))
@@ -295,8 +297,12 @@ impl Sandbox {
             )
         };
         let mut fault = Fault::new(kind, message);
-        if kind == FaultKind::Trap && !stderr.is_empty() {
-            fault.message = format!("{}; it said: {}", fault.message, tail(&stderr, 1000));
+        let said = match last_error {
+            _ if !stderr.is_empty() => Some(tail(&stderr, 1000)),
+            logged => logged.map(|line| tail(&line, 1000)),
+        };
+        if let Some(said) = said.filter(|_| kind == FaultKind::Trap) {
+            fault.message = format!("{}; it said: {said}", fault.message);
         }
         fault.advice = match kind {
             FaultKind::Memory => {
@@ -304,6 +310,11 @@ impl Sandbox {
             }
             FaultKind::Time => {
                 "raise the stage's time limit, or make its batches smaller".to_owned()
+            }
+            FaultKind::Trap if step == "open" => {
+                "a config that a plugin cannot use has to be a config fault that names the field: report it to the plugin's \
+                 author"
+                    .to_owned()
             }
             _ => String::new(),
         };

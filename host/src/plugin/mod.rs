@@ -9,6 +9,7 @@
 //! | `instance` | one sandbox: store, limits, and what a failed call means |
 //! | `source`, `transformer`, `sink` | the engine's traits over an instance |
 //! | `senses` | time and random numbers that repeat, for recordings |
+//! | `tape` | every import with its answer, for recordings |
 //! | `verify` | what a plugin returned is checked before the engine sees it |
 //! | [`host_api`] | what a plugin may import, one file per interface |
 //! | [`permission`], [`limits`] | what a stage was granted, how much it may use |
@@ -28,6 +29,7 @@ mod senses;
 mod sink;
 mod source;
 mod state;
+mod tape;
 #[cfg(test)]
 mod tests;
 mod transformer;
@@ -47,3 +49,4 @@ pub use runtime::{
     Plugin, Runtime, RuntimeOptions, StageContext, StreamInfo, admit, config_digest,
 };
 pub use senses::FixedSenses;
+pub use tape::{Answered, Asked, Blob, Given, Import, Recording, Tape};

@@ -26,10 +26,10 @@ use super::{
     instance::Sandbox,
     limits::Limits,
     permission::{Denial, DenialWatcher, Grants, Watcher},
-    senses::FixedSenses,
     sink::{self, SinkOpener, WriteResult},
     source::{self, SourceOpener},
     state::{Scope, State},
+    tape::Recording,
     transformer::{self, ApplyResult, TransformerOpener},
     wit::{self, since_v0_1 as v0_1},
 };
@@ -107,8 +107,8 @@ pub struct StageContext {
     pub http: Arc<dyn HttpSend>,
     /// Granted folders are relative to it.
     pub project_dir: PathBuf,
-    /// Time and random numbers that repeat. `None`: those of the machine.
-    pub senses: Option<FixedSenses>,
+    /// What it imports is recorded or played back. `None`: it works for real, as in every flow.
+    pub recording: Option<Recording>,
 }
 
 /// What a source can read.
@@ -246,6 +246,7 @@ impl Runtime {
         }
         .map_err(compile)?;
         let pre = inner.linker.instantiate_pre(&component).map_err(compile)?;
+        whole(&component, &inspection.kinds, origin)?;
         let kinds = Kinds::find(&pre, &component, &inspection.kinds).map_err(compile)?;
         let name = match &inspection.manifest {
             Some(manifest) => manifest.name.clone(),
@@ -492,7 +493,7 @@ impl Plugin {
             tables: context.tables,
             http: context.http,
             project_dir: context.project_dir,
-            senses: context.senses,
+            recording: context.recording,
             metrics: page.metrics,
             denials: page.denials,
         });
@@ -611,6 +612,45 @@ impl Kinds {
             .map_err(|error| mistyped(&error))?;
         Ok((plugin, write))
     }
+}
+
+/// What a kind of plugin has to export.
+fn functions(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::Source => &[
+            "check",
+            "streams",
+            "open",
+            "read",
+            "snapshot",
+            "committed",
+            "close",
+        ],
+        Kind::Transformer => &["check", "open", "apply", "finish", "snapshot", "close"],
+        Kind::Sink => &[
+            "check", "open", "write", "finish", "snapshot", "commit", "close",
+        ],
+    }
+}
+
+/// Whether every function is there, said before the linker would say it of the first one only.
+fn whole(component: &Component, kinds: &[Kind], origin: &str) -> Result<(), PluginError> {
+    for &kind in kinds {
+        let names = functions(kind).iter();
+        let missing: Vec<String> = names
+            .filter(|name| function(component, kind, name).is_err())
+            .map(|name| format!("`{name}`"))
+            .collect();
+        if !missing.is_empty() {
+            return Err(PluginError::Lacks {
+                origin: origin.to_owned(),
+                kind,
+                interface: wit::interface(kind.as_str(), &v0_1::VERSION),
+                missing: missing.join(", "),
+            });
+        }
+    }
+    Ok(())
 }
 
 fn function(

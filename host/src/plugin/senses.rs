@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use wasmtime_wasi::{HostMonotonicClock, HostWallClock};
+use wasmtime_wasi::{HostMonotonicClock, HostWallClock, random::Deterministic};
+
+/// Bytes of a stream of random numbers until they come again.
+const STREAM: u64 = 64 << 10;
 
 /// Time and random numbers that are the same in every run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +48,12 @@ impl Senses {
         self.fixed.start_ms.saturating_add(self.elapsed())
     }
 
+    /// Random bytes for WASI. Other ones with each call.
+    pub(super) fn stream(&self) -> Deterministic {
+        let bytes = (0..STREAM / 8).flat_map(|_| self.random().to_le_bytes());
+        Deterministic::new(bytes.collect())
+    }
+
     /// Splitmix64.
     pub(super) fn random(&self) -> u64 {
         let step = self.numbers.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
@@ -73,8 +82,9 @@ impl HostMonotonicClock for Senses {
         1_000_000
     }
 
+    /// Never zero: Go takes that for a clock that is broken, and does not start.
     fn now(&self) -> u64 {
-        self.elapsed().saturating_mul(1_000_000)
+        self.elapsed().saturating_add(1).saturating_mul(1_000_000)
     }
 }
 

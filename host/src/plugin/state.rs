@@ -21,7 +21,8 @@ use super::{
     limits::{Limiter, Limits},
     meter::Meter,
     permission::{Denial, Denials, Grants, Watcher},
-    senses::{FixedSenses, Senses},
+    senses::Senses,
+    tape::{Given, Import, Recording},
 };
 use crate::engine::{
     fault::{Fault, FaultKind},
@@ -48,7 +49,7 @@ pub(super) struct Scope {
     pub(super) tables: Arc<dyn Tables>,
     pub(super) http: Arc<dyn HttpSend>,
     pub(super) project_dir: PathBuf,
-    pub(super) senses: Option<FixedSenses>,
+    pub(super) recording: Option<Recording>,
     pub(super) metrics: Arc<StageMetrics>,
     pub(super) denials: Arc<Denials>,
 }
@@ -100,6 +101,8 @@ pub(super) struct State {
     pub(super) scope: Arc<Scope>,
     pub(super) log: Arc<Log>,
     pub(super) stderr: Captured,
+    /// The last error that it logged during the call under way: what a panic says before it becomes a trap.
+    pub(super) last_error: Option<String>,
     pub(super) writes: Writes,
     /// `None`: those of the machine.
     pub(super) senses: Option<Senses>,
@@ -125,10 +128,13 @@ impl State {
         wasi.stderr(stderr.clone());
         let lookups = Lookups::default();
         sockets::allow(&mut wasi, &scope, &lookups);
-        let senses = scope.senses.map(Senses::new);
+        let recording = scope.recording.as_ref();
+        let senses = recording.map(|recording| Senses::new(recording.senses));
         if let Some(senses) = &senses {
             wasi.wall_clock(senses.clone())
                 .monotonic_clock(senses.clone())
+                .secure_random(senses.stream())
+                .insecure_random(senses.stream())
                 .insecure_random_seed(u128::from(senses.random()));
         } else if !scope.grants.precise_clock {
             wasi.wall_clock(Coarse::new())
@@ -158,6 +164,7 @@ impl State {
             meter: Meter::new(scope.limits.host_wait),
             log,
             stderr,
+            last_error: None,
             writes: Writes::default(),
             senses,
             scope,
@@ -202,6 +209,41 @@ fn preopen(
 }
 
 impl State {
+    /// Calls an import that nobody outside answers. With a recording it is written down, or compared with what was.
+    pub(super) fn told<T>(
+        &mut self,
+        call: impl FnOnce() -> Import,
+        real: impl FnOnce(&mut Self) -> T,
+        given: impl FnOnce(T) -> Given,
+        seen: impl FnOnce(Given) -> T,
+    ) -> T {
+        let outcome = real(self);
+        match &self.scope.recording {
+            None => outcome,
+            Some(recording) => seen(recording.tape.note(call(), given(outcome))),
+        }
+    }
+
+    /// Calls an import that a tape can answer.
+    pub(super) fn asked<T>(
+        &mut self,
+        call: impl FnOnce() -> Import,
+        real: impl FnOnce(&mut Self) -> T,
+        given: impl FnOnce(T) -> Given,
+        seen: impl FnOnce(Given) -> T,
+    ) -> T {
+        let Some(recording) = &self.scope.recording else {
+            return real(self);
+        };
+        let tape = Arc::clone(&recording.tape);
+        let call = call();
+        if let Some(known) = tape.answer(&call) {
+            return seen(known);
+        }
+        let outcome = given(real(self));
+        seen(tape.note(call, outcome))
+    }
+
     /// What `wasi:http` works on.
     pub(super) fn http_view(&mut self) -> WasiHttpCtxView<'_> {
         WasiHttpCtxView {

@@ -1,6 +1,6 @@
 //! How long plugins take to be there, and what they take.
 
-use std::{fs, time::Instant};
+use std::{fs, path::PathBuf, time::Instant};
 
 use crossdock::plugin::{Runtime, RuntimeOptions};
 use serde_json::{Value, json};
@@ -72,6 +72,36 @@ pub(crate) async fn idle(
     let taken = resident()?.saturating_sub(before);
     drop(first);
     Ok(json!({ "bytes": taken / u64::from(instances), "instances": open.len() }))
+}
+
+/// Loads many plugins, each another component, and opens an instance of each.
+pub(crate) async fn many(
+    places: &Places,
+    plugins: &[PathBuf],
+    config: Value,
+) -> Result<Value, Failure> {
+    let runtime = Runtime::new(&RuntimeOptions {
+        cache_dir: Some(places.cache.clone()),
+        max_instances: u32::try_from(plugins.len())? + 1,
+        ..RuntimeOptions::default()
+    })?;
+    let mut component_bytes = 0;
+    for path in plugins {
+        component_bytes += fs::metadata(path)?.len();
+    }
+    let before = resident()?;
+    let started = Instant::now();
+    let mut open = Vec::with_capacity(plugins.len());
+    for path in plugins {
+        let plugin = runtime.load(path).await?;
+        let instance = opener(&plugin, config.clone())?.open(None).await?;
+        open.push((plugin, instance));
+    }
+    let nanos = nanos(started.elapsed());
+    let bytes = resident()?.saturating_sub(before);
+    Ok(json!({
+        "nanos": nanos, "bytes": bytes, "component_bytes": component_bytes, "plugins": open.len(),
+    }))
 }
 
 /// Bytes of this process that are in memory.

@@ -76,6 +76,11 @@ enum Request {
         config: Value,
         instances: u32,
     },
+    /// Loads each of these plugins and opens it, and tells what that took.
+    Many {
+        plugins: Vec<PathBuf>,
+        config: Value,
+    },
     /// Applies so many batches of so many records to any plugin.
     Apply {
         plugin: PathBuf,
@@ -151,6 +156,7 @@ async fn answer(request: Request, places: &Places, kept: &mut Kept) -> Result<Va
             config,
             instances,
         } => load::idle(places, &plugin, config, instances).await,
+        Request::Many { plugins, config } => load::many(places, &plugins, config).await,
         Request::Apply {
             plugin,
             config,

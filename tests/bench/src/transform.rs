@@ -204,6 +204,6 @@ pub(crate) fn context(config: Value) -> StageContext {
         tables: Arc::new(NoTables),
         http: Arc::new(NoHttp),
         project_dir: PathBuf::from("."),
-        senses: None,
+        recording: None,
     }
 }

@@ -13,14 +13,17 @@ use super::{
     table::{Quantity, Row, median, ratio},
     worker::{Worker, number},
 };
-use crate::{guests, tools, workspace};
+use crate::{foreign, guests, say, tools, workspace};
 
-/// What `--lang` takes, and the tools it needs; the first one is what the others are held against.
-const LANGUAGES: [(&str, Option<&str>); 4] = [
+/// What `--lang` takes, and the tools it needs; the first one is what the others are held against. A further language is a
+/// line here.
+const LANGUAGES: [(&str, Option<&str>); 6] = [
     ("rust", None),
     ("c", Some("c")),
     ("js", Some("javascript")),
+    ("ts", Some("javascript")),
     ("python", Some("python")),
+    ("go", Some("go")),
 ];
 
 /// Scripts that do the same.
@@ -55,7 +58,7 @@ pub(crate) fn rows(bench: &Bench) -> Result<Vec<Row>, String> {
         rows.extend(per_record(bench, &candidates, (records, batches))?);
     }
     for candidate in &candidates {
-        rows.push(start(bench, candidate)?);
+        rows.extend(start(bench, candidates.first(), candidate)?);
     }
     Ok(rows)
 }
@@ -68,18 +71,28 @@ fn candidates(bench: &Bench) -> Result<Vec<Candidate>, String> {
             .any(|tools| tools.name == wanted && tools.is_ready(&target))
     };
     let mut found = Vec::new();
-    // Building a project in each language is the tests' job: here it would only take time.
-    for (name, needs) in LANGUAGES.into_iter().filter(|_| !bench.quick) {
-        if needs.is_none_or(ready) {
-            let config = json!({ "field": "name" });
-            found.push(Candidate {
-                name,
-                plugin: project(bench, &target, name)?,
-                config,
-            });
+    let left_out = |name: &str, needs: &str| {
+        say(&format!(
+            "{name}: left out, the tools of {needs} are not installed: `cargo xtask tools`"
+        ));
+    };
+    for (name, needs) in LANGUAGES {
+        if let Some(needs) = needs.filter(|needs| !ready(needs)) {
+            left_out(name, needs);
+            continue;
         }
+        let config = json!({ "field": "name" });
+        found.push(Candidate {
+            name,
+            plugin: project(bench, &target, name)?,
+            config,
+        });
     }
-    for (name, _, script) in SCRIPTS.into_iter().filter(|(_, needs, _)| ready(needs)) {
+    for (name, needs, script) in SCRIPTS {
+        if !ready(needs) {
+            left_out(name, needs);
+            continue;
+        }
         let plugin = bench.built.plugins.join(format!("{name}.wasm"));
         found.push(Candidate {
             name,
@@ -90,7 +103,7 @@ fn candidates(bench: &Bench) -> Result<Vec<Candidate>, String> {
     Ok(found)
 }
 
-/// A new project of a language, built as for a release.
+/// A new project of a language, built as for a release; for a quick look as its tests have built it.
 fn project(bench: &Bench, target: &Path, language: &'static str) -> Result<PathBuf, String> {
     let folder = bench.folder.join("languages");
     fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
@@ -108,7 +121,8 @@ fn project(bench: &Bench, target: &Path, language: &'static str) -> Result<PathB
         command
             .env("PATH", tools::path(target))
             .envs([tools::zig_cache(target)])
-            .env("CARGO_TARGET_DIR", target.join("it").join("author"));
+            .env("CARGO_TARGET_DIR", target.join("it").join("author"))
+            .env("GOCACHE", foreign::go_cache(target));
         crate::execute(&mut command)
     };
     run(&[
@@ -120,7 +134,9 @@ fn project(bench: &Bench, target: &Path, language: &'static str) -> Result<PathB
         "--lang",
         language,
     ])?;
-    run(&["plugin", "build", "--release", &name])?;
+    let mut build = vec!["plugin", "build", &name];
+    build.extend((!bench.quick).then_some("--release"));
+    run(&build)?;
     Ok(project.join("dist").join(format!("{name}.wasm")))
 }
 
@@ -179,22 +195,50 @@ fn per_record(
         .collect())
 }
 
-fn start(bench: &Bench, candidate: &Candidate) -> Result<Row, String> {
-    let request =
-        json!({ "case": "start", "plugin": candidate.plugin, "config": candidate.config });
-    let answer = Worker::start(bench)?.ask(&request)?;
-    Ok(Row {
-        group: "languages",
-        what: format!("{}: loaded from the compile cache", candidate.name),
-        measured: Quantity::Nanos(number(&answer, "load_nanos")?),
-        beside: None,
-        ratio: None,
-        aim: None,
-        note: format!(
-            "{:.0} KiB; compiled in {:.1} s the first time; an instance opens in {:.2} ms",
-            number(&answer, "bytes")? / 1024.0,
-            number(&answer, "compile_nanos")? / 1e9,
-            number(&answer, "open_nanos")? / 1e6,
-        ),
-    })
+/// How large a plugin is, and how long it takes until its first instance is there: never seen before, and known.
+fn start(
+    bench: &Bench,
+    first: Option<&Candidate>,
+    candidate: &Candidate,
+) -> Result<[Row; 3], String> {
+    let ask = |candidate: &Candidate| {
+        let request =
+            json!({ "case": "start", "plugin": candidate.plugin, "config": candidate.config });
+        Worker::start(bench)?.ask(&request)
+    };
+    let own = ask(candidate)?;
+    let beside = match first.filter(|first| first.name != candidate.name) {
+        Some(first) => Some((first.name, ask(first)?)),
+        None => None,
+    };
+    let row = |what: &str, key: &str, quantity: fn(f64) -> Quantity, note: String| {
+        let value = number(&own, key)?;
+        let beside = match &beside {
+            Some((name, answer)) => Some((*name, number(answer, key)?)),
+            None => None,
+        };
+        Ok::<Row, String>(Row {
+            group: "languages",
+            what: format!("{}: {what}", candidate.name),
+            measured: quantity(value),
+            ratio: beside.map(|(_, other)| value / other),
+            beside: beside.map(|(name, other)| (name.to_owned(), quantity(other))),
+            aim: None,
+            note,
+        })
+    };
+    let opens = format!(
+        "a further instance opens in {:.2} ms of the processor",
+        number(&own, "open_nanos")? / 1e6
+    );
+    Ok([
+        row("size", "bytes", Quantity::Bytes, String::new())?,
+        row(
+            "cold start",
+            "cold_nanos",
+            Quantity::Nanos,
+            "compiled, and the first instance opened".to_owned(),
+        )?,
+        row("cached start", "cached_nanos", Quantity::Nanos, opens)?,
+    ])
 }

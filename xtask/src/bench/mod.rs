@@ -3,6 +3,7 @@
 mod demo;
 mod extism;
 mod files;
+mod install;
 mod languages;
 mod load;
 mod process;
@@ -57,6 +58,8 @@ enum Group {
     Sandbox,
     /// The same small transformer in every language.
     Languages,
+    /// From a registry to the first record, a search among many plugins, many plugins in one process.
+    Install,
 }
 
 /// What all benches need.
@@ -112,6 +115,7 @@ fn measured(options: &Options) -> Result<Table, String> {
             Group::Swap => swap::rows(&bench)?,
             Group::Sandbox => sandbox::rows(&bench)?,
             Group::Languages => languages::rows(&bench)?,
+            Group::Install => install::rows(&bench)?,
         });
     }
     Ok(Table {
@@ -130,6 +134,7 @@ impl Group {
             Self::Swap => "swap",
             Self::Sandbox => "sandbox",
             Self::Languages => "languages",
+            Self::Install => "install",
         }
     }
 }

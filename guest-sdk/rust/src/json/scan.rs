@@ -420,6 +420,17 @@ mod tests {
         }
 
         #[test]
+        fn the_last_bytes_are_a_block(bytes in prop::collection::vec(interesting(), 0..LANES)) {
+            let mut padded = [0; LANES];
+            padded[..bytes.len()].copy_from_slice(&bytes);
+            let (low, high) = words(&bytes);
+            prop_assert_eq!(plain::of_words(low, high), padded);
+            let (block, whole) = (lanes::of_words(low, high), lanes::load(&padded));
+            prop_assert_eq!(lanes::either(block, b'"', b'\\'), lanes::either(whole, b'"', b'\\'));
+            prop_assert_eq!(lanes::below(block, 0x20), lanes::below(whole, 0x20));
+        }
+
+        #[test]
         fn masks_have_a_bit_for_each_byte(bytes in prop::collection::vec(interesting(), 0..150), at in 0usize..160) {
             let window = &bytes[at.min(bytes.len())..bytes.len().min(at + WIDTH).max(at.min(bytes.len()))];
             prop_assert_eq!(masks_at(&bytes, at), Masks {

@@ -165,6 +165,8 @@ impl Plugins {
                 locked: locked.clone(),
             });
             offers.push(Offer {
+                advice: self.known().advice(&reference.repository, &version),
+                report: None,
                 repository: reference.repository,
                 wanted,
                 name: manifest.name,

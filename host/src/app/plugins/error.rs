@@ -5,9 +5,10 @@ use std::{io, path::PathBuf};
 use semver::Version;
 
 use crate::{
+    app::catalogues::CatalogueError,
     catalogue::{
-        ArchiveError, InspectError, LockError, ManifestError, RegistryError, Repository, Wanted,
-        registry::SigningError,
+        ArchiveError, InspectError, LockError, ManifestError, ReferenceError, RegistryError,
+        Repository, Wanted, registry::SigningError,
     },
     flow::Finding,
 };
@@ -30,9 +31,67 @@ pub enum PluginsError {
         /// Why.
         why: String,
     },
-    /// Whom this project trusts cannot be read.
+    /// What a file of the project says about trust, registries or grants cannot be used.
     #[error("{}", .0.first().map_or_else(String::new, ToString::to_string))]
-    Trust(Vec<Finding>),
+    Findings(Vec<Finding>),
+    /// A catalogue cannot be made or used.
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
+    /// Nobody should get this version any more.
+    #[error("{what} was yanked: {reason}{}", meant_yanked(*.only))]
+    Yanked {
+        /// Which version.
+        what: String,
+        /// Why.
+        reason: String,
+        /// No other version fits what was asked for.
+        only: bool,
+    },
+    /// The registry has something else than the catalogue says.
+    #[error(
+        "{what} is refused: the registry gives the manifest {found}, and the catalogue says that it is {expected}; one of \
+         them was changed"
+    )]
+    NotCatalogued {
+        /// Which version.
+        what: String,
+        /// `sha256:…` of the manifest, as in the catalogue.
+        expected: String,
+        /// `sha256:…` of the manifest that came.
+        found: String,
+    },
+    /// No catalogue has such a channel.
+    #[error("{repository} has no channel `{channel}`{}", channels(.there))]
+    NoChannel {
+        /// The plugin.
+        repository: Repository,
+        /// The channel.
+        channel: String,
+        /// Those that there are.
+        there: Vec<String>,
+    },
+    /// No catalogue has a plugin of this name.
+    #[error("no catalogue has a plugin `{name}`{}", meant(.near.as_ref()))]
+    Unknown {
+        /// The name.
+        name: String,
+        /// The nearest name that there is.
+        near: Option<String>,
+    },
+    /// Several have one.
+    #[error("`{name}` is in several catalogues: name one of {}", listed(.places))]
+    Several {
+        /// The name.
+        name: String,
+        /// Where.
+        places: Vec<Repository>,
+    },
+    /// It names no version.
+    #[error(transparent)]
+    Reference(ReferenceError),
+    /// The name is taken.
+    #[error("`{NAME}` is the name of a namespace's index: no plugin can be published there", NAME = crate::catalogue::index::NAME)]
+    Reserved,
     /// What is installed cannot be read or changed.
     #[error(transparent)]
     Lock(#[from] LockError),
@@ -145,9 +204,6 @@ pub enum PluginsError {
         /// What it asks for and is not granted.
         missing: Vec<String>,
     },
-    /// Grants cannot be read.
-    #[error("{}", .0.first().map_or_else(String::new, ToString::to_string))]
-    Grants(Vec<Finding>),
     /// No such plugin is installed.
     #[error("`{name}` is not installed{}", meant(.near.as_ref()))]
     NotInstalled {
@@ -204,6 +260,26 @@ fn there_is(there: &[Version]) -> String {
     }
 }
 
+fn meant_yanked(only: bool) -> &'static str {
+    if only {
+        "; no other version fits"
+    } else {
+        "; add --yanked when it is meant all the same"
+    }
+}
+
+fn channels(there: &[String]) -> String {
+    match there {
+        [] => ": no catalogue that is looked at names one".to_owned(),
+        all => format!("; there are {}", all.join(", ")),
+    }
+}
+
+fn listed(places: &[Repository]) -> String {
+    let all: Vec<String> = places.iter().map(ToString::to_string).collect();
+    all.join(", ")
+}
+
 fn meant(near: Option<&String>) -> String {
     near.map(|near| format!(" (did you mean `{near}`?)"))
         .unwrap_or_default()
@@ -213,11 +289,14 @@ impl PluginsError {
     /// 1: failed, 2: the call or a file has to be changed.
     pub fn exit_code(&self) -> u8 {
         match self {
+            Self::Catalogue(error) => error.exit_code(),
             Self::Archive(_)
             | Self::Lost { .. }
             | Self::Registry(_)
             | Self::Signing(_)
             | Self::Untrusted { .. }
+            | Self::Yanked { .. }
+            | Self::NotCatalogued { .. }
             | Self::Lock(_)
             | Self::Io { .. }
             | Self::Retagged { .. }
@@ -229,7 +308,8 @@ impl PluginsError {
     /// The findings, when it is about those.
     pub fn findings(&self) -> &[Finding] {
         match self {
-            Self::Grants(findings) | Self::Trust(findings) => findings,
+            Self::Findings(findings) => findings,
+            Self::Catalogue(error) => error.findings(),
             _ => &[],
         }
     }

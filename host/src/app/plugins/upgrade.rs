@@ -9,8 +9,11 @@ use std::{
 use semver::Version;
 use serde::Serialize;
 
-use super::{Consent, InstalledPlugin, Offer, Plugins, PluginsError, blocking, not_installed};
+use super::{
+    Allowed, Consent, InstalledPlugin, Offer, Plugins, PluginsError, blocking, not_installed,
+};
 use crate::{
+    app::catalogues::Advice,
     catalogue::{
         Before, Judgement, Locked, Reference, Selector, Verdict, Wanted, judge, lock::FILE,
     },
@@ -33,6 +36,8 @@ pub struct Newer {
     pub upgrade: Option<Version>,
     /// The newest of all that are no pre-releases.
     pub newest: Option<Version>,
+    /// What the catalogues say of the installed one.
+    pub advice: Advice,
 }
 
 /// A version that could take the place of the installed one, with what that means.
@@ -94,12 +99,19 @@ impl Plugins {
             .filter(|(name, _)| names.is_empty() || names.contains(name));
         let mut all = Vec::new();
         for (name, locked) in chosen {
-            let there = self.registry.versions(&locked.source).await?;
-            let above = |wanted: &Wanted| {
-                let best = wanted.best(&there);
-                best.filter(|best| **best > locked.version).cloned()
+            let known = self.known();
+            let mut there = self.registry.versions(&locked.source).await?;
+            there.retain(|version| known.yanked(&locked.source, version).is_none());
+            let mut channels = known.channels(&locked.source);
+            let mut above = |wanted: &Wanted| {
+                let best = match wanted {
+                    Wanted::Channel(name) => channels.remove(name),
+                    other => other.best(&there).cloned(),
+                };
+                best.filter(|best| *best > locked.version)
             };
             all.push(Newer {
+                advice: known.advice(&locked.source, &locked.version),
                 name: name.clone(),
                 installed: locked.version.clone(),
                 wanted: locked.wanted.clone(),
@@ -148,7 +160,8 @@ impl Plugins {
         upgrade: Upgrade,
         consent: Consent,
     ) -> Result<InstalledPlugin, PluginsError> {
-        self.install(upgrade.offer, consent, false).await
+        self.install(upgrade.offer, consent, Allowed::default())
+            .await
     }
 
     /// Puts a former version back into its place: the latest, or the one that is named. Its component is in the store, so

@@ -1,6 +1,7 @@
 //! Languages in which plugins are written, one file each. How to add one is said in [`crate::author`].
 
 mod c;
+mod go;
 mod javascript;
 mod python;
 mod rust;
@@ -15,12 +16,13 @@ use super::{
 use crate::catalogue::{Kind, Manifest};
 
 /// Every language, in the order in which they are shown.
-pub const ALL: [&dyn Language; 5] = [
+pub const ALL: [&dyn Language; 6] = [
     &rust::Rust,
     &javascript::TYPESCRIPT,
     &javascript::JAVASCRIPT,
     &python::Python,
     &c::C,
+    &go::Go,
 ];
 
 /// What is different from language to language.
@@ -131,5 +133,6 @@ pub(super) fn libraries() -> Vec<(&'static str, Vec<&'static str>)> {
         ("js", paths(&javascript::SDK)),
         ("python", paths(&python::SDK)),
         ("c", paths(&c::SDK)),
+        ("go", paths(&go::SDK)),
     ]
 }

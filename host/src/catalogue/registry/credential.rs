@@ -107,15 +107,18 @@ fn config_file() -> Option<PathBuf> {
 }
 
 /// The credential for a registry, if there is one. The most particular place wins: the host's own helper, the host's own
-/// entry, the helper for all.
-pub(super) async fn find(host: &str) -> Result<Option<Credential>, String> {
-    let Some(file) = config_file() else {
+/// entry, the helper for all. `named` is a file of that kind in another place than the usual one; it must be there.
+pub(super) async fn find(host: &str, named: Option<&Path>) -> Result<Option<Credential>, String> {
+    let Some(file) = named.map(Path::to_path_buf).or_else(config_file) else {
         return Ok(None);
     };
     let path = file.clone();
     let read = tokio::task::spawn_blocking(move || read(&path)).await;
     let Some(config) = read.map_err(|error| error.to_string())?? else {
-        return Ok(None);
+        return match named {
+            Some(file) => Err(format!("there is no file {}", file.display())),
+            None => Ok(None),
+        };
     };
     if let Some(helper) = of_host(&config.cred_helpers, host) {
         return ask(helper, host).await;

@@ -3,7 +3,7 @@
 //! The libraries that speak this protocol read answers of any size, wait for any time and follow what they are told to; a
 //! registry is a stranger. So this is its own, small, on the HTTP client that the host has anyway.
 
-use std::{error::Error as _, sync::OnceLock, time::Duration};
+use std::{error::Error as _, path::PathBuf, sync::OnceLock, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use reqwest::{
@@ -15,7 +15,7 @@ use reqwest::{
 };
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::{RegistryError, RegistryOptions};
+use super::RegistryError;
 
 /// Tries of one request, the first one included.
 const TRIES: u32 = 4;
@@ -78,11 +78,11 @@ pub(super) struct Http {
 }
 
 impl Http {
-    pub(super) fn new(options: &RegistryOptions) -> Result<Self, RegistryError> {
+    pub(super) fn new(paths: &[PathBuf], patience: Duration) -> Result<Self, RegistryError> {
         // Whoever installs a provider first wins; a second attempt is no error.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut certificates = Vec::new();
-        for path in &options.certificates {
+        for path in paths {
             let wrong = |why: String| RegistryError::Certificate {
                 path: path.clone(),
                 why,
@@ -95,7 +95,7 @@ impl Http {
             }
             certificates.extend(read);
         }
-        let plain = Self::builder(options.patience)
+        let plain = Self::builder(patience)
             .tls_certs_only(Vec::new())
             .build()
             .map_err(|error| RegistryError::Tls(error.to_string()))?;
@@ -103,7 +103,7 @@ impl Http {
             plain,
             tls: OnceLock::new(),
             certificates,
-            patience: options.patience,
+            patience,
         })
     }
 

@@ -10,6 +10,9 @@
 //! | `session.rs`, `credential.rs` | who we are to a registry |
 //! | `oci.rs` | the documents |
 //! | `referrers.rs` | what belongs to a manifest: signatures, reports |
+//! | `settings.rs` | `registries.yaml`: how each registry is spoken to |
+//! | `list.rs` | the repositories of a namespace |
+//! | `attached.rs` | conformance reports and bills of material |
 //! | `signatures.rs` | signatures in both layouts |
 //! | `artifact.rs` | a plugin as an artifact |
 
@@ -18,33 +21,34 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use bytes::Bytes;
 use reqwest::{
     Method, StatusCode, Url,
-    header::{CONTENT_TYPE, HeaderMap, LINK, LOCATION},
+    header::{CONTENT_TYPE, HeaderMap, LOCATION},
 };
 
 pub mod artifact;
+mod attached;
 mod credential;
 mod error;
 mod http;
+mod list;
 pub mod oci;
 mod referrers;
 mod session;
+pub mod settings;
 mod signatures;
 
 pub use artifact::{Published, Pulled};
+pub use attached::{Attested, REPORT, SBOM};
 pub use error::RegistryError;
 pub use oci::{Descriptor, ImageManifest, Index};
+pub use settings::{HostSettings, Settings};
 pub use signatures::SigningError;
 
 use super::{inspect::digest, reference::Repository};
 use http::{Answer, Ask, Http, refused};
-use session::{Access, Sessions, denied};
+use session::{Access, Refused, Sessions, denied};
 
 /// A larger manifest is refused, as most registries do.
 pub const MAX_MANIFEST: u64 = 4 << 20;
-/// A larger page of tags is refused.
-const MAX_TAGS_PAGE: u64 = 4 << 20;
-/// More pages of tags are not looked at: at a thousand tags each, nobody has more versions.
-const MAX_TAG_PAGES: usize = 20;
 /// Where the digest of a manifest is said.
 const DIGEST: &str = "docker-content-digest";
 /// Every kind of manifest that we can say something about.
@@ -53,25 +57,20 @@ const MANIFESTS: &str = "application/vnd.oci.image.manifest.v1+json, application
                          application/vnd.docker.distribution.manifest.list.v2+json";
 const BYTES: &str = "application/octet-stream";
 
-/// How registries are spoken to.
-#[derive(Debug, Clone)]
-pub struct RegistryOptions {
-    /// Without encryption.
-    pub plain_http: bool,
-    /// Files with certificates that are trusted besides those of the system.
-    pub certificates: Vec<PathBuf>,
-    /// How long an answer, or the next piece of it, is waited for.
-    pub patience: Duration,
-}
+/// How long an answer is waited for when nobody says anything else.
+const PATIENCE: Duration = Duration::from_secs(30);
 
-impl Default for RegistryOptions {
-    fn default() -> Self {
-        Self {
-            plain_http: false,
-            certificates: Vec::new(),
-            patience: Duration::from_secs(30),
-        }
-    }
+/// How registries are spoken to.
+#[derive(Debug, Clone, Default)]
+pub struct RegistryOptions {
+    /// Without encryption, all of them.
+    pub plain_http: bool,
+    /// Files with certificates that are trusted besides those of the system, for all of them.
+    pub certificates: Vec<PathBuf>,
+    /// How long an answer, or the next piece of it, is waited for; wins over what is said of one registry.
+    pub patience: Option<Duration>,
+    /// What is said of single ones, by host.
+    pub hosts: BTreeMap<String, HostSettings>,
 }
 
 /// A manifest as it came, held against its digest.
@@ -98,11 +97,59 @@ pub struct Artifact {
     pub subject: Option<Descriptor>,
 }
 
+/// An artifact as a registry gets it.
+#[derive(Debug, Clone)]
+pub struct Assembled {
+    /// The manifest's bytes.
+    pub manifest: Vec<u8>,
+    /// What it names: config and layers.
+    pub blobs: Vec<Bytes>,
+}
+
+impl Artifact {
+    /// Its manifest, and the blobs that it names. The same artifact has the same manifest every time.
+    ///
+    /// # Errors
+    /// Never in practice: texts and numbers can be written as JSON.
+    pub fn assemble(&self) -> Result<Assembled, serde_json::Error> {
+        let empty = (oci::EMPTY.to_owned(), oci::EMPTY_BYTES.to_vec());
+        let (config_type, config) = self.config.as_ref().unwrap_or(&empty);
+        let mut blobs = vec![Bytes::copy_from_slice(config)];
+        let mut layers = Vec::new();
+        for (media_type, bytes, annotations) in &self.layers {
+            layers.push(Descriptor {
+                annotations: annotations.clone(),
+                ..Descriptor::of(media_type, bytes)
+            });
+            blobs.push(Bytes::copy_from_slice(bytes));
+        }
+        let manifest = serde_json::to_vec(&ImageManifest {
+            schema_version: 2,
+            media_type: Some(oci::MANIFEST.to_owned()),
+            artifact_type: self.artifact_type.clone(),
+            config: Descriptor::of(config_type, config),
+            layers,
+            subject: self.subject.clone(),
+            annotations: self.annotations.clone(),
+        })?;
+        Ok(Assembled { manifest, blobs })
+    }
+}
+
 /// Speaks to registries. Cheap to keep, and better kept: it remembers tokens and connections.
 pub struct Registry {
+    usual: Spoken,
+    /// Those of which something is said: a certificate of one registry counts for no other one.
+    hosts: BTreeMap<String, Spoken>,
+    sessions: Sessions,
+}
+
+/// How one registry is spoken to.
+struct Spoken {
     http: Http,
     plain: bool,
-    sessions: Sessions,
+    /// Where its credentials are, when not in the usual place.
+    credentials: Option<PathBuf>,
 }
 
 /// A manifest that is to be written: its name, its kind and its bytes.
@@ -118,49 +165,29 @@ impl Registry {
     /// # Errors
     /// When certificates cannot be used.
     pub fn new(options: &RegistryOptions) -> Result<Self, RegistryError> {
+        let spoken = |own: &HostSettings| {
+            let mut certificates = options.certificates.clone();
+            certificates.extend(own.certificates.iter().cloned());
+            let patience = options.patience.or(own.patience).unwrap_or(PATIENCE);
+            Ok::<_, RegistryError>(Spoken {
+                http: Http::new(&certificates, patience)?,
+                plain: options.plain_http || own.plain_http,
+                credentials: own.credentials.clone(),
+            })
+        };
+        let mut hosts = BTreeMap::new();
+        for (host, own) in &options.hosts {
+            hosts.insert(host.clone(), spoken(own)?);
+        }
         Ok(Self {
-            http: Http::new(options)?,
-            plain: options.plain_http,
+            usual: spoken(&HostSettings::default())?,
+            hosts,
             sessions: Sessions::default(),
         })
     }
 
-    /// All tags of a repository, sorted; none when there is no such repository. Signatures and other things that belong
-    /// to versions are among them.
-    ///
-    /// # Errors
-    /// [`RegistryError`].
-    pub async fn tags(&self, repository: &Repository) -> Result<Vec<String>, RegistryError> {
-        #[derive(serde::Deserialize)]
-        struct Page {
-            tags: Option<Vec<String>>,
-        }
-        let what = format!("tags of {}", repository.path());
-        let mut url = self.url(repository, "tags/list")?;
-        url.set_query(Some("n=1000"));
-        let mut all = Vec::new();
-        for _ in 0..MAX_TAG_PAGES {
-            let mut ask = ask(repository, Method::GET, url.clone(), &what);
-            ask.limit = MAX_TAGS_PAGE;
-            let answer = self.send(repository, Access::Pull, ask.clone()).await?;
-            match answer.status {
-                StatusCode::NOT_FOUND => break,
-                status if status.is_success() => {}
-                _ => return Err(refused(&ask, &answer)),
-            }
-            let page: Page = serde_json::from_slice(&answer.body)
-                .map_err(|error| unusable(repository, &what, &error))?;
-            all.extend(page.tags.unwrap_or_default());
-            // The next page is one of the same repository, or it is not followed.
-            let next = next_page(&answer.headers).and_then(|next| answer.url.join(&next).ok());
-            match next {
-                Some(next) if next.origin() == url.origin() => url = next,
-                _ => break,
-            }
-        }
-        all.sort_unstable();
-        all.dedup();
-        Ok(all)
+    fn spoken(&self, host: &str) -> &Spoken {
+        self.hosts.get(host).unwrap_or(&self.usual)
     }
 
     /// What is under a tag, without fetching it; `None` when there is nothing.
@@ -375,40 +402,20 @@ impl Registry {
         artifact: Artifact,
         tag: Option<&str>,
     ) -> Result<Descriptor, RegistryError> {
-        let (config_type, config) = artifact
-            .config
-            .unwrap_or_else(|| (oci::EMPTY.to_owned(), oci::EMPTY_BYTES.to_vec()));
-        let config_descriptor = Descriptor::of(&config_type, &config);
-        self.put_blob(repository, config.into()).await?;
-        let mut layers = Vec::new();
-        for (media_type, bytes, annotations) in artifact.layers {
-            let descriptor = Descriptor {
-                annotations,
-                ..Descriptor::of(&media_type, &bytes)
-            };
-            self.put_blob(repository, bytes.into()).await?;
-            layers.push(descriptor);
-        }
-        let subject = artifact.subject.clone();
-        let manifest = ImageManifest {
-            schema_version: 2,
-            media_type: Some(oci::MANIFEST.to_owned()),
-            artifact_type: artifact.artifact_type.clone(),
-            config: config_descriptor,
-            layers,
-            subject: artifact.subject,
-            annotations: artifact.annotations.clone(),
-        };
-        let bytes = serde_json::to_vec(&manifest)
+        let assembled = artifact
+            .assemble()
             .map_err(|error| unusable(repository, "manifest", &error))?;
-        let mut descriptor = Descriptor::of(oci::MANIFEST, &bytes);
+        for blob in assembled.blobs {
+            self.put_blob(repository, blob).await?;
+        }
+        let mut descriptor = Descriptor::of(oci::MANIFEST, &assembled.manifest);
         let put = Put {
             name: tag.unwrap_or(&descriptor.digest),
             media_type: oci::MANIFEST,
-            bytes: bytes.into(),
+            bytes: assembled.manifest.into(),
         };
         let headers = self.put_manifest(repository, put).await?;
-        if let Some(subject) = subject
+        if let Some(subject) = artifact.subject
             && !headers.contains_key("oci-subject")
         {
             // A registry that knows nothing of subjects: the list is kept under a tag that everybody knows.
@@ -421,9 +428,18 @@ impl Registry {
     }
 
     fn url(&self, repository: &Repository, rest: &str) -> Result<Url, RegistryError> {
-        let scheme = if self.plain { "http" } else { "https" };
-        let (host, path) = (repository.host(), repository.path());
-        Url::parse(&format!("{scheme}://{host}/v2/{path}/{rest}"))
+        let place = format!("{}/{rest}", repository.path());
+        self.url_of(repository, &place)
+    }
+
+    fn url_of(&self, repository: &Repository, place: &str) -> Result<Url, RegistryError> {
+        let host = repository.host();
+        let scheme = if self.spoken(host).plain {
+            "http"
+        } else {
+            "https"
+        };
+        Url::parse(&format!("{scheme}://{host}/v2/{place}"))
             .map_err(|error| unusable(repository, "address", &error))
     }
 
@@ -435,27 +451,37 @@ impl Registry {
         mut ask: Ask<'_>,
     ) -> Result<Answer, RegistryError> {
         let (host, path) = (repository.host(), repository.path());
+        let Spoken {
+            http, credentials, ..
+        } = self.spoken(host);
         let base = self.url(repository, "")?;
         // Credentials are for the registry: an upload may go to somebody else.
         let own = ask.url.origin() == base.origin();
         if own {
             ask.authorization = self.sessions.get(host, path, access);
         }
-        let mut answer = self.http.send(&ask).await?;
+        let mut answer = http.send(&ask).await?;
         if answer.status == StatusCode::UNAUTHORIZED && own {
-            let refusal = (&answer.headers, answer.body.as_ref());
-            let what = format!("{} {}", verb(&ask.method), ask.what);
-            let header =
-                self.sessions
-                    .answer(&self.http, refusal, &base, (host, path, access), &what);
-            ask.authorization = Some(header.await?);
-            answer = self.http.send(&ask).await?;
+            let refused = Refused {
+                headers: &answer.headers,
+                body: &answer.body,
+                base: &base,
+                what: &format!("{} {}", verb(&ask.method), ask.what),
+                credentials: credentials.as_deref(),
+            };
+            let header = self
+                .sessions
+                .answer(http, &refused, (host, path, access))
+                .await?;
+            ask.authorization = Some(header);
+            answer = http.send(&ask).await?;
         }
         if matches!(
             answer.status,
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
         ) {
-            let found = credential::find(host).await.unwrap_or_default();
+            let found = credential::find(host, credentials.as_deref()).await;
+            let found = found.unwrap_or_default();
             let what = format!("{} {}", verb(&ask.method), ask.what);
             return Err(denied(host, found.as_ref(), &what, &answer.body));
         }
@@ -485,7 +511,11 @@ fn ask<'a>(repository: &'a Repository, method: Method, url: Url, what: &'a str) 
     }
 }
 
-fn unusable(repository: &Repository, what: &str, why: &dyn std::fmt::Display) -> RegistryError {
+pub(super) fn unusable(
+    repository: &Repository,
+    what: &str,
+    why: &dyn std::fmt::Display,
+) -> RegistryError {
     RegistryError::Unusable {
         host: repository.host().to_owned(),
         what: what.to_owned(),
@@ -496,11 +526,4 @@ fn unusable(repository: &Repository, what: &str, why: &dyn std::fmt::Display) ->
 /// The beginning of a digest: enough to tell it from others by eye.
 pub(crate) fn short(digest: &str) -> &str {
     digest.get(..19).unwrap_or(digest)
-}
-
-/// `<URL>; rel="next"`.
-fn next_page(headers: &HeaderMap) -> Option<String> {
-    let link = headers.get(LINK)?.to_str().ok()?;
-    let (url, rest) = link.strip_prefix('<')?.split_once('>')?;
-    rest.contains("next").then(|| url.to_owned())
 }

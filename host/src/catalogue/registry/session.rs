@@ -1,6 +1,10 @@
 //! Who we are to a registry: the challenge that it gives, and what answers it.
 
-use std::{collections::HashMap, sync::Mutex, sync::PoisonError};
+use std::{
+    collections::HashMap,
+    path::Path,
+    sync::{Mutex, PoisonError},
+};
 
 use reqwest::{
     Method, StatusCode, Url,
@@ -25,6 +29,22 @@ pub(super) enum Access {
     Pull,
     /// Writing.
     Push,
+    /// Looking which repositories there are.
+    List,
+}
+
+/// What a registry said no to.
+pub(super) struct Refused<'a> {
+    /// What it said: the challenge is in there.
+    pub(super) headers: &'a HeaderMap,
+    /// And the reason, perhaps.
+    pub(super) body: &'a [u8],
+    /// The repository's own address.
+    pub(super) base: &'a Url,
+    /// What could not be done.
+    pub(super) what: &'a str,
+    /// Where the credentials are, when not in the usual place.
+    pub(super) credentials: Option<&'a Path>,
 }
 
 /// A challenge in words: `Bearer realm="https://...",service="...",scope="..."`.
@@ -53,32 +73,32 @@ impl Sessions {
         headers.insert((host.to_owned(), path.to_owned(), access), header.clone());
     }
 
-    /// Answers a challenge. `what` is what could not be done without.
+    /// Answers a challenge.
     pub(super) async fn answer(
         &self,
         http: &Http,
-        refusal: (&HeaderMap, &[u8]),
-        base: &Url,
+        refused: &Refused<'_>,
         (host, path, access): (&str, &str, Access),
-        what: &str,
     ) -> Result<HeaderValue, RegistryError> {
-        let found = credential::find(host).await;
+        let (base, what) = (refused.base, refused.what);
+        let found = credential::find(host, refused.credentials).await;
         let credential = found.map_err(|why| RegistryError::Credentials {
             host: host.to_owned(),
             why,
         })?;
         let denied = |said: &[u8]| denied(host, credential.as_ref(), what, said);
-        let header = match challenge(refusal.0) {
-            None => return Err(denied(refusal.1)),
+        let header = match challenge(refused.headers) {
+            None => return Err(denied(refused.body)),
             Some(Challenge::Basic) => {
                 let basic = credential.as_ref().and_then(Credential::basic);
-                let basic = basic.ok_or_else(|| denied(refusal.1))?;
+                let basic = basic.ok_or_else(|| denied(refused.body))?;
                 sensitive("Basic", &basic)
             }
             Some(Challenge::Bearer { realm, service }) => {
                 let scope = match access {
                     Access::Pull => format!("repository:{path}:pull"),
                     Access::Push => format!("repository:{path}:pull,push"),
+                    Access::List => "registry:catalog:*".to_owned(),
                 };
                 let token = token(
                     http,

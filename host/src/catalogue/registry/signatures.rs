@@ -161,6 +161,30 @@ impl Registry {
         Err(race.into())
     }
 
+    /// Signs what belongs to a version, in the newer layout, where this key has not done so already.
+    ///
+    /// # Errors
+    /// [`SigningError`].
+    pub async fn sign_attached(
+        &self,
+        repository: &Repository,
+        manifest: &Descriptor,
+        key: &PrivateKey,
+    ) -> Result<(), SigningError> {
+        let subject = Subject::Artifact {
+            digest: &manifest.digest,
+            name: repository.name(),
+        };
+        let there = self.signatures(repository, &manifest.digest).await?;
+        if there
+            .iter()
+            .any(|one| one.verify(&subject, [key.public()]).is_ok())
+        {
+            return Ok(());
+        }
+        self.put_bundle(repository, manifest, key).await
+    }
+
     async fn put_bundle(
         &self,
         repository: &Repository,
@@ -171,6 +195,19 @@ impl Registry {
         else {
             return Ok(());
         };
+        Ok(self.attach_bundle(repository, manifest, bytes).await?)
+    }
+
+    /// Attaches a signature that was made elsewhere.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn attach_bundle(
+        &self,
+        repository: &Repository,
+        manifest: &Descriptor,
+        bundle: Vec<u8>,
+    ) -> Result<(), RegistryError> {
         let said = [
             ("dev.sigstore.bundle.content", "dsse-envelope"),
             ("dev.sigstore.bundle.predicateType", PREDICATE_TYPE),
@@ -178,7 +215,7 @@ impl Registry {
         let artifact = Artifact {
             artifact_type: Some(BUNDLE_TYPE.to_owned()),
             config: None,
-            layers: vec![(BUNDLE_TYPE.to_owned(), bytes, BTreeMap::new())],
+            layers: vec![(BUNDLE_TYPE.to_owned(), bundle, BTreeMap::new())],
             annotations: said
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .into(),

@@ -21,6 +21,8 @@ version are those in plugin.json. A version never changes: the same content agai
 With a key it is signed, in both layouts of cosign, so that others can tell that it is yours.
 Credentials are those that `docker login` keeps, credential helpers included.
 
+The report of `crossdock plugin test` beside the component and a bill of material (CycloneDX) are attached to it.
+
 Exit codes: 0 it is there, 1 the registry refused, 2 the plugin or the place is wrong";
 
 pub(in crate::cli) const INSTALL_EXAMPLES: &str = "\
@@ -28,6 +30,7 @@ Examples:
   crossdock plugin install oci://registry.example.com/shop/akeneo
   crossdock plugin install oci://registry.example.com/shop/akeneo@^1.2
   crossdock plugin install oci://registry.example.com/shop/akeneo@1.2.0 --yes
+  crossdock plugin install akeneo@beta         # by its name, when a catalogue has it; from a channel of the catalogue
   crossdock plugin install                     # fetches what plugins.lock names and is not here
   crossdock plugin install shop-plugins.tar    # what `plugin bundle` wrote elsewhere
 
@@ -35,6 +38,8 @@ Who signed it, what it is, what it asks for and what is different from the insta
 of it runs. trust.yaml of the project says whose signatures count; another key than that of the installed version asks.
 Flows use it by its name, `plugin: akeneo`, or `plugin: akeneo@^1.2`; they run exactly the digest in plugins.lock.
 With --yes nobody is asked: then grants/NAME.yaml of the project must grant what it asks for.
+Catalogues that registries.yaml names are asked first: a version that was yanked is never chosen, and what is known to
+be wrong with one is told. `crossdock schema registries` prints what can be in that file.
 
 Exit codes: 0 installed, 1 the registry refused or nobody agreed, 2 the call or a file is wrong";
 
@@ -44,7 +49,7 @@ Example:
 
 pub(in crate::cli) const INFO_EXAMPLES: &str = "\
 Examples:
-  crossdock plugin info akeneo
+  crossdock plugin info akeneo                 # installed, or in a catalogue
   crossdock plugin info oci://registry.example.com/shop/akeneo@^1.2";
 
 pub(in crate::cli) const REMOVE_EXAMPLES: &str = "\
@@ -53,10 +58,23 @@ Example:
 
 What runs goes on: a host keeps the components that it runs.";
 
-const WHICH: &str = "Which: oci://HOST/NAMESPACE/NAME, with @VERSION or @RANGE when it is not to be the newest, \
-                     or a bundle's file. Without it: everything that plugins.lock names and is not here";
-const WHAT: &str =
-    "The name of an installed plugin, or oci://HOST/NAMESPACE/NAME with @VERSION or @RANGE";
+pub(in crate::cli) const SEARCH_EXAMPLES: &str = "\
+Examples:
+  crossdock plugin search shop
+  crossdock plugin search source csv --json
+  crossdock plugin search                      # everything
+
+Every word must be in the name, the keywords, the description or the kinds; the best are first. The copies of the
+indexes are searched, of the catalogues that registries.yaml names; nobody learns what was looked for. The level is what
+the publisher claims that `crossdock plugin test` has found.
+
+Exit codes: 0 found, 1 nothing found, 2 usage or configuration error";
+
+const WHICH: &str = "Which: oci://HOST/NAMESPACE/NAME or the name of one in a catalogue, with @VERSION, @RANGE or \
+                     @CHANNEL when it is not to be the newest, or a bundle's file. Without it: everything that \
+                     plugins.lock names and is not here";
+const WHAT: &str = "The name of a plugin that is installed or in a catalogue, or oci://HOST/NAMESPACE/NAME; with \
+                    @VERSION, @RANGE or @CHANNEL";
 
 /// How a registry is spoken to.
 #[derive(Debug, Args)]
@@ -67,9 +85,9 @@ pub(in crate::cli) struct RegistryArguments {
     /// Also trust the certificates in this file (PEM); may be repeated
     #[arg(long = "ca", value_name = "FILE")]
     certificates: Vec<PathBuf>,
-    /// How long an answer of the registry is waited for
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
-    timeout: Duration,
+    /// How long an answer of the registry is waited for [default: what registries.yaml says, else 30s]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    timeout: Option<Duration>,
 }
 
 impl RegistryArguments {
@@ -78,6 +96,7 @@ impl RegistryArguments {
             plain_http: self.plain_http,
             certificates: self.certificates.clone(),
             patience: self.timeout,
+            ..RegistryOptions::default()
         }
     }
 }
@@ -102,7 +121,7 @@ pub(in crate::cli) struct ProjectArguments {
 }
 
 impl ProjectArguments {
-    pub(super) fn plugins(
+    pub(in crate::cli) fn plugins(
         &self,
         registry: Option<&RegistryArguments>,
     ) -> Result<Plugins, PluginsError> {
@@ -157,6 +176,9 @@ pub(in crate::cli) struct InstallArguments {
     /// Take an older version than the installed one
     #[arg(long)]
     pub(super) downgrade: bool,
+    /// Take a version that its publisher has yanked
+    #[arg(long)]
+    pub(super) yanked: bool,
     #[command(flatten)]
     pub(super) registry: RegistryArguments,
     #[command(flatten)]
@@ -286,6 +308,20 @@ pub(in crate::cli) struct BundleArguments {
     /// Only these plugins
     #[arg(value_name = "NAME")]
     pub(super) names: Vec<String>,
+    #[command(flatten)]
+    pub(super) registry: RegistryArguments,
+    #[command(flatten)]
+    pub(in crate::cli) project: ProjectArguments,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct SearchArguments {
+    /// What to look for
+    #[arg(value_name = "WORD")]
+    pub(super) words: Vec<String>,
+    /// At most this many
+    #[arg(long, value_name = "COUNT", default_value_t = 20)]
+    pub(super) limit: usize,
     #[command(flatten)]
     pub(super) registry: RegistryArguments,
     #[command(flatten)]

@@ -10,8 +10,11 @@ use serde_json::json;
 
 use super::{arguments::InstallArguments, differences, shown};
 use crate::{
-    app::{Consent, Fetching, InstalledPlugin, Offer, Plugins, PluginsError},
-    catalogue::{Decision, reference},
+    app::{
+        Allowed, Consent, Fetching, InstalledPlugin, Look, Offer, Plugins, PluginsError,
+        catalogues::Advice,
+    },
+    catalogue::{Decision, Reference, ReferenceError, reference, registry::Attested, version},
     cli::{
         Failure,
         output::Output,
@@ -26,6 +29,7 @@ pub(in crate::cli) async fn install(
     let plugins = arguments.project.plugins(Some(&arguments.registry))?;
     let json = arguments.project.json;
     let Some(plugin) = &arguments.plugin else {
+        notices(&plugins, Look::Kept, output).await?;
         let fetched = plugins.restore().await?;
         if json {
             output.print_json(&json!({ "ok": true, "plugins": fetched }));
@@ -40,22 +44,17 @@ pub(in crate::cli) async fn install(
                 .into(),
         ));
     }
-    if reference::is_reference(plugin) {
-        let reference = plugin.parse();
-        let reference = reference.map_err(|error| Failure::Usage(format!("{error}")))?;
-        let offer = plugins.offer(&reference).await?;
+    let file = Path::new(plugin);
+    if reference::is_reference(plugin) || !file.is_file() {
+        notices(&plugins, Look::Refresh, output).await?;
+        let offer = plugins.offer(&reference_of(&plugins, plugin)?).await?;
         let done = one(&plugins, offer, &arguments, output).await?;
         if json {
             output.print_json(&json!({ "ok": true, "installed": done }));
         }
         return Ok(0);
     }
-    let file = Path::new(plugin);
-    if !file.is_file() {
-        return Err(Failure::Usage(format!(
-            "`{plugin}` is neither a place in a registry, as in `oci://HOST/NAMESPACE/NAME`, nor a bundle's file"
-        )));
-    }
+    notices(&plugins, Look::Kept, output).await?;
     let mut all = Vec::new();
     for offer in plugins.bundled(file).await? {
         all.push(one(&plugins, offer, &arguments, output).await?);
@@ -64,6 +63,37 @@ pub(in crate::cli) async fn install(
         output.print_json(&json!({ "ok": true, "plugins": all }));
     }
     Ok(0)
+}
+
+/// Where a plugin is that was named by its place, or by the name that a catalogue has it under.
+pub(super) fn reference_of(plugins: &Plugins, text: &str) -> Result<Reference, Failure> {
+    if reference::is_reference(text) {
+        return text
+            .parse()
+            .map_err(|error: ReferenceError| Failure::Usage(error.to_string()));
+    }
+    let usable = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let (name, _) = version::split(text);
+    if name.is_empty() || !name.chars().all(usable) {
+        return Err(Failure::Usage(format!(
+            "`{text}` is neither a place in a registry, as in `oci://HOST/NAMESPACE/NAME`, nor the name of a plugin, nor a \
+             bundle's file"
+        )));
+    }
+    Ok(plugins.named(text)?)
+}
+
+/// Looks at the catalogues, and tells what is wrong with them: on stderr, so that it is seen beside `--json`, too.
+pub(in crate::cli) async fn notices(
+    plugins: &Plugins,
+    how: Look,
+    output: Output,
+) -> Result<(), Failure> {
+    for notice in plugins.look(how).await? {
+        let mark = output.paint_errors.with(WARN, "!");
+        output.tell(&format!("{mark} {notice}"));
+    }
+    Ok(())
 }
 
 /// Shows an offer, asks, and installs it.
@@ -81,8 +111,17 @@ async fn one(
         tell(&view, "is installed already", json, output);
         return Ok(view);
     }
-    Plugins::may_replace(&offer, &plugins.lock()?, arguments.downgrade)?;
-    if !json {
+    let allowed = Allowed {
+        downgrade: arguments.downgrade,
+        yanked: arguments.yanked,
+    };
+    Plugins::may_replace(&offer, &plugins.lock()?, allowed)?;
+    if json {
+        for line in offer.advice.lines() {
+            let mark = output.paint_errors.with(WARN, "!");
+            output.tell(&format!("{mark} {} {}: {line}", offer.name, offer.version));
+        }
+    } else {
         output.print(&judged(&offer, output.paint));
     }
     let consent = if arguments.yes {
@@ -98,7 +137,7 @@ async fn one(
             return Err(PluginsError::Declined(what).into());
         }
     }
-    let done = plugins.install(offer, consent, arguments.downgrade).await?;
+    let done = plugins.install(offer, consent, allowed).await?;
     tell(&done, "is installed", json, output);
     Ok(done)
 }
@@ -133,6 +172,15 @@ pub(super) fn judged(offer: &Offer, paint: Paint) -> String {
         paint.with(STRONG, "signature"),
         offer.trust.words()
     );
+    let conformance = offer.report.as_ref().map(Attested::words);
+    let conformance = conformance
+        .unwrap_or_else(|| "no report: nobody says how far it keeps the contract".to_owned());
+    let _ = writeln!(
+        out,
+        "\n{}\n  {conformance}",
+        paint.with(STRONG, "conformance")
+    );
+    advice(&offer.advice, paint, &mut out);
     let Some(current) = &offer.installed else {
         return out;
     };
@@ -151,6 +199,18 @@ pub(super) fn judged(offer: &Offer, paint: Paint) -> String {
     out
 }
 
+/// What the catalogues say of a version, when they say something.
+pub(super) fn advice(advice: &Advice, paint: Paint, out: &mut String) {
+    if advice.is_empty() {
+        return;
+    }
+    // Writing to a String cannot fail, here and below.
+    let _ = writeln!(out, "\n{}", paint.with(STRONG, "catalogue"));
+    for line in advice.lines() {
+        let _ = writeln!(out, "  {} {line}", paint.with(BAD, "!"));
+    }
+}
+
 fn restored(fetched: &[Fetching], paint: Paint) -> String {
     if fetched.is_empty() {
         return "plugins.lock names no plugin\n".to_owned();
@@ -161,6 +221,9 @@ fn restored(fetched: &[Fetching], paint: Paint) -> String {
         let name = paint.with(STRONG, format!("{} {}", one.name, one.version));
         // Writing to a String cannot fail.
         let _ = writeln!(out, "{} {name} {what}", paint.with(GOOD, "✓"));
+        for line in one.advice.lines() {
+            let _ = writeln!(out, "  {} {line}", paint.with(BAD, "!"));
+        }
     }
     out
 }

@@ -2,25 +2,28 @@
 
 use std::fmt::Write as _;
 
+use semver::Version;
 use serde_json::{Value, json};
 
 use super::{
     arguments::{InfoArguments, ListArguments, RemoveArguments},
-    install::judged,
+    install::{advice, judged, notices, reference_of},
     shown,
 };
 use crate::{
-    app::InstalledPlugin,
+    app::{InstalledPlugin, Look, catalogues::Advice},
     catalogue::{Wanted, reference},
     cli::{
         Failure,
         output::{Output, table},
-        style::{GOOD, Paint, STRONG, WARN},
+        style::{BAD, GOOD, Paint, STRONG, WARN},
     },
 };
 
-pub(in crate::cli) fn list(arguments: &ListArguments, output: Output) -> Result<u8, Failure> {
-    let all = arguments.project.plugins(None)?.list()?;
+pub(in crate::cli) async fn list(arguments: ListArguments, output: Output) -> Result<u8, Failure> {
+    let plugins = arguments.project.plugins(None)?;
+    notices(&plugins, Look::Kept, output).await?;
+    let all = plugins.list()?;
     if arguments.project.json {
         output.print_json(&json!({ "ok": true, "plugins": all }));
     } else if all.is_empty() {
@@ -28,13 +31,39 @@ pub(in crate::cli) fn list(arguments: &ListArguments, output: Output) -> Result<
     } else {
         let rows: Vec<Vec<String>> = all.iter().map(row).collect();
         let header = ["plugin", "version", "wanted", "from", ""];
-        output.print(&table(&header, header.len(), &rows));
+        let mut out = table(&header, header.len(), &rows);
+        for one in &all {
+            warnings(&one.name, &one.version, &one.advice, output.paint, &mut out);
+        }
+        output.print(&out);
     }
     Ok(0)
 }
 
+/// What the catalogues say of an installed version, under a table.
+pub(super) fn warnings(
+    name: &str,
+    version: &Version,
+    advice: &Advice,
+    paint: Paint,
+    out: &mut String,
+) {
+    for line in advice.lines() {
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "{} {name} {version}: {line}", paint.with(BAD, "!"));
+    }
+}
+
 fn row(plugin: &InstalledPlugin) -> Vec<String> {
     let mut notes = Vec::new();
+    let bad = !plugin.advice.advisories.is_empty();
+    for (is, note) in [
+        (plugin.advice.yanked.is_some(), "yanked"),
+        (bad, "advisory"),
+        (plugin.advice.deprecated.is_some(), "deprecated"),
+    ] {
+        notes.extend(is.then_some(note));
+    }
     if plugin.pinned {
         notes.push("pinned");
     }
@@ -53,16 +82,24 @@ fn row(plugin: &InstalledPlugin) -> Vec<String> {
 pub(in crate::cli) async fn info(arguments: InfoArguments, output: Output) -> Result<u8, Failure> {
     let plugins = arguments.project.plugins(Some(&arguments.registry))?;
     let json = arguments.project.json;
-    if reference::is_reference(&arguments.plugin) {
-        let reference = arguments.plugin.parse();
-        let reference = reference.map_err(|error| Failure::Usage(format!("{error}")))?;
-        let offer = plugins.offer(&reference).await?;
+    let text = arguments.plugin.as_str();
+    // A bare name is that of an installed plugin first.
+    let is_installed = plugins.lock()?.plugins.contains_key(text);
+    let by_place = reference::is_reference(text) || text.contains('@');
+    let how = if is_installed {
+        Look::Kept
+    } else {
+        Look::Refresh
+    };
+    notices(&plugins, how, output).await?;
+    if by_place || !is_installed && !plugins.known().catalogues.is_empty() {
+        let offer = plugins.offer(&reference_of(&plugins, text)?).await?;
         if json {
             let changes = offer.comparison();
             let manifest = &offer.pulled.manifest.digest;
             let mut document = json!({
                 "ok": true, "source": offer.repository, "manifest_digest": manifest, "changes": changes,
-                "signature": offer.trust,
+                "signature": offer.trust, "advice": offer.advice, "conformance": offer.report,
             });
             add(&mut document, serde_json::to_value(&offer.inspection));
             output.print_json(&document);
@@ -84,6 +121,7 @@ pub(in crate::cli) async fn info(arguments: InfoArguments, output: Output) -> Re
         None => format!("{}\n", output.paint.with(STRONG, place)),
     };
     notes(&view, output.paint, &mut out);
+    advice(&view.advice, output.paint, &mut out);
     output.print(&out);
     Ok(0)
 }

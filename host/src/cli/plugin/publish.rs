@@ -3,11 +3,15 @@
 use serde_json::json;
 
 use super::arguments::PublishArguments;
-use crate::cli::{
-    Failure,
-    key::key_if_any,
-    output::Output,
-    style::{self, FAINT, GOOD, STRONG},
+use crate::{
+    app::PublishedPlugin,
+    catalogue::registry::REPORT,
+    cli::{
+        Failure,
+        key::key_if_any,
+        output::Output,
+        style::{self, FAINT, GOOD, STRONG},
+    },
 };
 
 pub(in crate::cli) async fn publish(
@@ -32,7 +36,7 @@ pub(in crate::cli) async fn publish(
     };
     let line = |name: &str| paint.with(FAINT, format!("{name:9}"));
     output.print(&format!(
-        "{} {name} {verb}\n  {}  {}@{} ({})\n  {}  {}\n  {}  {}\n  {}  {}\n",
+        "{} {name} {verb}\n  {}  {}@{} ({})\n  {}  {}\n  {}  {}\n  {}  {}\n  {}  {}\n",
         paint.with(GOOD, "✓"),
         line("place"),
         done.repository,
@@ -47,6 +51,19 @@ pub(in crate::cli) async fn publish(
             Some(key) => format!("with the key {}", key.short()),
             None => "no: `crossdock key new` makes a key".to_owned(),
         },
+        line("attached"),
+        attached(&done),
     ));
     Ok(0)
+}
+
+/// What belongs to it, in words.
+fn attached(done: &PublishedPlugin) -> String {
+    let has = |kind: &str| done.attached.iter().any(|one| one.kind == kind);
+    let report = if has(REPORT) {
+        "conformance report"
+    } else {
+        "no conformance report (`crossdock plugin test` makes one)"
+    };
+    format!("bill of material, {report}")
 }

@@ -9,10 +9,11 @@ use super::{
         BundleArguments, OutdatedArguments, PinArguments, PluginRollbackArguments,
         UpgradeArguments, WhyArguments,
     },
-    install::{agreed, judged},
+    install::{agreed, judged, notices},
+    installed::warnings,
 };
 use crate::{
-    app::{Consent, Newer, Plugins, Upgrade, Use},
+    app::{Consent, Look, Newer, Plugins, Upgrade, Use},
     catalogue::{Change, Verdict},
     cli::{
         Failure,
@@ -40,6 +41,7 @@ pub(in crate::cli) async fn upgrade(
             "with --json nobody can be asked: add --yes or --dry-run".into(),
         ));
     }
+    notices(&plugins, Look::Refresh, output).await?;
     let all = plugins.newer(&arguments.names).await?;
     let mut done = Vec::new();
     for newer in &all {
@@ -203,6 +205,7 @@ pub(in crate::cli) async fn outdated(
     output: Output,
 ) -> Result<u8, Failure> {
     let plugins = arguments.project.plugins(Some(&arguments.registry))?;
+    notices(&plugins, Look::Refresh, output).await?;
     let all = plugins.newer(&[]).await?;
     if arguments.project.json {
         output.print_json(&json!({ "ok": true, "plugins": all }));
@@ -212,8 +215,18 @@ pub(in crate::cli) async fn outdated(
         .iter()
         .filter(|one| one.upgrade.is_some() || one.newest.as_ref() > Some(&one.installed))
         .collect();
+    let mut out = String::new();
+    for one in &all {
+        warnings(
+            &one.name,
+            &one.installed,
+            &one.advice,
+            output.paint,
+            &mut out,
+        );
+    }
     if old.is_empty() {
-        output.print("everything is the newest\n");
+        output.print(&format!("everything is the newest\n{out}"));
         return Ok(0);
     }
     let text =
@@ -233,7 +246,7 @@ pub(in crate::cli) async fn outdated(
         })
         .collect();
     let header = ["plugin", "installed", "upgrade", "newest", "wanted", ""];
-    output.print(&table(&header, header.len(), &rows));
+    output.print(&format!("{}{out}", table(&header, header.len(), &rows)));
     Ok(0)
 }
 

@@ -5,7 +5,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock};
 
-use super::{super::state::State, contract::clock};
+use super::{
+    super::{
+        senses::Senses,
+        state::State,
+        tape::{Given, Import},
+    },
+    contract::clock,
+};
 
 /// The step of clocks that are not granted to be finer.
 const STEP: Duration = Duration::from_millis(1);
@@ -43,16 +50,22 @@ impl HostMonotonicClock for Coarse {
         1_000_000
     }
 
-    /// Since the instance was made, so that it does not tell how long the machine runs.
+    /// Since the instance was made, so that it does not tell how long the machine runs. Never zero: Go takes that for a
+    /// clock that is broken, and does not start.
     fn now(&self) -> u64 {
-        u64::try_from(coarse(self.0.elapsed()).as_nanos()).unwrap_or(u64::MAX)
+        u64::try_from(coarse(self.0.elapsed() + STEP).as_nanos()).unwrap_or(u64::MAX)
     }
 }
 
 impl clock::Host for State {
     fn now_ms(&mut self) -> wasmtime::Result<u64> {
-        if let Some(senses) = &self.senses {
-            return Ok(senses.now_ms());
+        if let Some(now) = self.senses.as_ref().map(Senses::now_ms) {
+            return Ok(self.told(
+                || Import::Now,
+                |_| now,
+                Given::Number,
+                |seen| seen.number(now),
+            ));
         }
         // A clock set before 1970 reads as 1970.
         let since = SystemTime::now()
@@ -75,5 +88,6 @@ mod tests {
         let clock = Coarse::new();
         assert_eq!(HostWallClock::now(&clock).subsec_nanos() % 1_000_000, 0);
         assert_eq!(HostMonotonicClock::now(&clock) % 1_000_000, 0);
+        assert!(HostMonotonicClock::now(&clock) >= 1_000_000);
     }
 }

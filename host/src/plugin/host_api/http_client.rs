@@ -1,7 +1,7 @@
 //! `http-client`: whole-body requests. Policy, TLS, authentication and retries are behind [`HttpSend`]; here a request
 //! is checked against the grants and its waiting is bounded.
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -9,7 +9,10 @@ use futures_util::{StreamExt, stream, stream::BoxStream};
 use url::Url;
 
 use super::{
-    super::state::{Scope, State},
+    super::{
+        state::{Scope, State},
+        tape::{Answered, Asked, Blob, Given, Import, Tape},
+    },
     contract::http_client::{self, HttpError as WireError, Request, Response},
 };
 
@@ -181,7 +184,7 @@ impl Scope {
         Err(HttpError::Denied(self.deny("url", &origin, &add)))
     }
 
-    async fn exchange(&self, request: Request) -> Result<Response, WireError> {
+    async fn exchange(&self, request: Request) -> Result<HttpResponse, HttpError> {
         let url = request.url.chars().take(200).collect::<String>();
         let outcome = match self.admit(request) {
             Ok((connection, request)) => {
@@ -199,19 +202,60 @@ impl Scope {
             }
             Err(error) => Err(error),
         };
-        outcome.map(to_wire).map_err(to_wire_error)
+        outcome.map(lowered)
+    }
+
+    /// Many requests, so many of them at a time.
+    async fn exchange_all(&self, requests: Vec<Request>) -> Vec<Result<HttpResponse, HttpError>> {
+        let most = requests
+            .iter()
+            .map(|request| self.http.concurrency(&request.connection))
+            .max();
+        let allowed = self.limits.open_requests.clamp(1, MAX_CONCURRENCY);
+        let most = most.unwrap_or(1).clamp(1, allowed);
+        stream::iter(requests)
+            .map(|request| self.exchange(request))
+            .buffered(most)
+            .collect()
+            .await
+    }
+
+    fn tape(&self) -> Option<&Arc<dyn Tape>> {
+        self.recording.as_ref().map(|recording| &recording.tape)
     }
 }
 
+/// As it is recorded.
+fn asked(request: &Request) -> Asked {
+    Asked {
+        connection: request.connection.clone(),
+        method: request.method.clone(),
+        url: request.url.clone(),
+        headers: request.headers.clone(),
+        body: Blob(request.body.clone()),
+    }
+}
+
+/// With the names of its headers in lower case, as plugins see them.
+fn lowered(mut response: HttpResponse) -> HttpResponse {
+    for (name, _) in &mut response.headers {
+        name.make_ascii_lowercase();
+    }
+    response
+}
+
+fn seen(answered: Answered) -> Result<Response, WireError> {
+    told(answered.into())
+}
+
+fn told(outcome: Result<HttpResponse, HttpError>) -> Result<Response, WireError> {
+    outcome.map(to_wire).map_err(to_wire_error)
+}
+
 fn to_wire(response: HttpResponse) -> Response {
-    let headers = response
-        .headers
-        .into_iter()
-        .map(|(name, value)| (name.to_ascii_lowercase(), value))
-        .collect();
     Response {
         status: response.status,
-        headers,
+        headers: response.headers,
         body: response.body,
     }
 }
@@ -229,8 +273,22 @@ fn to_wire_error(error: HttpError) -> WireError {
 impl http_client::Host for State {
     async fn send(&mut self, request: Request) -> wasmtime::Result<Result<Response, WireError>> {
         let meter = self.meter.clone();
+        let call = self.scope.tape().map(|tape| {
+            let request = asked(&request);
+            (Arc::clone(tape), Import::Send { request })
+        });
+        if let Some((tape, call)) = &call
+            && let Some(known) = tape.answer(call)
+        {
+            return Ok(seen(known.answer()));
+        }
         // A wait beyond its limit ends the call: the error becomes a trap.
-        Ok(meter.wait(self.scope.exchange(request)).await?)
+        let outcome = meter.wait(self.scope.exchange(request)).await?;
+        let Some((tape, call)) = call else {
+            return Ok(told(outcome));
+        };
+        let given = tape.note(call, Given::Answers(vec![outcome.into()]));
+        Ok(seen(given.answer()))
     }
 
     async fn send_all(
@@ -244,19 +302,23 @@ impl http_client::Host for State {
                 .map(|_| Err(WireError::Invalid(text.clone())))
                 .collect());
         }
-        let most = requests
-            .iter()
-            .map(|request| self.scope.http.concurrency(&request.connection))
-            .max();
-        let allowed = self.scope.limits.open_requests.clamp(1, MAX_CONCURRENCY);
-        let most = most.unwrap_or(1).clamp(1, allowed);
         let meter = self.meter.clone();
-        let scope = &*self.scope;
-        let all = stream::iter(requests)
-            .map(|request| scope.exchange(request))
-            .buffered(most)
-            .collect();
-        Ok(meter.wait(all).await?)
+        let call = self.scope.tape().map(|tape| {
+            let requests = requests.iter().map(asked).collect();
+            (Arc::clone(tape), Import::SendAll { requests })
+        });
+        let all = |given: Given| given.answers(count).into_iter().map(seen).collect();
+        if let Some((tape, call)) = &call
+            && let Some(known) = tape.answer(call)
+        {
+            return Ok(all(known));
+        }
+        let outcomes = meter.wait(self.scope.exchange_all(requests)).await?;
+        let Some((tape, call)) = call else {
+            return Ok(outcomes.into_iter().map(told).collect());
+        };
+        let answers = outcomes.into_iter().map(Answered::from).collect();
+        Ok(all(tape.note(call, Given::Answers(answers))))
     }
 }
 
@@ -273,11 +335,11 @@ mod tests {
     #[test]
     fn header_names_are_lowered() {
         let headers = vec![("Retry-After".to_owned(), "3".to_owned())];
-        let wire = to_wire(HttpResponse {
+        let wire = to_wire(lowered(HttpResponse {
             status: 429,
             headers,
             body: Vec::new(),
-        });
+        }));
         assert_eq!(wire.headers, [("retry-after".to_owned(), "3".to_owned())]);
     }
 }

@@ -5,7 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{super::state::State, contract::log};
+use super::{
+    super::{
+        state::State,
+        tape::{Given, Import},
+    },
+    contract::log,
+};
 
 /// Bytes of one line; the rest of it is cut.
 pub(crate) const LINE_BYTES: usize = 8 << 10;
@@ -80,6 +86,17 @@ impl Drop for Log {
             } = &*self;
             tracing::warn!(target: "plugin", flow, stage, plugin, dropped, "{DROPPED}");
         }
+    }
+}
+
+/// As the contract calls it.
+fn name(level: Level) -> &'static str {
+    match level {
+        Level::Trace => "trace",
+        Level::Debug => "debug",
+        Level::Info => "info",
+        Level::Warn => "warn",
+        Level::Error => "error",
     }
 }
 
@@ -158,7 +175,20 @@ impl Gate {
 
 impl log::Host for State {
     fn write(&mut self, level: Level, message: String) -> wasmtime::Result<()> {
-        self.log.write(level, &message);
+        self.told(
+            || Import::Log {
+                level: name(level).to_owned(),
+                message: message.clone(),
+            },
+            |state| {
+                state.log.write(level, &message);
+                if level == Level::Error {
+                    state.last_error = Some(one_line(&message));
+                }
+            },
+            |()| Given::Done,
+            |_| (),
+        );
         Ok(())
     }
 }

@@ -8,7 +8,11 @@ use std::{
 use serde::Serialize;
 
 use super::{
-    super::{permission::Denial, permission::Denials, state::State},
+    super::{
+        permission::{Denial, Denials},
+        state::State,
+        tape::{Given, Import},
+    },
     contract::metrics,
 };
 
@@ -161,12 +165,28 @@ impl Book {
 
 impl metrics::Host for State {
     fn count(&mut self, name: String, delta: u64) -> wasmtime::Result<()> {
-        self.scope.metrics.count(&name, delta);
+        self.told(
+            || Import::Count {
+                name: name.clone(),
+                delta,
+            },
+            |state| state.scope.metrics.count(&name, delta),
+            |()| Given::Done,
+            |_| (),
+        );
         Ok(())
     }
 
     fn gauge(&mut self, name: String, value: f64) -> wasmtime::Result<()> {
-        self.scope.metrics.gauge(&name, value);
+        self.told(
+            || Import::Gauge {
+                name: name.clone(),
+                value,
+            },
+            |state| state.scope.metrics.gauge(&name, value),
+            |()| Given::Done,
+            |_| (),
+        );
         Ok(())
     }
 }

@@ -1,11 +1,23 @@
 //! `random`: numbers from the operating system.
 
-use super::{super::state::State, contract::random};
+use super::{
+    super::{
+        senses::Senses,
+        state::State,
+        tape::{Given, Import},
+    },
+    contract::random,
+};
 
 impl random::Host for State {
     fn next_u64(&mut self) -> wasmtime::Result<u64> {
-        if let Some(senses) = &self.senses {
-            return Ok(senses.random());
+        if let Some(number) = self.senses.as_ref().map(Senses::random) {
+            return Ok(self.told(
+                || Import::Random,
+                |_| number,
+                Given::Number,
+                |seen| seen.number(number),
+            ));
         }
         let mut bytes = [0; 8];
         getrandom::fill(&mut bytes)

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 
 use super::{
-    super::state::State,
+    super::{
+        state::State,
+        tape::{Blob, Given, Import},
+    },
     contract::{
         plugin_types::Packed,
         tables::{self, TableError},
@@ -169,6 +172,40 @@ fn failed(error: &stage::TableError) -> TableError {
     TableError::Failed(error.message.clone())
 }
 
+/// The items of a list as they are recorded. One that is malformed has none.
+fn blobs(packed: &Packed) -> Vec<Blob> {
+    let items = unpack(packed).unwrap_or_default();
+    items.into_iter().map(|item| Blob(item.to_vec())).collect()
+}
+
+fn refused(error: TableError) -> Given {
+    match error {
+        TableError::Denied(text) => Given::TableDenied(text),
+        TableError::Invalid(text) => Given::TableInvalid(text),
+        TableError::Failed(text) => Given::TableFailed(text),
+    }
+}
+
+fn given(outcome: Result<Packed, TableError>) -> Given {
+    match outcome {
+        Ok(packed) => Given::Items(blobs(&packed)),
+        Err(error) => refused(error),
+    }
+}
+
+fn seen(given: Given) -> Result<Packed, TableError> {
+    match given {
+        Given::Items(items) => pack(items.iter().map(|item| item.0.as_slice())),
+        Given::TableDenied(text) => Err(TableError::Denied(text)),
+        Given::TableInvalid(text) => Err(TableError::Invalid(text)),
+        Given::TableFailed(text) => Err(TableError::Failed(text)),
+        Given::Done => pack([]),
+        Given::Number(_) | Given::Answers(_) => Err(TableError::Failed(
+            "the recording has no answer to this".to_owned(),
+        )),
+    }
+}
+
 impl State {
     fn granted(&self, table: &str) -> Result<(), TableError> {
         if self.scope.grants.table(table) {
@@ -295,7 +332,15 @@ impl tables::Host for State {
         table: String,
         keys: Packed,
     ) -> wasmtime::Result<Result<Packed, TableError>> {
-        Ok(self.get(&table, &keys))
+        Ok(self.asked(
+            || Import::GetMany {
+                table: table.clone(),
+                keys: blobs(&keys),
+            },
+            |state| state.get(&table, &keys),
+            given,
+            seen,
+        ))
     }
 
     fn find(
@@ -305,10 +350,34 @@ impl tables::Host for State {
         after: String,
         limit: u32,
     ) -> wasmtime::Result<Result<Packed, TableError>> {
-        Ok(self.search(&table, &prefix, &after, limit))
+        Ok(self.asked(
+            || Import::Find {
+                table: table.clone(),
+                prefix: prefix.clone(),
+                after: after.clone(),
+                limit,
+            },
+            |state| state.search(&table, &prefix, &after, limit),
+            given,
+            seen,
+        ))
     }
 
     fn put(&mut self, table: String, entries: Packed) -> wasmtime::Result<Result<(), TableError>> {
-        Ok(self.store(&table, &entries))
+        Ok(self.told(
+            || Import::Put {
+                table: table.clone(),
+                entries: blobs(&entries),
+            },
+            |state| state.store(&table, &entries),
+            |outcome| match outcome {
+                Ok(()) => Given::Done,
+                Err(error) => refused(error),
+            },
+            |given| match seen(given) {
+                Err(error) => Err(error),
+                Ok(_) => Ok(()),
+            },
+        ))
     }
 }

@@ -12,9 +12,15 @@ use wasmtime_wasi_http::{
 };
 
 use super::{
-    super::state::{Scope, State},
-    http_client::{HttpError, HttpStreamRequest, HttpStreamResponse},
+    super::{
+        state::{Scope, State},
+        tape::{Answered, Asked, Blob, Given, Import, Tape},
+    },
+    http_client::{HttpBody, HttpError, HttpResponse, HttpStreamRequest, HttpStreamResponse},
 };
+
+/// Bytes of a body that is recorded.
+const RECORDED_BYTES: usize = 16 << 20;
 
 /// What an answer is made of.
 type Answer = (
@@ -86,16 +92,17 @@ async fn send(
             .map_err(|error| io::Error::other(error.to_string()));
         (pieces.boxed(), length)
     });
-    let outcome = scope
-        .http
-        .stream(HttpStreamRequest {
-            method,
-            url: url.clone(),
-            headers,
-            body,
-            timeout: options.and_then(|options| options.first_byte_timeout),
-        })
-        .await;
+    let request = HttpStreamRequest {
+        method,
+        url: url.clone(),
+        headers,
+        body,
+        timeout: options.and_then(|options| options.first_byte_timeout),
+    };
+    let outcome = match &scope.recording {
+        None => scope.http.stream(request).await,
+        Some(recording) => taped(scope, recording.tape.as_ref(), request).await,
+    };
     let HttpStreamResponse {
         status,
         headers,
@@ -118,6 +125,93 @@ async fn send(
         .body(BodyExt::boxed_unsync(body))
         .map_err(|error| Error::InternalError(Some(error.to_string())))?;
     Ok((response, Box::new(std::future::ready(Ok(())))))
+}
+
+/// The same with a recording, where bodies are whole.
+async fn taped(
+    scope: &Scope,
+    tape: &dyn Tape,
+    request: HttpStreamRequest,
+) -> Result<HttpStreamResponse, HttpError> {
+    let text = |(name, value): &(String, Vec<u8>)| {
+        (name.clone(), String::from_utf8_lossy(value).into_owned())
+    };
+    let bytes = match request.body {
+        Some((body, _)) => whole(body).await?,
+        None => Vec::new(),
+    };
+    let call = Import::Handle {
+        request: Asked {
+            connection: String::new(),
+            method: request.method.clone(),
+            url: request.url.clone(),
+            headers: request.headers.iter().map(text).collect(),
+            body: Blob(bytes.clone()),
+        },
+    };
+    if let Some(known) = tape.answer(&call) {
+        return streamed(known.answer());
+    }
+    let length = bytes.len() as u64;
+    let body: HttpBody = futures_util::stream::iter([Ok(bytes.into())]).boxed();
+    let sent = scope.http.stream(HttpStreamRequest {
+        body: (length > 0).then_some((body, Some(length))),
+        ..request
+    });
+    let outcome = match sent.await {
+        Ok(response) => match whole(response.body).await {
+            Ok(body) => Ok(HttpResponse {
+                status: response.status,
+                // The length of what came, not of what is recorded without its secrets.
+                headers: response
+                    .headers
+                    .iter()
+                    .filter(|(name, _)| name != "content-length")
+                    .map(text)
+                    .collect(),
+                body,
+            }),
+            Err(error) => Err(error),
+        },
+        Err(error) => Err(error),
+    };
+    streamed(
+        tape.note(call, Given::Answers(vec![Answered::from(outcome)]))
+            .answer(),
+    )
+}
+
+/// A body as far as a recording takes it.
+async fn whole(mut body: HttpBody) -> Result<Vec<u8>, HttpError> {
+    let mut bytes = Vec::new();
+    while let Some(piece) = body.next().await {
+        let piece = piece.map_err(|error| HttpError::Unreachable(error.to_string()))?;
+        bytes.extend_from_slice(&piece);
+        if bytes.len() > RECORDED_BYTES {
+            return Err(HttpError::TooLarge(format!(
+                "a body above {} MiB is not recorded",
+                RECORDED_BYTES >> 20
+            )));
+        }
+    }
+    Ok(bytes)
+}
+
+fn streamed(answered: Answered) -> Result<HttpStreamResponse, HttpError> {
+    let response: Result<HttpResponse, HttpError> = answered.into();
+    let HttpResponse {
+        status,
+        headers,
+        body,
+    } = response?;
+    Ok(HttpStreamResponse {
+        status,
+        headers: headers
+            .into_iter()
+            .map(|(name, value)| (name, value.into_bytes()))
+            .collect(),
+        body: futures_util::stream::iter([Ok(body.into())]).boxed(),
+    })
 }
 
 /// The nearest error of `wasi:http`; its cases carry words only in `internal-error`.

@@ -60,8 +60,13 @@ impl Guest {
         self
     }
 
-    pub(super) fn manifest(mut self, json: &serde_json::Value) -> Self {
-        self.manifest = Some(json.to_string());
+    pub(super) fn manifest(self, json: &serde_json::Value) -> Self {
+        self.manifest_text(&json.to_string())
+    }
+
+    /// Whatever stands where the manifest should.
+    pub(super) fn manifest_text(mut self, text: &str) -> Self {
+        self.manifest = Some(text.to_owned());
         self
     }
 

@@ -100,12 +100,9 @@ async fn a_component_that_is_no_plugin_and_one_of_another_contract_are_refused()
     );
     let older = refused(exporting("sink", "0.0.1")).await.to_string();
     assert!(older.contains("current SDK"), "{older}");
-    // The right name with other functions.
+    // The right name, and none of its functions.
     let mistyped = refused(exporting("sink", "0.1.0")).await;
-    assert!(
-        matches!(mistyped, PluginError::Compile { .. }),
-        "{mistyped}"
-    );
+    assert!(matches!(mistyped, PluginError::Lacks { .. }), "{mistyped}");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Plugins as components, well-behaved and hostile, through the real runtime.
 
+mod authors;
 mod cache;
 mod faults;
 mod guest;
@@ -56,7 +57,7 @@ fn context() -> StageContext {
         tables: Arc::new(NoTables),
         http: Arc::new(NoHttp),
         project_dir: std::env::temp_dir(),
-        senses: None,
+        recording: None,
     }
 }
 
