@@ -3,7 +3,7 @@
 use std::{ffi::OsStr, fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 
 use crossdock_tests::{
-    host::{Ended, TestHost, plugin, workspace},
+    host::{Ended, TestHost, workspace},
     languages::{foreign_folder, foreign_plugin, go_cache, tool_chain},
     trap_server::TrapServer,
 };
