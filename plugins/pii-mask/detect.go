@@ -219,12 +219,17 @@ func spread(text, signs string) string {
 // group is a run of digits.
 type group struct{ start, end int }
 
-// groups gives the runs of digits from here on that at most `most` signs of `between` separate.
+// mostDigits is more than any number has that is looked for.
+const mostDigits = 20
+
+// groups gives the runs of digits from here on that at most `most` signs of `between` separate, as far as a number could reach.
 func groups(text string, at, most int, between string) (all []group) {
-	for at < len(text) && isDigit(text[at]) {
+	count := 0
+	for at < len(text) && isDigit(text[at]) && count < mostDigits {
 		start := at
-		for at < len(text) && isDigit(text[at]) {
+		for at < len(text) && isDigit(text[at]) && count < mostDigits {
 			at++
+			count++
 		}
 		all = append(all, group{start, at})
 		for gap := 0; gap < most && at < len(text) && strings.IndexByte(between, text[at]) >= 0; gap++ {
@@ -235,11 +240,12 @@ func groups(text string, at, most int, between string) (all []group) {
 }
 
 func digits(text string, of []group) string {
-	var all strings.Builder
+	var room [mostDigits]byte
+	all := room[:0]
 	for _, group := range of {
-		all.WriteString(text[group.start:group.end])
+		all = append(all, text[group.start:group.end]...)
 	}
-	return all.String()
+	return string(all)
 }
 
 func findCards(text string) (found []span) {
@@ -258,8 +264,12 @@ func findCards(text string) (found []span) {
 
 // card looks for the longest number that begins with the first group: an expiry date may stand behind it.
 func card(text string, all []group) (span, bool) {
+	number := digits(text, all)
 	for last := len(all); last > 0; last-- {
-		number, end := digits(text, all[:last]), all[last-1].end
+		end := all[last-1].end
+		if last < len(all) {
+			number = number[:len(number)-all[last].len()]
+		}
 		if len(number) >= 13 && len(number) <= 19 && isCard(number) && !wordBehind(text, end) {
 			return span{all[0].start, end, number}, true
 		}
@@ -315,8 +325,12 @@ func phone(text string, at int) (span, bool) {
 		first++
 	}
 	all := groups(text, first, 3, " -./()")
+	number := digits(text, all)
 	for last := len(all); last > 0; last-- {
-		number, end := digits(text, all[:last]), all[last-1].end
+		end := all[last-1].end
+		if last < len(all) {
+			number = number[:len(number)-all[last].len()]
+		}
 		if wordBehind(text, end) {
 			continue
 		}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"crossdock"
 	"crossdock/crossdocktest"
@@ -79,6 +80,23 @@ func TestPathsLeadToValues(t *testing.T) {
 		"/x/y":     record,
 	} {
 		is(t, path+" "+masked(t, Rule{Path: texts{path}, Method: "redact"}, record), path+" "+wanted)
+	}
+}
+
+// TestNothingTakesLongerThanItsLength: what is checked would never end if each place were looked at from each other one.
+func TestNothingTakesLongerThanItsLength(t *testing.T) {
+	started := time.Now()
+	every := texts{"email", "iban", "phone", "card", "ip"}
+	for _, part := range []string{"0 ", "0", "+1-", "a@b.de ", "1.2.3.4 ", "a:", "(0", "DE89 ", "@", "ä@", "4111 1111 1111 1111 "} {
+		text := strings.Repeat(part, 400_000/len(part))
+		masked(t, Rule{Detect: every, Method: "format"}, `{"t":"`+text+`"}`)
+	}
+	deep := strings.Repeat(`{"a":`, 2000) + "1" + strings.Repeat("}", 2000)
+	path := strings.Repeat("/**/a/*", 20) + "/**"
+	masked(t, Rule{Path: texts{path}, Method: "redact"}, deep)
+	// It is a second, on a machine that has nothing else to do.
+	if took := time.Since(started); took > time.Minute {
+		t.Error(took)
 	}
 }
 

@@ -24,12 +24,17 @@ const (
 	anyNumber
 )
 
+const mostSegments = 64
+
 func parsePattern(text string) (pattern, error) {
 	if text == "" {
 		return nil, nil
 	}
 	if !strings.HasPrefix(text, "/") {
 		return nil, fmt.Errorf("a path starts with `/`, as `/customer/email` does; this is `%s`", text)
+	}
+	if strings.Count(text, "/") > mostSegments {
+		return nil, fmt.Errorf("a path has at most %d parts", mostSegments)
 	}
 	var made pattern
 	for _, part := range strings.Split(text[1:], "/") {
@@ -74,24 +79,31 @@ type state struct {
 func start(rules []*rule, into []state) []state {
 	for i, rule := range rules {
 		for j, pattern := range rule.patterns {
-			into = enter(pattern, state{i, j, 0}, into)
+			into = enter(pattern, state{i, j, 0}, into, 0)
 		}
 	}
 	return into
 }
 
-// enter adds a state, and those that `**` leads to without a step.
-func enter(pattern pattern, next state, into []state) []state {
+// enter adds a state behind the first ones, which are those of other values, and those that `**` leads to without a step. One
+// that is there already leads nowhere else.
+func enter(pattern pattern, next state, into []state, first int) []state {
+	for i := len(into) - 1; i >= first && into[i].rule == next.rule && into[i].pattern == next.pattern; i-- {
+		if into[i].at == next.at {
+			return into
+		}
+	}
 	into = append(into, next)
 	if next.at < len(pattern) && pattern[next.at].kind == anyNumber {
 		next.at++
-		return enter(pattern, next, into)
+		return enter(pattern, next, into, first)
 	}
 	return into
 }
 
 // step gives the states one field, or item, further.
 func step(rules []*rule, from []state, name string, into []state) []state {
+	first := len(into)
 	for _, one := range from {
 		pattern := rules[one.rule].patterns[one.pattern]
 		if one.at == len(pattern) {
@@ -99,9 +111,9 @@ func step(rules []*rule, from []state, name string, into []state) []state {
 		}
 		switch segment := pattern[one.at]; {
 		case segment.kind == anyNumber:
-			into = enter(pattern, one, into)
+			into = enter(pattern, one, into, first)
 		case segment.kind == anyOne || segment.name == name:
-			into = enter(pattern, state{one.rule, one.pattern, one.at + 1}, into)
+			into = enter(pattern, state{one.rule, one.pattern, one.at + 1}, into, first)
 		}
 	}
 	return into

@@ -239,15 +239,12 @@ func (w *rewriter) leaf(one leaf, rules []*rule) result {
 			if by.find == nil || one.isNumber && !by.inNumbers {
 				continue
 			}
-			for _, span := range by.find(one.text) {
-				found = add(found, span, by, rule)
-			}
+			found = merge(found, by.find(one.text), by, rule)
 		}
 	}
 	if len(found) == 0 {
 		return result{}
 	}
-	slices.SortFunc(found, compare)
 	return w.parts(one, found)
 }
 
@@ -277,14 +274,24 @@ type found struct {
 	rule *rule
 }
 
-func compare(a, b found) int { return a.start - b.start }
-
-func add(all []found, one span, by *detector, rule *rule) []found {
-	overlaps := func(other found) bool { return one.start < other.end && other.start < one.end }
-	if slices.ContainsFunc(all, overlaps) {
-		return all
+// merge adds what another detector has found to what was found before it, which counts where both overlap. Both are in the
+// order of the text.
+func merge(before []found, spans []span, by *detector, rule *rule) []found {
+	if len(spans) == 0 {
+		return before
 	}
-	return append(all, found{one, by, rule})
+	all := make([]found, 0, len(before)+len(spans))
+	next := 0
+	for _, one := range spans {
+		for next < len(before) && before[next].end <= one.start {
+			all = append(all, before[next])
+			next++
+		}
+		if next == len(before) || one.end <= before[next].start {
+			all = append(all, found{one, by, rule})
+		}
+	}
+	return append(all, before[next:]...)
 }
 
 // parts masks what was found in a text.

@@ -306,6 +306,11 @@ fn memory_stays_as_it_is_however_many_records_flow() {
     let host = TestHost::new();
     new_project(&host, "soaked", "transformer");
     build(&host, &path, "soaked", &["--release"]).finished();
+    // The instance itself, however often it is called.
+    let bench = ["plugin", "bench", "soaked", "--time", "500ms", "--json"];
+    let measured = host.crossdock(bench).end().finished();
+    let memory = measured["measured"][0]["memory"].as_u64().unwrap();
+    assert!(memory < 8 << 20, "{measured:#}");
     host.flow(
         "soak",
         &format!(

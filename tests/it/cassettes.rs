@@ -221,7 +221,7 @@ fn every_import_is_on_a_cassette_in_every_language() {
         // Another answer in any of them is told.
         for (from, to, told) in [
             ("looked up", "looks up", "log.write"),
-            ("Größe 1", "Größe 7", "gave another"),
+            ("before", "behind", "gave another"),
             ("\"name\":\"asked\"", "\"name\":\"ask\"", "metrics.count"),
             (
                 "table known: c1",
@@ -229,10 +229,14 @@ fn every_import_is_on_a_cassette_in_every_language() {
                 "it left `table known: c3`",
             ),
         ] {
-            let text = kept.to_string();
-            let changed = text.replace(from, to);
-            assert_ne!(text, changed, "{from}");
-            host.write("a.cassette.json", changed);
+            // The config holds the script, which stays as it is.
+            let mut changed = kept.clone();
+            for part in ["calls", "left"] {
+                let text = kept[part].to_string().replace(from, to);
+                changed[part] = serde_json::from_str(&text).unwrap();
+            }
+            assert_ne!(kept, changed, "{from}");
+            host.write("a.cassette.json", changed.to_string());
             play(&host, &component).exits(1).tells(&[told]);
         }
     }

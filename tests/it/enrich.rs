@@ -159,13 +159,13 @@ fn what_a_connection_gives_up_is_tried_again_by_the_flow() {
 
 #[test]
 fn an_answer_that_cannot_be_used_costs_only_the_records_that_need_it() {
-    let limits = "limits: { max-response: 10KiB }\nretry: { attempts: 1 }";
+    let limits = "limits: { max-response: 10KiB, max-concurrent: 1 }\nretry: { attempts: 1 }";
     let customers = ["c1", "huge", "c2", "nobody", "c3"];
     let more = format!("{ONE}\n      missing: reject");
     let Some((host, server)) = shop(&customers, limits, &more) else {
         return;
     };
-    // Each key is asked for on its own and in any order: this is the first of all.
+    // One at a time, so this is the answer about the first.
     server.instead(1, 200, "", "<html>Welcome");
     let ended = host.run("enrich");
     ended.exits(3);

@@ -10,9 +10,12 @@ use serde_json::Value;
 
 use crate::readme::blocks;
 
-/// One customer of the README, in the bytes of a mainframe: EBCDIC of Germany, a packed balance.
-const MUELLER: &[u8] = b"\xF0\xF0\xF4\xF7\xF1\xF1\xD4\xD0\x93\x93\x85\x99\x40\x40\x40\x40\x40\x40\
-\x00\x01\x20\x45\x0D\xF1\xD4\xF5\xF5\xF5\xF0\xF1\xF0\xF0\x40\x40\x40\x40\x40\x40\x40\x40\x40\x40";
+/// Bytes of a record in `samples/customers.dat`.
+const RECORD: usize = 42;
+
+fn sample(name: &str) -> Vec<u8> {
+    fs::read(workspace().join("plugins/fixed-width/samples").join(name)).unwrap()
+}
 
 fn only(readme: &str, language: &str) -> String {
     let [(_, block)] = &blocks(readme, language)[..] else {
@@ -29,23 +32,27 @@ fn the_flow_of_the_readme_gives_what_it_shows_and_what_is_damaged_is_told() {
     let readme = fs::read_to_string(workspace().join("plugins/fixed-width/README.md")).unwrap();
     let host = TestHost::new();
     host.write("flows/customers.yaml", only(&readme, "yaml example"));
-    host.write("flows/customer.cpy", only(&readme, "cobol example"));
-    host.write("in/a.dat", MUELLER);
+    let book = only(&readme, "cobol example");
+    assert_eq!(sample("customer.cpy"), book.as_bytes());
+    host.write("flows/customer.cpy", &book);
+    let customers = sample("customers.dat");
+    host.write("in/a.dat", &customers);
     let summary = host.run("customers").finished();
     assert_eq!(host.text("out/customer.jsonl"), only(&readme, "text after"));
     assert_eq!(summary["delivery"]["label"], "exactly-once", "{summary:#}");
 
     // The file has grown by a record whose balance is none, and a good one.
-    let mut damaged = MUELLER.to_vec();
+    let first = &customers[..RECORD];
+    let mut damaged = first.to_vec();
     damaged[20] = 0x4A;
-    host.write("in/a.dat", [MUELLER, &damaged, MUELLER].concat());
+    host.write("in/a.dat", [&customers, &damaged[..], first].concat());
     host.run("customers").exits(3);
     let letters = host.dead_letters();
     assert_eq!(letters.len(), 1, "{letters:#?}");
     let told = letters[0].to_string();
     for part in [
-        "record 2 at byte 42: BALANCE at offset 18: expected packed digits, found 0x00014A450D",
-        "in/a.dat:2",
+        "record 4 at byte 126: BALANCE at offset 18: expected packed digits, found 0x00014A450D",
+        "in/a.dat:4",
     ] {
         assert!(told.contains(part), "{part}: {told}");
     }
@@ -56,8 +63,7 @@ fn the_flow_of_the_readme_gives_what_it_shows_and_what_is_damaged_is_told() {
     );
 
     // The copybook is wrong: its own line is told, and nothing runs.
-    let book = only(&readme, "cobol example").replace("X(12)", "Q(12)");
-    host.write("flows/customer.cpy", book);
+    host.write("flows/customer.cpy", book.replace("X(12)", "Q(12)"));
     let told = host.run("customers");
     told.exits(2);
     assert!(

@@ -4,7 +4,7 @@ use std::{ffi::OsStr, fs, path::Path, process::Command};
 
 use crossdock_tests::{
     daemon::TestDaemon,
-    host::{TestHost, test_plugin, workspace},
+    host::{TestHost, workspace},
     languages::{foreign_folder, foreign_plugin, foreign_plugins, tool_chain},
 };
 use serde_json::Value;

@@ -135,16 +135,14 @@ fn serve(stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
             value.trim().clone_into(&mut key);
         }
     }
-    let Instead {
+    let Some(Instead {
         status,
         headers,
         body,
-    } = match entered(shared, &path) {
-        Some(instead) => instead,
-        None => {
-            let (status, body) = answer(&path, &key);
-            return write(stream, status, "", &body.to_string(), shared);
-        }
+    }) = entered(shared, &path)
+    else {
+        let (status, body) = answer(&path, &key);
+        return write(stream, status, "", &body.to_string(), shared);
     };
     write(stream, status, headers, body, shared)
 }

@@ -17,7 +17,11 @@ mod guests;
 mod nested;
 mod tools;
 // A wasm file with another manifest is made for tests as well.
-#[allow(unreachable_pub, reason = "it is public there")]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "it is public there, and the tests use all of it"
+)]
 #[path = "../../tests/src/variant.rs"]
 mod variant;
 

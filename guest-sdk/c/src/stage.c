@@ -278,7 +278,10 @@ cd_fault *cd_transformer_open(const cd_transformer *stage, cd_text config, const
 
 cd_fault *cd_transformer_apply(const cd_transformer *stage, const cd_batch *batch, cd_given *given) {
     *given = (cd_given){.batch = batch};
-    if (stage->apply) return stage->apply(batch, given);
+    if (stage->apply) {
+        CD_TRY(stage->apply(batch, given));
+        return given->wrong;
+    }
     if (stage->map) return cd_each(given, stage->map);
     return cd_permanent("this transformer has neither `map` nor `apply`");
 }

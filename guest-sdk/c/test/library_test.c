@@ -183,6 +183,18 @@ static void what_is_given_decides(void) {
     CD_CHECK_FAULT(routed(broken, 1).rejected[0], CD_PERMANENT, "the payload is no JSON");
 }
 
+static cd_fault *apply_wrongly(const cd_batch *batch, cd_given *given) {
+    (void)batch;
+    cd_give(given, (cd_output){.json = CD("{}")});
+    return NULL;
+}
+
+static void what_is_given_for_no_record_names_its_stream(void) {
+    static const cd_transformer stage = {.apply = apply_wrongly};
+    cd_input one[] = {DO("pass")};
+    CD_CHECK_FAULT(cd_test_transform(&stage, "{}", "items", one, 1).fault, CD_PERMANENT, "without a `stream`");
+}
+
 static void a_stage_without_a_snapshot_takes_none(void) {
     cd_text foreign = CD("x"), none = CD("");
     CD_CHECK_FAULT(cd_test_open_transformer(&ROUTER, "{}", &foreign), CD_CONFIG, "not one of this plugin");
@@ -284,6 +296,7 @@ int main(void) {
     CD_RUN(letters);
     CD_RUN(memory_is_used_again);
     CD_RUN(what_is_given_decides);
+    CD_RUN(what_is_given_for_no_record_names_its_stream);
     CD_RUN(a_stage_without_a_snapshot_takes_none);
     CD_RUN(pages_keep_to_budget_and_stream_and_a_fault_waits);
     CD_RUN(answers_become_faults);

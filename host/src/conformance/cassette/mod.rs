@@ -40,6 +40,10 @@ const MAX_BYTES: usize = 64 << 20;
 
 /// One call of the plugin, what it imported meanwhile, and what it gave.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(
+    clippy::struct_field_names,
+    reason = "the file has a list of these, where `call` says what was called"
+)]
 struct Call {
     call: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -10,19 +10,21 @@ async fn refused(bytes: Vec<u8>) -> String {
 
 /// A component that exports these functions of one interface.
 fn exporting(interface: &str, version: &str, functions: &[&str]) -> Vec<u8> {
-    let all: String = functions
+    let all: Vec<String> = functions
         .iter()
         .map(|name| format!("{name}: func();"))
         .collect();
+    let all = all.concat();
     let wit = format!(
         "package test:test;
          world w {{ export crossdock:plugin/{interface}@{version}; }}
          package crossdock:plugin@{version} {{ interface {interface} {{ {all} }} }}"
     );
-    let exports: String = functions
+    let exports: Vec<String> = functions
         .iter()
         .map(|name| format!(r#"(func (export "crossdock:plugin/{interface}@{version}#{name}"))"#))
         .collect();
+    let exports = exports.concat();
     Guest::new(Kind::Sink)
         .wit(&wit, "w")
         .extra(&exports)

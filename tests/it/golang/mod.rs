@@ -3,10 +3,11 @@
 use std::{ffi::OsStr, fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 
 use crossdock_tests::{
-    host::{Ended, TestHost, plugin, workspace},
+    host::{Ended, TestHost, workspace},
     languages::{foreign_folder, foreign_plugin, go_cache, tool_chain},
+    trap_server::TrapServer,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// `go` in a folder, as its author would call it. Fails with what it told.
 fn go(folder: &Path, path: &OsStr, arguments: &[&str]) {
@@ -115,6 +116,104 @@ fn the_plugin_of_the_readme_is_built() {
         "{\"id\":\"a\",\"amount\":9.90,\"currency\":\"EUR\"}\n"
     );
     assert!(ended.json().to_string().contains("no price"), "{ended}");
+}
+
+/// Every import, every answer and every fault crosses the border once, and comes out as it went in.
+#[test]
+fn every_part_of_the_contract_crosses_as_it_is() {
+    let Some(path) = tool_chain("go") else {
+        return;
+    };
+    let host = TestHost::new();
+    let server = TrapServer::new();
+    new_project(&host, "every", "sink");
+    host.write("every/plugin.go", include_str!("every.go"));
+    host.write("every/plugin.json", include_str!("every.json"));
+    fs::remove_file(host.path("every/plugin_test.go")).unwrap();
+    let built = build(&host, "every", &path).finished();
+    assert_eq!(built["kinds"].as_array().unwrap().len(), 3, "{built:#}");
+
+    host.write(
+        "connections/shop.yaml",
+        format!(
+            "connection: shop\nbase-url: {}\nallow-private: true\n",
+            server.url()
+        ),
+    );
+    host.write(
+        "in/items.jsonl",
+        "{\"id\":\"a\"}\n{\"id\":\"later\"}\n{\"id\":\"bad\"}\n{\"id\":\"z\"}\n",
+    );
+    host.flow(
+        "write",
+        "
+source: { plugin: jsonl, config: { files: in/*.jsonl, key: id }, grants: { files: { read: [in] } } }
+sinks: [{ plugin: ../every/dist/every.wasm, name: out, config: {}, receipts: receipts }]
+",
+    );
+    host.flow(
+        "read",
+        "
+source: { plugin: ../every/dist/every.wasm, name: from, config: {} }
+transformers:
+  - plugin: ../every/dist/every.wasm
+    name: change
+    config: { connection: shop }
+    grants: { connections: [shop], tables: [seen, receipts] }
+sinks: [{ plugin: jsonl, name: out, config: { file: out/all.jsonl, envelope: true }, grants: { files: { write: [out] } } }]
+",
+    );
+    let told = host.invocation("write").env("CROSSDOCK_LOG", "info").end();
+    told.exits(3)
+        .tells(&["committed 3", "closing failed: nobody minds"]);
+    let told = host.invocation("read").env("CROSSDOCK_LOG", "debug").end();
+    told.exits(3).tells(&["a line for those who look closely"]);
+    let reasons = told.json().to_string();
+    assert!(
+        reasons.contains("\"even\"") && reasons.contains("\"odd\""),
+        "{reasons}"
+    );
+
+    let text = host.text("out/all.jsonl");
+    let mut lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let seen = lines[0]["payload"]["seen"].take();
+    let seen = seen.as_str().unwrap();
+    assert!(
+        seen.contains("POST /echo-header") && seen.contains("x-mine: 1"),
+        "{seen}"
+    );
+    let receipt = |key: &str, id: u32| json!({ "Key": key, "Value": { "id": id } });
+    let wanted = [
+        json!({ "stream": "a", "op": "upsert", "key": "ask", "headers": { "h": "ü" }, "payload": {
+            "status": 200, "body": "in the header", "seen": null, "first": "hello from outside", "second": "config",
+            "nobody": "config", "forbidden": "config", "now": true, "random": true, "headers": { "h": "ü" },
+            "many": { "a2": ["ä"], "b": true }, "found": [{ "Key": "a2", "Value": ["ä"] }],
+            "receipts": [receipt("a", 101), receipt("later", 103), receipt("z", 102)],
+        } }),
+        json!({ "stream": "others", "op": "upsert", "key": "", "payload": "second" }),
+        json!({ "stream": "a", "op": "delete", "key": "gone", "payload": {} }),
+        json!({ "stream": "b", "op": "upsert", "key": "raw", "payload": { "bytes": "AAH/", "json": false } }),
+    ];
+    assert_eq!(lines, wanted);
+
+    let mut letters: Vec<[Value; 3]> = host
+        .dead_letters()
+        .into_iter()
+        .map(|mut letter| ["stage", "message", "location"].map(|field| letter[field].take()))
+        .collect();
+    letters.sort_by_key(|[stage, ..]| stage.to_string());
+    let letter = |stage: &str, message: &str, location: &str| {
+        [json!(stage), json!(message), json!(location)]
+    };
+    let wanted = [
+        letter("change", "it is refused", "/x"),
+        letter("from", "this is no record", "input:2"),
+        letter("out", "never", "/bad"),
+    ];
+    assert_eq!(letters, wanted);
 }
 
 #[test]
