@@ -262,6 +262,14 @@ fn plugins_are_found_chosen_and_warned_of_by_a_signed_index() {
             "yanked: writes the last row twice",
             "csv 1.2.0 is installed",
         ]);
+    market
+        .plugin(&["rollback", "csv", "--to", "1.0.0"])
+        .exits(0)
+        .tells(&["csv 1.0.0 is back", "csv 1.0.0: ACME-1 (high)"]);
+    market
+        .plugin(&["rollback", "csv", "--to", "1.2.0"])
+        .exits(0)
+        .tells(&["csv 1.2.0: yanked: writes the last row twice"]);
     // Who has it keeps it: it is fetched again, and told.
     fs::remove_dir_all(market.user.path(".crossdock/installed")).unwrap();
     market
@@ -698,4 +706,64 @@ fn what_is_known_is_renewed_by_itself_and_by_hand_where_no_registry_is() {
         .replace("1.2.0", "6.6.6");
     user.write("carried/catalogue.json", changed);
     update().exits(1).tells(&["it was made for sha256:"]);
+}
+
+#[test]
+fn another_key_counts_when_it_is_one_of_the_publishers_and_none_at_all_counts_no_more() {
+    let Some(market) = Market::open() else { return };
+    market.publish("csv", "1.0.0");
+    market.next();
+    market.update().exits(0);
+    let signed = market
+        .user
+        .crossdock(["catalogue", "list", "--json"])
+        .end()
+        .finished();
+    let first = signed["catalogues"][0]["signature"]["key"].clone();
+    // The next one by another key: nobody's, until the file says whose it is.
+    market.build().finished();
+    signature_in(&market.publisher, ".");
+    market.sign("catalogue.json", "evil");
+    market.serve().finished();
+    market
+        .update()
+        .exits(1)
+        .tells(&["none of the known keys made it"]);
+    let trust = market.user.text("trust.yaml");
+    market
+        .user
+        .write("keys/new.pub", market.publisher.bytes("keys/evil.pub"));
+    market.user.write(
+        "trust.yaml",
+        trust.replace("acme.pub }", "acme.pub }, { file: keys/new.pub }"),
+    );
+    market
+        .update()
+        .exits(0)
+        .tells(&["serial 2", "signed by acme"]);
+    let signed = market
+        .user
+        .crossdock(["catalogue", "list", "--json"])
+        .end()
+        .finished();
+    assert_ne!(signed["catalogues"][0]["signature"]["key"], first);
+    // A project that takes what is not signed takes nothing unsigned in the place of what was signed.
+    market
+        .user
+        .write("trust.yaml", "require: unsigned-ok\npublishers: []\n");
+    let mut index = market.index();
+    index["serial"] = json!(9);
+    market.smuggle(index.to_string().as_bytes(), None);
+    market
+        .update()
+        .exits(1)
+        .tells(&["it is not signed by anybody known, and the one before was"]);
+    // One that never knew a signature takes it, and is told so.
+    let other = TestHost::new();
+    other.write("registries.yaml", market.user.bytes("registries.yaml"));
+    other
+        .crossdock(["catalogue", "update"])
+        .end()
+        .exits(0)
+        .tells(&["serial 9, 1 plugin, not signed"]);
 }

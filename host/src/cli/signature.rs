@@ -17,11 +17,11 @@ use super::{
     Failure, failed, folders,
     key::signing_key,
     output::Output,
-    plugin::arguments::RegistryArguments,
+    plugin::{arguments::RegistryArguments, notices},
     style::{self, BAD, FAINT, GOOD, STRONG},
 };
 use crate::{
-    app::{self, AppError, Plugins},
+    app::{self, AppError, Look, Plugins},
     catalogue::{
         self, Decision, Inspection, PublicKey, Reference, ReferenceError, Signature, Subject,
         Trust,
@@ -129,6 +129,7 @@ async fn sign_there(
     let key = signing_key(arguments.key.as_deref())?;
     let current = env::current_dir().unwrap_or_default();
     let plugins = plugins(current, &arguments.registry)?;
+    notices(&plugins, Look::Kept, output).await?;
     let offer = plugins.sign(reference, &key).await?;
     let id = key.public().id();
     if arguments.json {
@@ -195,10 +196,9 @@ pub(super) async fn verify(arguments: VerifyArguments, output: Output) -> Result
         return verify_file(&arguments, output);
     };
     let plugins = plugins(project(&arguments), &arguments.registry)?;
-    let offer = plugins
-        .trusting(trust(&arguments)?)
-        .offer(&reference)
-        .await?;
+    let plugins = plugins.trusting(trust(&arguments)?);
+    notices(&plugins, Look::Kept, output).await?;
+    let offer = plugins.offer(&reference).await?;
     let about = json!({
         "source": offer.repository, "manifest": offer.pulled.manifest.digest, "digest": offer.inspection.digest,
         "plugin": offer.name, "version": offer.version,

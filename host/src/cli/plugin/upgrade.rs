@@ -274,6 +274,7 @@ pub(in crate::cli) async fn rollback(
     output: Output,
 ) -> Result<u8, Failure> {
     let plugins = arguments.project.plugins(None)?;
+    notices(&plugins, Look::Kept, output).await?;
     let done = plugins
         .roll_back(&arguments.name, arguments.to.as_ref())
         .await?;
@@ -283,14 +284,16 @@ pub(in crate::cli) async fn rollback(
     }
     let paint = output.paint;
     let name = paint.with(STRONG, format!("{} {}", done.name, done.version));
-    output.print(&format!(
+    let mut out = format!(
         "{} {name} is back\n  {}\n",
         paint.with(GOOD, "✓"),
         paint.with(
             FAINT,
             "the next run takes it; `crossdock swap` puts it into a flow that runs"
         )
-    ));
+    );
+    warnings(&done.name, &done.version, &done.advice, paint, &mut out);
+    output.print(&out);
     Ok(0)
 }
 
