@@ -149,7 +149,7 @@ const SCRIPTS: [(&str, &str); 2] = [
       def map(record):
           customer, id = record.value["customer"], record.value["id"]
           answer = http.get(f"/customers/{customer}", connection=variables["connection"])
-          other = http.send_all([{"url": "/customers/c9", "connection": variables["connection"]}])[0]
+          other = http.send_all([Request("GET", "/customers/c9", connection=variables["connection"])])[0]
           metrics.count("asked")
           metrics.gauge("last", id)
           log.info("looked up", customer)
@@ -185,7 +185,7 @@ fn every_import_is_on_a_cassette_in_every_language() {
         );
         let recorded = record(&host, &component, &["--kind", "transformer"]).finished();
         assert_eq!(recorded["fault"], Value::Null, "{recorded:#}");
-        assert_eq!(recorded["requests"], 6, "{recorded:#}");
+        assert_eq!(recorded["requests"], 6, "{recorded:#} {:#}", cassette(&host));
         let kept = cassette(&host);
         let names = imported(&kept);
         for name in [

@@ -3,7 +3,7 @@
 import importlib
 import linecache
 
-from crossdock_sdk import Fault, Idle, Output, Sink, Source, Stream, Table, Transformer, Unreadable
+from crossdock_sdk import Fault, Idle, Output, Request, Sink, Source, Stream, Table, Transformer, Unreadable
 from crossdock_sdk import clock, fault, filtered, http, log, metrics, random
 
 # Scripts may import these. A module that is not loaded when the component is built cannot be loaded later: there are no files.
@@ -32,7 +32,7 @@ def _load_all():
 AVAILABLE = _load_all()
 
 OFFERED = {
-    "Fault": Fault, "Idle": Idle, "Output": Output, "Stream": Stream, "Table": Table, "Unreadable": Unreadable,
+    "Fault": Fault, "Idle": Idle, "Output": Output, "Request": Request, "Stream": Stream, "Table": Table, "Unreadable": Unreadable,
     "clock": clock, "filtered": filtered, "http": http, "log": log, "metrics": metrics, "random": random,
 }
 
