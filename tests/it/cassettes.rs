@@ -185,7 +185,12 @@ fn every_import_is_on_a_cassette_in_every_language() {
         );
         let recorded = record(&host, &component, &["--kind", "transformer"]).finished();
         assert_eq!(recorded["fault"], Value::Null, "{recorded:#}");
-        assert_eq!(recorded["requests"], 6, "{recorded:#} {:#}", cassette(&host));
+        assert_eq!(
+            recorded["requests"],
+            6,
+            "{recorded:#} {:#}",
+            cassette(&host)
+        );
         let kept = cassette(&host);
         let names = imported(&kept);
         for name in [
