@@ -311,6 +311,11 @@ source: { plugin: csv@beta, config: { files: in/*.csv }, grants: { files: { read
 sinks: [{ plugin: jsonl, config: { file: out/a.jsonl }, grants: { files: { write: [out] } } }]
 ",
     );
+    market
+        .user
+        .check("copy")
+        .exits(0)
+        .tells(&["jsonl 1.0.0: deprecated: nobody mends it any more; use csv instead"]);
     market.user.run("copy").finished();
     market.publish("csv", "2.0.0");
     market.publisher.write(

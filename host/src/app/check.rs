@@ -4,10 +4,11 @@ use std::{path::PathBuf, sync::Arc};
 
 use super::{
     AppError, Project, Resolved,
+    catalogues::Catalogues,
     run::{grants, limits, network},
 };
 use crate::{
-    catalogue::{self, Kind, Manifest},
+    catalogue::{self, Installed, Kind, Manifest, Settings, Trust},
     engine::{fault::FaultKind, run::RunError},
     flow::{Finding, PluginRef, StageKind, StagePlan, finding},
     plugin::{Hints, NoTables, StageContext, admit, missing},
@@ -18,6 +19,7 @@ impl Project {
     pub async fn check(&self, connect: bool) -> Vec<Finding> {
         let mut findings = self.warnings.clone();
         let resolved = self.resolve(&mut findings);
+        self.advised(&mut findings);
         let connections = match self.connections() {
             Ok(connections) => Some(connections),
             Err(error) => {
@@ -107,6 +109,45 @@ impl Project {
             }
         }
         resolved
+    }
+
+    /// What catalogues say of the installed plugins that the flow uses. Nobody is asked, and a run goes by the lock file
+    /// whatever it is.
+    fn advised(&self, findings: &mut Vec<Finding>) {
+        // What is wrong with these files is told by the commands that go by them.
+        let Ok(settings) = Settings::of_project(&self.folder) else {
+            return;
+        };
+        let catalogues = Catalogues::of(&self.state, &settings);
+        let lock = Installed::of(&self.folder, &self.state).read();
+        let trust = Trust::of_project(&self.folder, &self.variables);
+        let (false, Ok(lock), Ok(trust)) = (catalogues.is_empty(), lock, trust) else {
+            return;
+        };
+        let known = catalogues.known(&trust);
+        for stage in self.plan.stages() {
+            let name = match &stage.plugin {
+                PluginRef::Name(_) => stage.plugin.name(),
+                PluginRef::Path(_) => None,
+            };
+            let Some((name, locked)) = name.and_then(|name| Some((name, lock.plugins.get(name)?)))
+            else {
+                continue;
+            };
+            for line in known.advice(&locked.source, &locked.version).lines() {
+                let message = format!("{name} {}: {line}", locked.version);
+                let advice =
+                    "`crossdock plugin upgrade --dry-run` shows what a newer version would change";
+                findings.push(
+                    Finding::warning("plugin.advised", message)
+                        .at(stage.locate_field("plugin"))
+                        .advice(advice),
+                );
+            }
+        }
+        for notice in known.notices {
+            findings.push(Finding::warning("plugin.catalogue", notice));
+        }
     }
 
     /// Grants of folders that hold what the host itself goes by: a plugin that writes there grants itself the rest.
