@@ -17,9 +17,14 @@ use super::{
 /// Values that aliases may bring in: enough for every real file, too few to eat the memory.
 const MAX_ALIASED: usize = 100_000;
 
+/// Lists and objects inside of each other. The parser recurses, and needs some 32 KiB of stack a level in a build without
+/// optimisation, of the 2 MiB that a thread has.
+const MAX_DEPTH: usize = 32;
+
 /// Parses one YAML document. Only the first syntax error is known: behind it the text has no sure meaning.
 pub(super) fn parse(text: &str, file: &Path) -> Result<(Value, Places), Vec<Finding>> {
     let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! { max_depth: MAX_DEPTH },
         alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: MAX_ALIASED },
         leading_zero_numbers_as_strings: true,
         underscored_numbers_as_strings: true,
@@ -78,6 +83,15 @@ fn finding(error: &serde_saphyr::Error, text: &str, file: &Path) -> Finding {
             length: mark.length.clamp(0, text.len() - offset),
         }
     });
+    if let serde_saphyr::Error::Budget {
+        breach: serde_saphyr::budget::BudgetBreach::Depth { .. },
+        ..
+    } = error
+    {
+        let message =
+            format!("lists and objects are more than {MAX_DEPTH} deep inside of each other");
+        return Finding::error("flow.yaml", message).at(location);
+    }
     let advice = if message.contains("duplicate") {
         "remove one of them"
     } else if text
@@ -233,6 +247,23 @@ mod tests {
 
     fn error(text: &str) -> String {
         parse(text, Path::new("a.yaml")).unwrap_err()[0].to_string()
+    }
+
+    #[test]
+    fn what_is_too_deep_is_refused_and_overflows_no_stack() {
+        let lists = |depth: usize| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
+        let objects = |depth: usize| {
+            let line = |level: usize| format!("{}a:\n", " ".repeat(level));
+            (0..depth).map(line).collect::<Vec<_>>().concat()
+        };
+        read(&lists(MAX_DEPTH));
+        read(&objects(MAX_DEPTH));
+        for text in [lists(MAX_DEPTH + 1), objects(MAX_DEPTH + 1)] {
+            let told = error(&text);
+            assert!(told.contains("more than 32 deep"), "{told}");
+        }
+        let told = error(&lists(100_000));
+        assert!(told.contains("recursion limit exceeded"), "{told}");
     }
 
     #[test]
