@@ -1,8 +1,9 @@
 //! What other clients of registries make of what we publish, and we of what they push.
 //!
-//! `wkg`, the client of the WebAssembly world, is a program of some hundred crates that is in no registry of packages as a
-//! binary: building it in every run of the tests costs more than all other tests. So what it writes and what it wants to
-//! read are written down here, letter by letter, and held against ours; oras, the general client, is run.
+//! `wkg`, the client of the WebAssembly world, is a program of some hundred crates that nobody has as a binary: `cargo xtask
+//! ci` builds it once, elsewhere it is run when it is installed. What it writes and what it wants to read is also
+//! written down here, letter by letter, and held against ours, so that every run of the tests sees it. oras, the general
+//! client, is run too.
 
 use std::{fs, path::PathBuf, process::Command};
 
@@ -46,6 +47,53 @@ fn publish(host: &TestHost, registry: &TestRegistry) -> String {
         .end()
         .finished();
     done["published"]["manifest"].as_str().unwrap().to_owned()
+}
+
+/// wkg, where `cargo xtask ci` has put it or where it is installed. Where it is not the test says so; in CI it fails.
+fn wkg() -> Option<PathBuf> {
+    let own = target().join("tools/wkg/bin/wkg");
+    let all = [own, PathBuf::from("wkg")];
+    let found = all.into_iter().find(|program| {
+        let told = Command::new(program).arg("--version").output();
+        told.is_ok_and(|told| told.status.success())
+    });
+    if found.is_none() {
+        assert!(std::env::var_os("CI").is_none(), "there is no wkg");
+        println!("skipped: wkg is not installed (`cargo install --locked wkg`)");
+    }
+    found
+}
+
+#[test]
+fn wkg_pulls_what_we_publish_and_we_install_what_it_pushes() {
+    let Some(wkg) = wkg() else { return };
+    let Some(registry) = TestRegistry::start() else {
+        return;
+    };
+    let host = project();
+    let wkg = |registry: &TestRegistry, arguments: &[&str]| {
+        let done = Command::new(&wkg)
+            .current_dir(host.path(""))
+            .args(arguments)
+            .args(["--insecure", registry.host()])
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert!(done.status.success(), "{told}");
+    };
+    let place = format!("{}/shop/csv:1.0.0", registry.host());
+    wkg(&registry, &["oci", "push", &place, "csv.wasm"]);
+    install(&host, &registry, "1.0.0");
+    let lock = host.text("plugins.lock");
+    assert!(lock.contains(&digest(&host.bytes("csv.wasm"))), "{lock}");
+
+    let Some(registry) = TestRegistry::start() else {
+        return;
+    };
+    publish(&host, &registry);
+    let place = format!("{}/shop/csv:1.0.0", registry.host());
+    wkg(&registry, &["oci", "pull", &place, "-o", "pulled.wasm"]);
+    assert_eq!(host.bytes("pulled.wasm"), host.bytes("csv.wasm"));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `test` and `ci`.
 
-use std::process::Command;
+use std::{fs, process::Command};
 
 use crate::{bench, build, cargo, execute, guests, print, say, workspace};
 
@@ -61,11 +61,36 @@ pub(crate) fn run() -> Result<(), String> {
     step("dependencies", dependencies)?;
     step("the model of the protocol", model)?;
     step("fuzz", || crate::fuzz::run(&crate::fuzz::Options::short()))?;
+    step("wkg", wkg)?;
     step("tests", || test(&[]))?;
     // With what the tests have built: it costs some seconds.
     step("benches run", bench::smoke)?;
     print("ci passed");
     Ok(())
+}
+
+/// The client of registries of the WebAssembly world, which a test publishes to and installs from. Nobody has it as a
+/// binary, so it is built here, once per target folder, and not by each run of the tests.
+const WKG: &str = "0.16.1";
+
+fn wkg() -> Result<(), String> {
+    let folder = guests::target_dir(&workspace()).join("tools").join("wkg");
+    let told = Command::new(folder.join("bin/wkg"))
+        .arg("--version")
+        .output();
+    let wanted = format!("wkg {WKG}");
+    if told.is_ok_and(|told| String::from_utf8_lossy(&told.stdout).trim() == wanted) {
+        return Ok(());
+    }
+    let build = folder.join("build");
+    let mut install = cargo();
+    install.args(["install", "--quiet", "--locked", "--debug", "wkg"]);
+    install.args(["--version", WKG, "--root"]).arg(&folder);
+    install
+        .env("CARGO_TARGET_DIR", &build)
+        .env("CARGO_PROFILE_DEV_DEBUG", "0");
+    execute(&mut install)?;
+    fs::remove_dir_all(&build).map_err(|e| format!("{}: {e}", build.display()))
 }
 
 const DENY_WARNINGS: [&str; 3] = ["--", "-D", "warnings"];
