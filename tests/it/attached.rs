@@ -6,7 +6,7 @@ use std::fs;
 use crossdock_tests::{host::plugin, registry::digest, variant};
 use serde_json::{Value, json};
 
-use crate::catalogue::Market;
+use crate::market::Market;
 
 const REPORT: &str = "application/vnd.crossdock.conformance.v1+json";
 const SBOM: &str = "application/vnd.cyclonedx+json";
