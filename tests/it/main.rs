@@ -45,6 +45,8 @@ mod registry;
 mod resume;
 mod secrets;
 mod signatures;
+mod signatures_interop;
+mod signatures_published;
 mod soak;
 mod storm;
 mod supervision;
