@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::diagnose::{Compiled, Problem};
+use crate::effect;
 use crate::rule;
 use crate::scan;
 use crate::scope::Scope;
@@ -136,7 +137,7 @@ fn read_streams(yaml: &Yaml, mapping: &mut Mapping, problems: &mut Vec<Problem>)
         let rules = rule::rules(rules, &mut scope, problems);
         let (slots, writes) = (scope.slots(), scope.writes);
         let program = Program {
-            lazy: rule::lazy(&rules),
+            lazy: effect::lazy(&rules),
             rules,
             slots,
             lookups_end: scope.reads_end,

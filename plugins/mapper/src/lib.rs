@@ -1,8 +1,8 @@
 //! Maps records by declarative rules: the mapping language of crossdock.
 //!
-//! The way of a mapping: `yaml` reads its text with all places, `compile` (with `rule`, `condition`, `parse`) checks it
-//! and makes a `syntax::Mapping`, `batch` runs it over batches, `run` over one record with `eval` for values and
-//! `access` for places. `node` is the tree that opens only where a rule looks; `doc` keeps even that away where the
+//! The way of a mapping: `yaml` reads its text with all places, `compile` (with `rule`, `condition`, `parse`, `effect`)
+//! checks it and makes a `syntax::Mapping`, `batch` runs it over batches, `run` over one record with `eval` for values
+//! and `access` for places. `node` is the tree that opens only where a rule looks; `doc` keeps even that away where the
 //! rules only touch the top level of a record.
 #![cfg_attr(
     test,
@@ -20,6 +20,7 @@ mod compile;
 mod condition;
 mod diagnose;
 mod doc;
+mod effect;
 mod eval;
 mod function;
 mod jq;
