@@ -5,6 +5,7 @@
 //! | [`runtime`] | the front door: load a plugin, make openers of its kinds, check a config |
 //! | `engine` | wasmtime's configuration and the ticker that lets long calls be interrupted |
 //! | `cache` | machine code on disk, so that a component is compiled once |
+//! | `exports` | what a component exports: whether it is all there, and where |
 //! | `wit` | the contract versions this host offers, one file each: bindings and conversions |
 //! | `instance` | one sandbox: store, limits, and what a failed call means |
 //! | `source`, `transformer`, `sink` | the engine's traits over an instance |
@@ -19,6 +20,7 @@ mod captured;
 mod compiler;
 mod engine;
 mod error;
+mod exports;
 pub mod host_api;
 mod instance;
 pub mod limits;

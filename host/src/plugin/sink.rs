@@ -6,22 +6,17 @@ use async_trait::async_trait;
 use wasmtime::component::Func;
 
 use super::{
+    exports::WriteResult,
     instance::Sandbox,
     runtime::Stage,
     verify,
-    wit::since_v0_1::{
-        self as wit, BatchRef, WireFault,
-        sink::{SinkPlugin, exports::crossdock::plugin::sink as wire},
-    },
+    wit::since_v0_1::{self as wit, BatchRef, sink::SinkPlugin},
 };
 use crate::engine::{
     batch::Batch,
     fault::Fault,
     stage::{Identity, Instance, Opener, Sink, Snapshot, TableWrite, Wear, Written},
 };
-
-/// What `write` returns, as lifted.
-pub(super) type WriteResult = (Result<wire::Written, WireFault>,);
 
 /// Makes instances of a sink.
 pub(super) struct SinkOpener(pub(super) Stage);

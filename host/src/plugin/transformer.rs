@@ -6,11 +6,12 @@ use async_trait::async_trait;
 use wasmtime::component::Func;
 
 use super::{
+    exports::ApplyResult,
     instance::Sandbox,
     runtime::Stage,
     verify,
     wit::since_v0_1::{
-        self as wit, BatchRef, WireFault,
+        self as wit, BatchRef,
         transformer::{TransformerPlugin, exports::crossdock::plugin::transformer as wire},
     },
 };
@@ -25,9 +26,6 @@ use crate::{
         },
     },
 };
-
-/// What `apply` returns, as lifted.
-pub(super) type ApplyResult = (Result<wire::Applied, WireFault>,);
 
 /// Makes instances of a transformer.
 pub(super) struct TransformerOpener(pub(super) Stage);
