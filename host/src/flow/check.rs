@@ -8,8 +8,9 @@ use std::{
 use super::{
     egress::{GrantError, TcpGrant, UrlGrant},
     finding::Finding,
+    limits::limits,
     place::{Places, child},
-    plan::{is_channel, is_path, limits, stage_name},
+    plugin_ref::{is_channel, is_path, stage_name},
     quantity::Size,
     spec::{FlowSpec, GrantsSpec, LimitsSpec},
 };

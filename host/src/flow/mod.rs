@@ -30,7 +30,9 @@ pub mod variable;
 
 mod digest;
 mod inline;
+mod limits;
 mod near;
+mod plugin_ref;
 mod yaml;
 
 #[cfg(test)]
