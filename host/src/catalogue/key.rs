@@ -2,18 +2,18 @@
 //! PEM form, a public key is SPKI in PEM form. With a passphrase, the private key's file is in a form of our own: what is
 //! standard for that needs ciphers that nothing else here needs.
 
+mod file;
+mod passphrase;
+mod pem;
+
 use std::{
-    env, fmt, fs,
-    io::{self, Read as _, Write as _},
-    num::NonZeroU32,
+    fmt, fs, io,
     path::{Path, PathBuf},
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ring::{
-    aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
     agreement::{ECDH_P256, EphemeralPrivateKey, UnparsedPublicKey, agree_ephemeral},
-    pbkdf2,
     rand::SystemRandom,
     signature::{
         ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _,
@@ -23,25 +23,16 @@ use ring::{
 use secrecy::zeroize::Zeroizing;
 use serde::{Deserialize, Serialize};
 
+pub use self::passphrase::Passphrase;
+use self::{
+    file::{create, read, warn_if_open},
+    pem::{ENCRYPTED, PRIVATE, PUBLIC, from_pem, has_label, to_pem},
+};
+
 /// Holds the passphrase of a private key.
 pub const PASSPHRASE_VARIABLE: &str = "CROSSDOCK_KEY_PASSPHRASE";
 /// Names the file with the passphrase of a private key.
 pub const PASSPHRASE_FILE_VARIABLE: &str = "CROSSDOCK_KEY_PASSPHRASE_FILE";
-
-/// A key file is not larger than this, in bytes.
-const MAX_FILE: u64 = 64 << 10;
-/// The work of guessing a passphrase, in rounds of PBKDF2 with HMAC-SHA256: what OWASP asks for.
-const ROUNDS: NonZeroU32 = match NonZeroU32::new(600_000) {
-    Some(rounds) => rounds,
-    None => NonZeroU32::MAX,
-};
-const SALT: usize = 16;
-/// The form of an encrypted key: this byte, salt, nonce, and the sealed PKCS#8.
-const FORM: u8 = 1;
-
-const PUBLIC: &str = "PUBLIC KEY";
-const PRIVATE: &str = "PRIVATE KEY";
-const ENCRYPTED: &str = "CROSSDOCK ENCRYPTED PRIVATE KEY";
 
 /// What every SPKI of this curve begins with; behind it is the point.
 const SPKI: [u8; 26] = [
@@ -354,195 +345,9 @@ impl PrivateKey {
     }
 }
 
-/// What opens an encrypted private key.
-pub struct Passphrase(Zeroizing<String>);
-
-impl fmt::Debug for Passphrase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[passphrase]")
-    }
-}
-
-impl Passphrase {
-    /// This one.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(Zeroizing::new(text.into()))
-    }
-
-    fn key(&self, salt: &[u8]) -> Option<LessSafeKey> {
-        let mut key = Zeroizing::new([0; 32]);
-        pbkdf2::derive(
-            pbkdf2::PBKDF2_HMAC_SHA256,
-            ROUNDS,
-            salt,
-            self.0.as_bytes(),
-            &mut *key,
-        );
-        UnboundKey::new(&CHACHA20_POLY1305, &*key)
-            .ok()
-            .map(LessSafeKey::new)
-    }
-
-    fn seal(&self, plain: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-        let (mut salt, mut nonce) = ([0; SALT], [0; NONCE_LEN]);
-        for bytes in [salt.as_mut_slice(), &mut nonce] {
-            getrandom::fill(bytes).map_err(|_| KeyError::Random)?;
-        }
-        let mut text = Zeroizing::new(plain.to_vec());
-        // Neither fails for a key and a text of these lengths.
-        let key = self.key(&salt).ok_or(KeyError::Random)?;
-        key.seal_in_place_append_tag(
-            Nonce::assume_unique_for_key(nonce),
-            Aad::from([FORM]),
-            &mut *text,
-        )
-        .map_err(|_| KeyError::Random)?;
-        Ok(Zeroizing::new(
-            [&[FORM], salt.as_slice(), &nonce, &text].concat(),
-        ))
-    }
-
-    fn open(&self, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-        let (salt, rest) = sealed.strip_prefix(&[FORM])?.split_at_checked(SALT)?;
-        let (nonce, text) = rest.split_first_chunk::<NONCE_LEN>()?;
-        let mut text = Zeroizing::new(text.to_vec());
-        let key = self.key(salt)?;
-        let opened = key.open_in_place(
-            Nonce::assume_unique_for_key(*nonce),
-            Aad::from([FORM]),
-            &mut text,
-        );
-        let length = opened.ok()?.len();
-        text.truncate(length);
-        Some(text)
-    }
-
-    /// As the environment says. Empty variables do not count.
-    ///
-    /// # Errors
-    /// When both variables are set, or the file cannot be read or is empty.
-    pub fn from_environment() -> Result<Option<Self>, KeyError> {
-        let set = |name| env::var_os(name).filter(|value| !value.is_empty());
-        match (set(PASSPHRASE_VARIABLE), set(PASSPHRASE_FILE_VARIABLE)) {
-            (None, None) => Ok(None),
-            (Some(_), Some(_)) => Err(KeyError::TwoPassphrases),
-            (Some(text), None) => Ok(Some(Self::new(text.to_string_lossy()))),
-            (None, Some(path)) => {
-                let path = PathBuf::from(path);
-                let text = Zeroizing::new(read(&path)?);
-                let line = text.trim_end_matches(['\r', '\n']);
-                if line.is_empty() {
-                    return Err(KeyError::not_a_key(
-                        path.display(),
-                        "the file of the passphrase is empty",
-                    ));
-                }
-                Ok(Some(Self::new(line)))
-            }
-        }
-    }
-}
-
 /// Where the public key of a private one is: `acme.key` and `acme.pub`.
 pub fn public_path(private: &Path) -> PathBuf {
     private.with_extension("pub")
-}
-
-fn has_label(pem: &str, label: &str) -> bool {
-    pem.lines()
-        .any(|line| line.trim_end() == format!("-----BEGIN {label}-----"))
-}
-
-/// What stands between the marks of a PEM text.
-fn from_pem(pem: &str, label: &str) -> Result<Zeroizing<Vec<u8>>, String> {
-    let lines = || pem.lines().map(str::trim).filter(|line| !line.is_empty());
-    let (begin, end) = (
-        format!("-----BEGIN {label}-----"),
-        format!("-----END {label}-----"),
-    );
-    let mark = lines().find(|line| line.starts_with("-----BEGIN "));
-    if mark != Some(&begin) {
-        return Err(match mark {
-            Some("-----BEGIN EC PRIVATE KEY-----") => {
-                "it is in an older form; `openssl pkcs8 -topk8 -nocrypt -in OLD -out \
-                 NEW` makes it the expected one"
-                    .to_owned()
-            }
-            Some(found) => format!("it begins with `{found}`, expected `{begin}`"),
-            None => format!("it does not begin with `{begin}`"),
-        });
-    }
-    let mut inner = lines().skip_while(|line| **line != begin).skip(1);
-    let text: Zeroizing<String> =
-        Zeroizing::new(inner.by_ref().take_while(|line| **line != end).collect());
-    if inner.next().is_some() || lines().next_back() != Some(&end) {
-        return Err(format!("it does not end with `{end}`"));
-    }
-    let decoded = STANDARD.decode(text.as_bytes());
-    decoded
-        .map(Zeroizing::new)
-        .map_err(|error| format!("it is no base64: {error}"))
-}
-
-fn to_pem(der: &[u8], label: &str) -> Zeroizing<String> {
-    let encoded = Zeroizing::new(STANDARD.encode(der));
-    let mut pem = Zeroizing::new(format!("-----BEGIN {label}-----\n"));
-    let mut rest = encoded.as_str();
-    while !rest.is_empty() {
-        // All of its letters are one byte long.
-        let (line, behind) = rest.split_at(rest.len().min(64));
-        pem.push_str(line);
-        pem.push('\n');
-        rest = behind;
-    }
-    for part in ["-----END ", label, "-----\n"] {
-        pem.push_str(part);
-    }
-    pem
-}
-
-fn read(path: &Path) -> Result<String, KeyError> {
-    let failed = |error| KeyError::io("read", path, error);
-    let mut bytes = Vec::new();
-    fs::File::open(path)
-        .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
-        .map_err(failed)?;
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(KeyError::not_a_key(path.display(), "it is far too large"));
-    }
-    String::from_utf8(bytes).map_err(|_| KeyError::not_a_key(path.display(), "it is no text"))
-}
-
-/// A new file with all of its bytes, or none.
-fn create(path: &Path, bytes: &[u8], mode: u32) -> Result<(), KeyError> {
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
-    #[cfg(not(unix))]
-    let _ = mode;
-    let mut file = options.open(path).map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => KeyError::Exists(path.to_owned()),
-        _ => KeyError::io("write", path, error),
-    })?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all());
-    written.map_err(|error| {
-        let _ = fs::remove_file(path);
-        KeyError::io("write", path, error)
-    })
-}
-
-/// Others than the owner can read the key. It is no error, since some platforms mount files so.
-fn warn_if_open(path: &Path) {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        let mode = fs::metadata(path).map_or(0, |found| found.permissions().mode());
-        if mode & 0o077 != 0 {
-            let path = path.display();
-            tracing::warn!(%path, "others than its owner may read the private key: chmod 600");
-        }
-    }
 }
 
 #[cfg(test)]
