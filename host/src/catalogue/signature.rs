@@ -9,15 +9,24 @@
 //! Everything here is a function of bytes: no network, no clock. Whether a key is to be trusted, and until when, is
 //! [`super::trust`]'s matter.
 
+mod layout;
+#[cfg(test)]
+mod tests;
+mod verify;
+
 use std::{borrow::Cow, fmt};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use serde::{Deserialize, Serialize};
 
+use self::{
+    layout::{
+        Bundle, Content, Critical, DigestSet, Empty, Envelope, EnvelopeSignature, Identity, Image,
+        Message, MessageDigest, SIMPLE, STATEMENT, STATEMENT_TYPE, SimplePayload, Statement,
+        StatementSubject, bounded, decode, encoded, json, parse,
+    },
+    verify::{bundle, simple},
+};
 use super::key::{KeyError, PrivateKey, PublicKey};
-
-#[cfg(test)]
-mod tests;
 
 /// Media type of a bundle, as a layer and as the artifact type of its manifest.
 pub const BUNDLE_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
@@ -34,10 +43,6 @@ pub const FILE_SUFFIX: &str = "sigstore.json";
 pub const MAX_BUNDLE: usize = 1 << 20;
 /// A larger signed text is refused, in bytes: ours have some hundred.
 pub const MAX_PAYLOAD: usize = 64 << 10;
-
-const STATEMENT_TYPE: &str = "application/vnd.in-toto+json";
-const STATEMENT: &str = "https://in-toto.io/Statement/v1";
-const SIMPLE: &str = "cosign container image signature";
 
 /// Why a signature does not count. Each is one line that says what was found.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -285,324 +290,7 @@ impl Signature {
     }
 }
 
-fn simple<'k>(
-    payload: &[u8],
-    signature: &str,
-    subject: &Subject<'_>,
-    keys: impl IntoIterator<Item = &'k PublicKey>,
-) -> Result<&'k PublicKey, SignatureError> {
-    bounded("signed text", payload.len(), MAX_PAYLOAD)?;
-    let signature = ecdsa(signature)?;
-    let key = maker(payload, &signature, keys)?;
-    let signed: SimplePayload<serde::de::IgnoredAny> = parse("signed text", payload)?;
-    let critical = &signed.critical;
-    if critical.kind != SIMPLE {
-        return Err(SignatureError::OtherType {
-            found: critical.kind.clone(),
-            expected: SIMPLE,
-        });
-    }
-    subject.check(
-        &critical.image.docker_manifest_digest,
-        &critical.identity.docker_reference,
-    )?;
-    Ok(key)
-}
-
-fn bundle<'k>(
-    bytes: &[u8],
-    subject: &Subject<'_>,
-    keys: impl IntoIterator<Item = &'k PublicKey>,
-) -> Result<&'k PublicKey, SignatureError> {
-    bounded("bundle", bytes.len(), MAX_BUNDLE)?;
-    let bundle: Bundle = parse("bundle", bytes)?;
-    if bundle.media_type != BUNDLE_TYPE {
-        return Err(SignatureError::Unread(format!("{:?}", bundle.media_type)));
-    }
-    if bundle.verification_material.public_key.is_none() {
-        return Err(SignatureError::Unread(
-            "signed with a certificate".to_owned(),
-        ));
-    }
-    match (bundle.content, subject) {
-        (Content::Envelope(envelope), _) => statement(&envelope, subject, keys),
-        (Content::Message(message), Subject::File(bytes)) => file(&message, bytes, keys),
-        // A bare signature of a manifest says nothing of what it is meant for.
-        (Content::Message(_), Subject::Artifact { .. }) => {
-            Err(SignatureError::Unread("the signature of a file".to_owned()))
-        }
-    }
-}
-
-/// A statement in an envelope.
-fn statement<'k>(
-    envelope: &Envelope,
-    subject: &Subject<'_>,
-    keys: impl IntoIterator<Item = &'k PublicKey>,
-) -> Result<&'k PublicKey, SignatureError> {
-    if envelope.payload_type != STATEMENT_TYPE {
-        return Err(SignatureError::OtherType {
-            found: envelope.payload_type.clone(),
-            expected: STATEMENT_TYPE,
-        });
-    }
-    let [signature] = envelope.signatures.as_slice() else {
-        let why = format!(
-            "it has {} signatures, expected one",
-            envelope.signatures.len()
-        );
-        return Err(SignatureError::Malformed {
-            what: "envelope",
-            why,
-        });
-    };
-    let signature = ecdsa(&signature.sig)?;
-    // Base64 is 4/3 as long.
-    bounded("signed text", envelope.payload.len() / 4 * 3, MAX_PAYLOAD)?;
-    let payload = decode("signed text", &envelope.payload)?;
-    let key = maker(&encoded(STATEMENT_TYPE, &payload), &signature, keys)?;
-    let statement: Statement<serde::de::IgnoredAny> = parse("statement", &payload)?;
-    if statement.kind != STATEMENT {
-        return Err(SignatureError::OtherType {
-            found: statement.kind,
-            expected: STATEMENT,
-        });
-    }
-    // An attestation by the same key ("this version has a hole") is not its signature.
-    if statement.predicate_type != PREDICATE_TYPE {
-        return Err(SignatureError::OtherType {
-            found: statement.predicate_type,
-            expected: PREDICATE_TYPE,
-        });
-    }
-    let [signed] = statement.subject.as_slice() else {
-        let why = format!(
-            "it is about {} things, expected one",
-            statement.subject.len()
-        );
-        return Err(SignatureError::Malformed {
-            what: "statement",
-            why,
-        });
-    };
-    subject.check(&format!("sha256:{}", signed.digest.sha256), &signed.name)?;
-    Ok(key)
-}
-
-/// The signature of a file's bytes.
-fn file<'k>(
-    message: &Message,
-    bytes: &[u8],
-    keys: impl IntoIterator<Item = &'k PublicKey>,
-) -> Result<&'k PublicKey, SignatureError> {
-    let digest = &message.message_digest;
-    if digest.algorithm != "SHA2_256" {
-        return Err(SignatureError::OtherType {
-            found: digest.algorithm.clone(),
-            expected: "SHA2_256",
-        });
-    }
-    let signature = ecdsa(&message.signature)?;
-    let signed = format!("sha256:{}", hex::encode(decode("digest", &digest.digest)?));
-    let asked = super::digest(bytes);
-    if signed != asked {
-        return Err(SignatureError::OtherDigest { signed, asked });
-    }
-    maker(bytes, &signature, keys)
-}
-
-fn maker<'k>(
-    bytes: &[u8],
-    signature: &[u8],
-    keys: impl IntoIterator<Item = &'k PublicKey>,
-) -> Result<&'k PublicKey, SignatureError> {
-    keys.into_iter()
-        .find(|key| key.verifies(bytes, signature))
-        .ok_or(SignatureError::UnknownKey)
-}
-
-/// What DSSE signs: type and text, each with its length, so that neither can be taken for a part of the other.
-fn encoded(kind: &str, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = format!("DSSEv1 {} {kind} {} ", kind.len(), payload.len()).into_bytes();
-    bytes.extend_from_slice(payload);
-    bytes
-}
-
-fn bounded(what: &'static str, size: usize, most: usize) -> Result<(), SignatureError> {
-    if size > most {
-        return Err(SignatureError::TooLarge { what, size, most });
-    }
-    Ok(())
-}
-
-fn parse<'b, T: Deserialize<'b>>(what: &'static str, bytes: &'b [u8]) -> Result<T, SignatureError> {
-    serde_json::from_slice(bytes).map_err(|error| SignatureError::Malformed {
-        what,
-        why: error.to_string(),
-    })
-}
-
-fn decode(what: &'static str, text: &str) -> Result<Vec<u8>, SignatureError> {
-    STANDARD
-        .decode(text)
-        .map_err(|error| SignatureError::Malformed {
-            what,
-            why: format!("it is no base64: {error}"),
-        })
-}
-
-/// The bytes of a signature, which must have the form of one: two numbers, each in a few bytes.
-fn ecdsa(text: &str) -> Result<Vec<u8>, SignatureError> {
-    bounded("signature", text.len(), 256)?;
-    let bytes = decode("signature", text)?;
-    let number = |rest: &[u8]| match rest {
-        [2, length @ 1..=33, rest @ ..] => rest.get(usize::from(*length)..).map(<[u8]>::to_vec),
-        _ => None,
-    };
-    let is_pair = match bytes.as_slice() {
-        [0x30, length, rest @ ..] if usize::from(*length) == rest.len() => {
-            number(rest).and_then(|rest| number(&rest)) == Some(Vec::new())
-        }
-        _ => false,
-    };
-    if is_pair {
-        return Ok(bytes);
-    }
-    Err(SignatureError::Malformed {
-        what: "signature",
-        why: "it is no ECDSA signature in DER form".to_owned(),
-    })
-}
-
 /// What is behind `sha256:`.
 fn hex_of(digest: &str) -> &str {
     digest.strip_prefix("sha256:").unwrap_or(digest)
-}
-
-fn json(value: &impl Serialize) -> Vec<u8> {
-    // Of texts and lists of them: nothing that JSON cannot say.
-    serde_json::to_vec(value).unwrap_or_default()
-}
-
-#[derive(Serialize, Deserialize)]
-struct SimplePayload<T = ()> {
-    critical: Critical,
-    #[serde(default)]
-    optional: T,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Critical {
-    identity: Identity,
-    image: Image,
-    #[serde(rename = "type")]
-    kind: String,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct Identity {
-    docker_reference: String,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct Image {
-    docker_manifest_digest: String,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Statement<T = Empty> {
-    #[serde(rename = "_type")]
-    kind: String,
-    subject: Vec<StatementSubject>,
-    #[serde(rename = "predicateType")]
-    predicate_type: String,
-    #[serde(default)]
-    predicate: T,
-}
-
-#[derive(Serialize, Deserialize)]
-struct StatementSubject {
-    #[serde(default)]
-    name: String,
-    digest: DigestSet,
-}
-
-#[derive(Serialize, Deserialize)]
-struct DigestSet {
-    sha256: String,
-}
-
-#[derive(Default, Serialize, Deserialize)]
-struct Empty {}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Bundle {
-    media_type: String,
-    verification_material: Material,
-    #[serde(flatten)]
-    content: Content,
-}
-
-impl Bundle {
-    fn new(key: &PrivateKey, content: Content) -> Self {
-        Self {
-            media_type: BUNDLE_TYPE.to_owned(),
-            verification_material: Material {
-                public_key: Some(Hint {
-                    hint: key.public().id().hint(),
-                }),
-            },
-            content,
-        }
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Material {
-    #[serde(default)]
-    public_key: Option<Hint>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Hint {
-    #[serde(default)]
-    hint: String,
-}
-
-#[derive(Serialize, Deserialize)]
-enum Content {
-    #[serde(rename = "dsseEnvelope")]
-    Envelope(Envelope),
-    #[serde(rename = "messageSignature")]
-    Message(Message),
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Envelope {
-    payload: String,
-    payload_type: String,
-    signatures: Vec<EnvelopeSignature>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct EnvelopeSignature {
-    sig: String,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Message {
-    message_digest: MessageDigest,
-    signature: String,
-}
-
-#[derive(Serialize, Deserialize)]
-struct MessageDigest {
-    algorithm: String,
-    digest: String,
 }
