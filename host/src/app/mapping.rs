@@ -10,7 +10,8 @@ use crate::{
     engine::{
         batch::{Batch, Builder, Form, Op, Record},
         fault::Fault,
-        stage::{Applied, Opener, Output, TableError, TableWrite, Tables, Transformer},
+        stage::{Applied, Opener, Output, Transformer},
+        tables::MemoryTables,
     },
     plugin::{Grants, Limits, NoHttp, StageContext},
 };
@@ -35,7 +36,7 @@ pub struct MapOptions {
 /// A mapping that records can be given to.
 pub struct MapTest {
     transformer: Box<dyn Transformer>,
-    tables: Arc<SampleTables>,
+    tables: Arc<MemoryTables>,
     stream: Arc<str>,
 }
 
@@ -74,7 +75,7 @@ impl MapTest {
         let (located, _) = Locator::new(".", options.plugin_dirs)
             .with_installed(Installed::of(&options.project, &state))
             .open(&options.plugin)?;
-        let tables = Arc::new(SampleTables(std::sync::Mutex::new(options.tables)));
+        let tables = Arc::new(MemoryTables::new(options.tables));
         let plugin = Project::runtime()?.load(&located.path).await?;
         let opener: Arc<dyn Opener<dyn Transformer>> = plugin.transformer(StageContext {
             flow: "map-test".into(),
@@ -160,54 +161,5 @@ fn mapped(batch: &Batch, applied: Applied) -> Mapped {
             .into_iter()
             .map(|tally| tally.reason)
             .collect(),
-    }
-}
-
-/// Tables in memory, for one test.
-struct SampleTables(std::sync::Mutex<BTreeMap<String, BTreeMap<String, Vec<u8>>>>);
-
-impl SampleTables {
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, BTreeMap<String, Vec<u8>>>> {
-        self.0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    fn write(&self, writes: Vec<TableWrite>) {
-        let mut tables = self.lock();
-        for write in writes {
-            let table = tables.entry(write.table.to_string()).or_default();
-            match write.value {
-                Some(value) => drop(table.insert(write.key, value)),
-                None => drop(table.remove(&write.key)),
-            }
-        }
-    }
-}
-
-impl Tables for SampleTables {
-    fn get_many(&self, table: &str, keys: &[&str]) -> Result<Vec<Option<Vec<u8>>>, TableError> {
-        let tables = self.lock();
-        let table = tables.get(table);
-        Ok(keys
-            .iter()
-            .map(|key| table.and_then(|t| t.get(*key)).cloned())
-            .collect())
-    }
-
-    fn find(
-        &self,
-        table: &str,
-        prefix: &str,
-        after: &str,
-        limit: usize,
-    ) -> Result<Vec<(String, Vec<u8>)>, TableError> {
-        let tables = self.lock();
-        let entries = tables.get(table).into_iter().flatten();
-        Ok(entries
-            .filter(|(key, _)| key.starts_with(prefix) && key.as_str() > after)
-            .take(limit)
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect())
     }
 }

@@ -1,11 +1,6 @@
 //! What a plugin sees around it: a folder, tables and an API of its own. A fresh one for every run that is compared.
 
-use std::{
-    collections::BTreeMap,
-    fs, io,
-    path::Path,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::BTreeMap, fs, io, path::Path, sync::Arc};
 
 use tempfile::TempDir;
 
@@ -14,7 +9,7 @@ use super::{
     settings::KindSettings,
 };
 use crate::{
-    engine::stage::{Instance, TableError, TableWrite, Tables},
+    engine::{stage::Instance, tables::MemoryTables},
     plugin::{HttpSend, NoHttp},
 };
 
@@ -52,13 +47,13 @@ impl Place {
             (None, Some(network)) => network,
             (None, None) => Arc::new(NoHttp),
         };
-        let tables = MemoryTables::default();
-        for (table, entries) in &settings.tables {
+        let tables = settings.tables.iter().map(|(table, entries)| {
             let entries = entries
                 .iter()
                 .map(|(key, value)| (key.clone(), value.to_string().into_bytes()));
-            tables.lock().insert(table.clone(), entries.collect());
-        }
+            (table.clone(), entries.collect())
+        });
+        let tables = MemoryTables::new(tables.collect());
         Ok(Self {
             folder,
             tables: Arc::new(tables),
@@ -104,9 +99,9 @@ impl Place {
     }
 
     fn beyond_files(&self, content: &mut Content) {
-        for (table, entries) in &*self.tables.lock() {
+        for (table, entries) in self.tables.checkpoint() {
             for (key, value) in entries {
-                content.insert(format!("table {table}: {key}"), value.clone());
+                content.insert(format!("table {table}: {key}"), value);
             }
         }
         if let Some(api) = &self.api {
@@ -132,60 +127,4 @@ fn files(folder: &Path, root: &Path, own: bool, content: &mut Content) -> io::Re
         }
     }
     Ok(())
-}
-
-/// Tables in memory.
-#[derive(Default)]
-pub(super) struct MemoryTables(Mutex<BTreeMap<String, BTreeMap<String, Vec<u8>>>>);
-
-impl MemoryTables {
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, BTreeMap<String, Vec<u8>>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What is in them, to go back to: table writes are committed with the checkpoint.
-    pub(super) fn checkpoint(&self) -> BTreeMap<String, BTreeMap<String, Vec<u8>>> {
-        self.lock().clone()
-    }
-
-    /// Goes back to a checkpoint.
-    pub(super) fn restore(&self, tables: BTreeMap<String, BTreeMap<String, Vec<u8>>>) {
-        *self.lock() = tables;
-    }
-
-    fn write(&self, writes: Vec<TableWrite>) {
-        let mut tables = self.lock();
-        for write in writes {
-            let table = tables.entry(write.table.to_string()).or_default();
-            match write.value {
-                Some(value) => drop(table.insert(write.key, value)),
-                None => drop(table.remove(&write.key)),
-            }
-        }
-    }
-}
-
-impl Tables for MemoryTables {
-    fn get_many(&self, table: &str, keys: &[&str]) -> Result<Vec<Option<Vec<u8>>>, TableError> {
-        let tables = self.lock();
-        let table = tables.get(table);
-        let value = |key: &&str| table.and_then(|table| table.get(*key)).cloned();
-        Ok(keys.iter().map(value).collect())
-    }
-
-    fn find(
-        &self,
-        table: &str,
-        prefix: &str,
-        after: &str,
-        limit: usize,
-    ) -> Result<Vec<(String, Vec<u8>)>, TableError> {
-        let tables = self.lock();
-        let entries = tables.get(table).into_iter().flatten();
-        Ok(entries
-            .filter(|(key, _)| key.starts_with(prefix) && key.as_str() > after)
-            .take(limit)
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect())
-    }
 }

@@ -35,6 +35,7 @@ pub mod sink_lane;
 pub mod stage;
 pub mod swap;
 pub mod swapping;
+pub(crate) mod tables;
 pub mod trial;
 
 #[cfg(test)]

@@ -211,7 +211,8 @@ pub trait Opener<S: ?Sized + Send>: Send + Sync {
     fn identity(&self) -> &Identity;
 }
 
-/// Reads of tables, including what the running epoch has written. Implemented over the store by the engine.
+/// Reads of tables, including what the running epoch has written. Implemented over the store by the engine (`overlay`), and
+/// in memory for what runs without a store (`tables`).
 pub trait Tables: Send + Sync {
     /// Values by key, in the order asked.
     fn get_many(&self, table: &str, keys: &[&str]) -> Result<Vec<Option<Vec<u8>>>, TableError>;
