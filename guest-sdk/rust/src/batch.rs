@@ -93,6 +93,7 @@ impl Batch {
         (0..self.len()).map(|position| self.at(position))
     }
 
+    #[inline]
     fn at(&self, position: usize) -> Record<'_> {
         let word = position * WORDS;
         let start = if word == 0 {

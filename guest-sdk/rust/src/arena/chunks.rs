@@ -35,7 +35,8 @@ impl Chunks {
     /// A block, as an offset. `None` when there is no room, or for blocks larger than a chunk.
     #[inline]
     pub(super) fn alloc(&mut self, size: usize, align: usize) -> Option<usize> {
-        let start = self.front.next_multiple_of(align);
+        // An alignment is a power of two. `next_multiple_of` would divide by it.
+        let start = (self.front + align - 1) & !(align - 1);
         if size <= self.end().saturating_sub(start) {
             return Some(self.cut(start, size));
         }

@@ -12,6 +12,7 @@
 //! Of duplicate keys the last one wins, as in `serde_json`. Keys with escapes (`"\u0061"`) match their plain spelling.
 
 mod error;
+mod members;
 mod object;
 mod scan;
 mod text;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::error::{Error, Problem};
+use super::members::{Entry, Names, Place, Positions, Span, Tag};
 use super::text;
 use super::to_json::ToJson;
 use super::value::{Value, member};
@@ -30,49 +31,14 @@ pub struct Object<'a> {
     text: &'a [u8],
     /// What was set or renamed: keys with their quotes, values as JSON.
     extra: Vec<u8>,
+    /// In order, with those that were removed: these keep their position, and nothing else.
     members: Vec<Entry>,
     names: Names,
-}
-
-/// Where one member is. 32 bits are enough: larger texts are refused.
-#[derive(Debug, Clone, Copy)]
-struct Entry {
-    key: Span,
-    value: Span,
-    /// Whether the key has escapes.
-    escaped: bool,
-    /// Whether key, colon and value are next to each other: as they came in the text, or set as a whole in the extra.
-    whole: bool,
-    /// Of a whole member: where, in the same place, the value ends that it follows with nothing but a comma and white
-    /// space between.
-    follows: u32,
-    /// What tells most names apart without looking at them.
-    tag: Tag,
-}
-
-/// The length of a name and its first and last byte: equal for equal names, and seldom for others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Tag(u32);
-
-/// Which names an object may have: told without looking at its members, and never wrong about one that it has.
-#[derive(Debug, Clone, Copy, Default)]
-struct Names {
-    bits: u64,
-    /// Whether two members may have the same name.
-    twice: bool,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Span {
-    start: u32,
-    end: u32,
-    place: Place,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Text,
-    Extra,
+    /// Members that do not lie directly behind the one before them.
+    starts: Positions,
+    removed: Positions,
+    /// Members that were not removed.
+    live: usize,
 }
 
 /// Bytes that the first change makes room for: most records get a few short fields.
@@ -85,8 +51,6 @@ impl<'a> Object<'a> {
     }
 
     /// Finds the members of the object that is this text. Cost: one scan, no copy, one allocation.
-    // Its loop keeps more in registers when it is not a part of the caller's.
-    #[inline(never)]
     pub fn parse(text: &'a [u8]) -> Result<Self, Error> {
         if u32::try_from(text.len()).is_err() {
             return Err(Error::new(Problem::TooLarge, 0));
@@ -97,54 +61,30 @@ impl<'a> Object<'a> {
             Some(_) => return Err(Error::new(Problem::ExpectedObject, start)),
             None => return Err(Error::new(Problem::Truncated, start)),
         }
+        let mut names = Names::default();
         let mut members = Vec::with_capacity(16);
-        let (mut names, mut before) = (Names::default(), 0);
-        let mut at = walk::skip_space(text, start + 1);
-        if text.get(at) == Some(&b'}') {
-            at += 1;
-        } else {
-            loop {
-                let found = member(text, at)?;
-                let value = Span::new(found.value_start, found.value_end, Place::Text);
-                let inner = &text[at + 1..found.key_end - 1];
-                let tag = if found.escaped {
-                    text::decode(inner).map_or(Tag(0), |name| Tag::of(name.as_bytes()))
-                } else {
-                    Tag::of(inner)
-                };
-                names.add(tag);
-                members.push(Entry {
-                    key: Span::new(at, found.key_end, Place::Text),
-                    value,
-                    escaped: found.escaped,
-                    whole: true,
-                    follows: before,
-                    tag,
-                });
-                before = value.end;
-                at = walk::skip_space(text, found.value_end);
-                match text.get(at) {
-                    Some(b',') => at = walk::skip_space(text, at + 1),
-                    Some(b'}') => break,
-                    Some(_) => return Err(Error::new(Problem::ExpectedComma, at)),
-                    None => return Err(Error::new(Problem::Truncated, at)),
-                }
-            }
-            at += 1;
-        }
-        let rest = walk::skip_space(text, at);
+        let first = walk::skip_space(text, start + 1);
+        let end = match text.get(first) {
+            Some(b'}') => first + 1,
+            _ => find_members(text, first, &mut names, &mut members)?,
+        };
+        let rest = walk::skip_space(text, end);
         if rest != text.len() {
             return Err(Error::new(Problem::Trailing, rest));
         }
         Ok(Self {
             text,
             extra: Vec::new(),
-            members,
             names,
+            live: members.len(),
+            members,
+            starts: Positions::default(),
+            removed: Positions::default(),
         })
     }
 
     /// The value of a member.
+    #[inline]
     pub fn get(&self, name: &str) -> Option<Value<'_>> {
         self.find(name)
             .and_then(|at| Value::of(self.bytes(self.members[at].value)))
@@ -152,6 +92,7 @@ impl<'a> Object<'a> {
 
     /// The value of a member as it came: with the lifetime of the text, so it can be kept while the object changes.
     /// `None` also when the value was set since.
+    #[inline]
     pub fn original(&self, name: &str) -> Option<Value<'a>> {
         let span = self.members[self.find(name)?].value;
         if span.place == Place::Extra {
@@ -162,16 +103,19 @@ impl<'a> Object<'a> {
     }
 
     /// Whether there is such a member.
+    #[inline]
     pub fn contains(&self, name: &str) -> bool {
         self.find(name).is_some()
     }
 
     /// Sets a member: in its place when there is one, at the end otherwise.
+    #[inline]
     pub fn set(&mut self, name: &str, value: impl ToJson) {
         self.write_member(name, |extra| value.write_json(extra));
     }
 
     /// Sets a member to this JSON text, which is taken as it is: it must be exactly one JSON value.
+    #[inline]
     pub fn set_raw<'r>(&mut self, name: &str, raw_json: impl Into<Cow<'r, [u8]>>) {
         self.write_member(name, |extra| append(extra, &raw_json.into()));
     }
@@ -191,7 +135,7 @@ impl<'a> Object<'a> {
         let Some(last) = self.find(name) else {
             return false;
         };
-        self.members.remove(last);
+        self.drop_at(last);
         self.remove_before(name, last);
         true
     }
@@ -205,16 +149,18 @@ impl<'a> Object<'a> {
         if same(from.as_bytes(), to.as_bytes()) {
             return true;
         }
-        let mut last = self.remove_before(from, last);
-        while let Some(old) = self.find(to) {
-            self.members.remove(old);
-            last -= usize::from(old < last);
+        self.remove_before(from, last);
+        if self.names.may_have(Tag::of(to.as_bytes())) {
+            self.remove_all(to);
         }
-        let (key, escaped) = self.new_key(to);
+        let start = self.extra_end();
+        let escaped = text::write_key(to, &mut self.extra);
         let tag = Tag::of(to.as_bytes());
         self.names.add(tag);
+        self.touch(last);
         let entry = &mut self.members[last];
-        (entry.key, entry.escaped, entry.whole, entry.tag) = (key, escaped, false, tag);
+        entry.key = Span::new(start, self.extra.len() - 1, Place::Extra);
+        (entry.escaped, entry.whole, entry.tag) = (escaped, false, tag);
         true
     }
 
@@ -229,7 +175,7 @@ impl<'a> Object<'a> {
 
     /// The number of members, duplicates counted once.
     pub fn len(&self) -> usize {
-        self.members.len()
+        self.live
             - self
                 .hidden()
                 .map_or(0, |hidden| hidden.iter().filter(|hide| **hide).count())
@@ -237,19 +183,26 @@ impl<'a> Object<'a> {
 
     /// Whether there is no member.
     pub fn is_empty(&self) -> bool {
-        self.members.is_empty()
+        self.live == 0
     }
 
     /// Appends the object as JSON: neighbours that nobody touched are copied in one go, white space included.
+    #[inline(never)]
     pub fn write(&self, out: &mut Vec<u8>) {
         out.reserve(self.text.len() + self.extra.len() + 2);
         out.push(b'{');
-        let mut at = 0;
-        while at < self.members.len() {
-            if at > 0 {
-                out.push(b',');
+        let (mut at, end) = (0, self.members.len());
+        let mut comma = false;
+        while at < end {
+            let next = self.starts.next(at + 1, end);
+            if !self.removed.has(at) {
+                if comma {
+                    out.push(b',');
+                }
+                comma = true;
+                self.write_run(at, next - 1, out);
             }
-            at = self.write_run(at, out);
+            at = next;
         }
         out.push(b'}');
     }
@@ -267,157 +220,180 @@ impl<'a> Object<'a> {
         Value::parse(&text)?.into_value()
     }
 
-    /// Writes the member at `at`, and those behind it that follow it in the text too. Answers the first one left.
-    fn write_run(&self, at: usize, out: &mut Vec<u8>) -> usize {
-        let first = self.members[at];
+    /// Writes the members from one to another that lie together.
+    #[inline(never)]
+    fn write_run(&self, first: usize, last: usize, out: &mut Vec<u8>) {
+        let first = self.members[first];
         if !first.whole {
-            append(out, self.bytes(first.key));
-            out.push(b':');
-            append(out, self.bytes(first.value));
-            return at + 1;
+            return self.write_parts(first, out);
         }
-        let (place, mut end, mut next) = (first.key.place, first.value.end, at + 1);
-        while let Some(entry) = self.members.get(next)
-            && entry.whole
-            && entry.follows == end
-            && entry.key.place == place
-        {
-            end = entry.value.end;
-            next += 1;
-        }
-        append(
-            out,
-            &self.place(place)[first.key.start as usize..end as usize],
-        );
-        next
+        let range = first.key.start as usize..self.members[last].value.end as usize;
+        append(out, &self.place(first.key.place)[range]);
+    }
+
+    /// Writes a member whose key and value are not in one place.
+    #[inline(never)]
+    fn write_parts(&self, member: Entry, out: &mut Vec<u8>) {
+        append(out, self.bytes(member.key));
+        out.push(b':');
+        append(out, self.bytes(member.value));
     }
 
     /// Sets a member to what `write` appends. A new one is written as a whole with a comma behind it, so that several
     /// in a row are copied in one go later.
+    #[inline]
     fn write_member(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>)) {
-        if let Some(last) = self.find(name) {
-            let start = self.extra_end();
-            write(&mut self.extra);
-            let value = Span::new(start, self.extra.len(), Place::Extra);
-            self.put_at(name, last, value);
-            return;
-        }
-        let (key, escaped) = self.new_key(name);
-        self.extra.push(b':');
-        let start = self.extra.len();
+        let known = self.find(name);
+        let start = self.extra_end();
+        let escaped = known.is_none() && text::write_key(name, &mut self.extra);
+        let value = self.extra.len();
         write(&mut self.extra);
-        let value = Span::new(start, self.extra.len(), Place::Extra);
+        let value = Span::new(value, self.extra.len(), Place::Extra);
+        if let Some(last) = known {
+            return self.put_at(name, last, value);
+        }
         self.extra.push(b',');
         self.add(Entry {
-            key,
+            key: Span::new(start, value.start as usize - 1, Place::Extra),
             value,
             escaped,
             whole: true,
-            // Nothing but a whole member ends with a comma, and its value one byte before that. The first one follows
-            // nothing: no value ends at 0.
-            follows: key.start.saturating_sub(1),
             tag: Tag::of(name.as_bytes()),
         });
     }
 
     fn put(&mut self, name: &str, value: Span) {
         if let Some(last) = self.find(name) {
-            self.put_at(name, last, value);
-        } else {
-            let (key, escaped) = self.new_key(name);
-            self.add(Entry {
-                key,
-                value,
-                escaped,
-                whole: false,
-                follows: 0,
-                tag: Tag::of(name.as_bytes()),
-            });
+            return self.put_at(name, last, value);
         }
+        let start = self.extra_end();
+        let escaped = text::write_key(name, &mut self.extra);
+        self.add(Entry {
+            key: Span::new(start, self.extra.len() - 1, Place::Extra),
+            value,
+            escaped,
+            whole: false,
+            tag: Tag::of(name.as_bytes()),
+        });
     }
 
     /// Gives the last member with this name another value.
+    #[inline(never)]
     fn put_at(&mut self, name: &str, last: usize, value: Span) {
-        let last = self.remove_before(name, last);
+        self.remove_before(name, last);
+        self.touch(last);
         self.members[last].value = value;
         self.members[last].whole = false;
     }
 
+    #[inline]
     fn add(&mut self, entry: Entry) {
+        let at = self.members.len();
         self.names.add(entry.tag);
+        let behind = |before: &Entry| entry.is_set_behind(before);
+        if !self.members.last().is_some_and(behind) {
+            self.starts.add(at);
+        }
         self.members.push(entry);
+        self.live += 1;
+    }
+
+    /// This member lies no longer together with its neighbours.
+    #[inline]
+    fn touch(&mut self, at: usize) {
+        self.starts.add(at);
+        self.starts.add(at + 1);
+    }
+
+    #[inline]
+    fn drop_at(&mut self, at: usize) {
+        self.touch(at);
+        self.removed.add(at);
+        // No name is found there any more.
+        self.members[at].key = Span::NOTHING;
+        self.live -= 1;
     }
 
     /// Where the next thing that is set will start. The first one makes room for a few.
+    #[inline]
     fn extra_end(&mut self) -> usize {
         if self.extra.capacity() == 0 {
-            self.extra.reserve(EXTRA_ROOM);
+            self.extra = Vec::with_capacity(EXTRA_ROOM);
         }
         self.extra.len()
     }
 
-    /// A new key, and whether it has escapes.
-    fn new_key(&mut self, name: &str) -> (Span, bool) {
-        let start = self.extra_end();
-        text::write_string(name, &mut self.extra);
-        let key = Span::new(start, self.extra.len(), Place::Extra);
-        (key, key.range().len() > name.len() + 2)
+    /// Removes duplicates in front of the last member with this name.
+    #[inline]
+    fn remove_before(&mut self, name: &str, last: usize) {
+        if self.names.twice() {
+            self.remove_all_before(name, last);
+        }
     }
 
-    /// Removes duplicates in front of the last member with this name, and answers where that one is then.
-    fn remove_before(&mut self, name: &str, last: usize) -> usize {
-        if !self.names.twice {
-            return last;
+    #[inline(never)]
+    fn remove_all(&mut self, name: &str) {
+        self.remove_all_before(name, self.members.len());
+    }
+
+    #[inline(never)]
+    fn remove_all_before(&mut self, name: &str, mut end: usize) {
+        while let Some(at) = self.find_before(name, end) {
+            self.drop_at(at);
+            end = at;
         }
-        let mut removed = 0;
-        while let Some(at) = self.find_before(name, last - removed) {
-            self.members.remove(at);
-            removed += 1;
-        }
-        last - removed
     }
 
     /// The last member with this name.
+    #[inline(always)]
+    #[allow(
+        clippy::inline_always,
+        reason = "most names are literals: what is done with them is done by the compiler"
+    )]
     fn find(&self, name: &str) -> Option<usize> {
-        self.find_before(name, self.members.len())
+        let tag = Tag::of(name.as_bytes());
+        if self.names.may_have(tag) {
+            self.find_before(name, self.members.len())
+        } else {
+            None
+        }
     }
 
+    /// The last member with this name that is before `end`.
+    #[inline(never)]
     fn find_before(&self, name: &str, end: usize) -> Option<usize> {
-        let tag = Tag::of(name.as_bytes());
-        if !self.names.may_have(tag) {
-            return None;
+        let at = Entry::last_tagged(&self.members[..end], Tag::of(name.as_bytes()))?;
+        if self.is_named(&self.members[at], name) {
+            Some(at)
+        } else {
+            self.find_further(name, at)
         }
-        let found = |entry: &Entry| entry.tag == tag && self.is_named(entry, name);
-        let mut before = &self.members[..end];
-        // By fours: every turn of a loop is a check for an interruption.
-        while let Some((rest, [one, two, three, four])) = before.split_last_chunk() {
-            let at = rest.len();
-            if found(four) {
-                return Some(at + 3);
-            }
-            if found(three) {
-                return Some(at + 2);
-            }
-            if found(two) {
-                return Some(at + 1);
-            }
-            if found(one) {
+    }
+
+    /// The same, when another name had the same tag.
+    #[inline(never)]
+    fn find_further(&self, name: &str, mut end: usize) -> Option<usize> {
+        let tag = Tag::of(name.as_bytes());
+        while let Some(at) = Entry::last_tagged(&self.members[..end], tag) {
+            if self.is_named(&self.members[at], name) {
                 return Some(at);
             }
-            before = rest;
+            end = at;
         }
-        before.iter().rposition(found)
+        None
     }
 
     #[inline]
     fn is_named(&self, entry: &Entry, name: &str) -> bool {
-        if entry.escaped {
-            return self.name(*entry).is_some_and(|found| found == name);
-        }
         match self.bytes(entry.key) {
-            [b'"', inner @ .., b'"'] => same(inner, name.as_bytes()),
-            _ => false,
+            [b'"', inner @ .., b'"'] if !entry.escaped => same(inner, name.as_bytes()),
+            _ => self.is_named_with_escapes(*entry, name),
         }
+    }
+
+    #[inline(never)]
+    fn is_named_with_escapes(&self, entry: Entry, name: &str) -> bool {
+        entry.escaped && self.name(entry).is_some_and(|found| found == name)
     }
 
     fn name(&self, entry: Entry) -> Option<Cow<'_, str>> {
@@ -429,7 +405,10 @@ impl<'a> Object<'a> {
 
     /// Which members a later one with the same name hides, when there is any.
     fn hidden(&self) -> Option<Vec<bool>> {
-        let mut last: HashMap<Cow<'_, str>, usize> = HashMap::with_capacity(self.members.len());
+        if !self.names.twice() {
+            return None;
+        }
+        let mut last: HashMap<Cow<'_, str>, usize> = HashMap::with_capacity(self.live);
         let mut hidden = None;
         for (at, entry) in self.members.iter().enumerate() {
             let Some(name) = self.name(*entry) else {
@@ -442,10 +421,12 @@ impl<'a> Object<'a> {
         hidden
     }
 
+    #[inline]
     fn bytes(&self, span: Span) -> &[u8] {
         &self.place(span.place)[span.range()]
     }
 
+    #[inline]
     fn place(&self, place: Place) -> &[u8] {
         match place {
             Place::Text => self.text,
@@ -454,55 +435,39 @@ impl<'a> Object<'a> {
     }
 }
 
-impl Tag {
-    #[inline]
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "any part of the length will do"
-    )]
-    fn of(name: &[u8]) -> Self {
-        match name {
-            [first, .., last] => {
-                Self((name.len() as u32) << 16 | u32::from(*first) << 8 | u32::from(*last))
-            }
-            [only] => Self(1 << 16 | u32::from(*only)),
-            [] => Self(0),
+/// Finds the members of an object, the first of which starts at `at`. Answers where the object ends.
+// On its own, and with no more at hand than it must have: what lives through the loop is saved and loaded around each
+// check for an interruption.
+#[inline(never)]
+fn find_members(
+    text: &[u8],
+    mut at: usize,
+    names: &mut Names,
+    members: &mut Vec<Entry>,
+) -> Result<usize, Error> {
+    loop {
+        let found = member(text, at)?;
+        let inner = &text[at + 1..found.key_end - 1];
+        let tag = if found.escaped {
+            text::decode(inner).map_or(Tag::of(b""), |name| Tag::of(name.as_bytes()))
+        } else {
+            Tag::of(inner)
+        };
+        names.add(tag);
+        members.push(Entry {
+            key: Span::new(at, found.key_end, Place::Text),
+            value: Span::new(found.value_start, found.value_end, Place::Text),
+            escaped: found.escaped,
+            whole: true,
+            tag,
+        });
+        let behind = walk::skip_space(text, found.value_end);
+        match text.get(behind) {
+            Some(b',') => at = walk::skip_space(text, behind + 1),
+            Some(b'}') => return Ok(behind + 1),
+            Some(_) => return Err(Error::new(Problem::ExpectedComma, behind)),
+            None => return Err(Error::new(Problem::Truncated, behind)),
         }
-    }
-
-    /// One of 64 bits.
-    #[inline]
-    fn bit(self) -> u64 {
-        1 << (self.0.wrapping_mul(0x9E37_79B1) >> 26)
-    }
-}
-
-impl Names {
-    #[inline]
-    fn add(&mut self, tag: Tag) {
-        self.twice |= self.may_have(tag);
-        self.bits |= tag.bit();
-    }
-
-    #[inline]
-    fn may_have(&self, tag: Tag) -> bool {
-        self.bits & tag.bit() != 0
-    }
-}
-
-impl Span {
-    /// Positions fit: `parse` refuses larger texts, and what is set would have to be 4 GiB.
-    #[allow(clippy::cast_possible_truncation, reason = "see above")]
-    fn new(start: usize, end: usize, place: Place) -> Self {
-        Self {
-            start: start as u32,
-            end: end as u32,
-            place,
-        }
-    }
-
-    fn range(self) -> std::ops::Range<usize> {
-        self.start as usize..self.end as usize
     }
 }
 

@@ -264,6 +264,18 @@ fn escaped(backslash: u64, carry: &mut u64) -> u64 {
     (EVEN ^ (runs << 1)) & follows
 }
 
+/// The text of bytes that are ASCII and plain: no `"`, no `\`, no control character. `None` for all others.
+#[inline]
+#[allow(unsafe_code, reason = "all of it was looked at already")]
+pub(super) fn plain_ascii(bytes: &[u8]) -> Option<&str> {
+    match text_stop::<true>(bytes, 0) {
+        // SAFETY: `text_stop::<true>` stops at every byte above 0x7F. It did not, so the bytes are ASCII, which is
+        // UTF-8. The tests compare it with plain code for all lengths and bytes.
+        None => Some(unsafe { std::str::from_utf8_unchecked(bytes) }),
+        Some(_) => None,
+    }
+}
+
 /// Where a run of digits that starts at `at` ends, or where it is 16 bytes later. The same position when fewer than 16
 /// bytes are left.
 #[inline]
@@ -276,17 +288,46 @@ pub(super) fn near_digits_end(bytes: &[u8], at: usize) -> usize {
     at + digits.trailing_ones() as usize
 }
 
-/// Fewer than 16 bytes that a JSON string holds as they are, followed by zeros. `None` for all others.
-#[inline]
-pub(super) fn short_plain(bytes: &[u8]) -> Option<[u8; LANES]> {
-    if bytes.len() >= LANES {
+/// A quote, the text and what comes behind it, with the length of these together. `None` when they are longer than 16
+/// bytes, or the text holds something that a JSON string does not hold as it is.
+#[inline(always)]
+#[allow(
+    clippy::inline_always,
+    reason = "of a literal the compiler does all of it"
+)]
+pub(super) fn short_quoted<const N: usize>(
+    bytes: &[u8],
+    behind: &[u8; N],
+) -> Option<([u8; LANES], usize)> {
+    let length = 1 + bytes.len() + N;
+    if length > LANES {
         return None;
     }
     let (low, high) = words(bytes);
     let block = lanes::of_words(low, high);
     let found = lanes::either(block, b'"', b'\\') | lanes::below(block, 0x20);
-    (found & !(u32::MAX << bytes.len()) == 0)
-        .then(|| (u128::from(low) | u128::from(high) << 64).to_le_bytes())
+    if found & !(u32::MAX << bytes.len()) != 0 {
+        return None;
+    }
+    let behind = behind
+        .iter()
+        .rev()
+        .fold(0, |word, byte| word << 8 | u64::from(*byte));
+    // One byte further, and then the rest at the first free one: in one of the words, or across both.
+    let (mut low, mut high) = (low << 8 | u64::from(b'"'), high << 8 | low >> 56);
+    let at = 1 + bytes.len();
+    if at < 8 {
+        low |= behind << (at * 8);
+        high |= behind
+            .checked_shr(64 - u32::try_from(at * 8).unwrap_or(0))
+            .unwrap_or(0);
+    } else {
+        high |= behind << ((at - 8) * 8);
+    }
+    let mut whole = [0; LANES];
+    whole[..8].copy_from_slice(&low.to_le_bytes());
+    whole[8..].copy_from_slice(&high.to_le_bytes());
+    Some((whole, length))
 }
 
 /// The first `"` or `\` in the 32 bytes from `at`, as far as there are 16 and 16.
@@ -403,6 +444,29 @@ mod tests {
             .iter()
             .enumerate()
             .fold(0, |mask, (at, byte)| mask | u64::from(test(*byte)) << at)
+    }
+
+    proptest! {
+        #[test]
+        fn plain_ascii_is_just_that(bytes in prop::collection::vec(prop_oneof![20 => 0x20_u8..0x7f, 1 => interesting()], 0..70)) {
+            let plain = bytes.iter().all(|byte| (0x20..0x80).contains(byte) && !matches!(byte, b'"' | b'\\'));
+            prop_assert_eq!(plain_ascii(&bytes), plain.then(|| std::str::from_utf8(&bytes).unwrap()));
+        }
+
+        #[test]
+        fn short_texts_are_quoted(text in "[a-zä\"\\\\\u{1}]{0,16}") {
+            let bytes = text.as_bytes();
+            let plain = !bytes.iter().any(|byte| *byte < 0x20 || matches!(byte, b'"' | b'\\'));
+            let expect = |behind: &str| {
+                let whole = format!("\"{text}{behind}");
+                (plain && whole.len() <= LANES).then_some(whole)
+            };
+            let found = |quoted: Option<([u8; LANES], usize)>| {
+                quoted.map(|(block, length)| String::from_utf8(block[..length].to_vec()).unwrap())
+            };
+            prop_assert_eq!(found(short_quoted(bytes, b"\"")), expect("\""));
+            prop_assert_eq!(found(short_quoted(bytes, b"\":")), expect("\":"));
+        }
     }
 
     proptest! {

@@ -281,6 +281,48 @@ proptest! {
     }
 
     #[test]
+    fn so_they_do_when_there_are_many_members(
+        members in 0_usize..200,
+        edits in prop::collection::vec((0_usize..5, 0_usize..220, 0_usize..220), 0..60),
+    ) {
+        let name = |number: usize| format!("k{number}");
+        let mut text = String::from("{");
+        for number in 0..members {
+            write!(text, r#"{}"{}" : {number}"#, if number == 0 { "" } else { ", " }, name(number)).unwrap();
+        }
+        text.push('}');
+        let mut expected = tree(text.as_bytes()).unwrap();
+        let map = expected.as_object_mut().unwrap();
+        let mut object = Object::parse(text.as_bytes()).unwrap();
+        for (kind, one, other) in edits {
+            let edit = match kind {
+                0 => Edit::Set(name(one), name(other)),
+                1 => Edit::Raw(name(one), "[1, 2]".to_owned()),
+                2 => Edit::Remove(name(one)),
+                3 => Edit::Rename(name(one), name(other)),
+                _ => Edit::Copy(name(one), name(other)),
+            };
+            prop_assert_eq!(apply(&mut object, &edit), model(map, &edit), "{:?}", edit);
+        }
+        prop_assert_eq!(object.len(), map.len());
+        prop_assert_eq!(object.is_empty(), map.is_empty());
+        prop_assert_eq!(object.iter().count(), map.len());
+        prop_assert_eq!(&tree(&object.to_vec()).unwrap(), &Tree::Object(map.clone()));
+    }
+
+    #[test]
+    fn integers_are_written_as_they_are(any in any::<i64>(), digits in 0_u32..19) {
+        let small = any % 10_i64.pow(digits);
+        for number in [any, small, i64::MIN, i64::MAX, 0] {
+            let mut object = Object::new();
+            object.set("n", number);
+            object.set("u", number.unsigned_abs());
+            let written = format!(r#"{{"n":{number},"u":{}}}"#, number.unsigned_abs());
+            prop_assert_eq!(String::from_utf8(object.to_vec()).unwrap(), written);
+        }
+    }
+
+    #[test]
     fn hostile_texts_are_refused_or_read_alike(text in hostile()) {
         let expected = tree(&text);
         match &expected {
@@ -439,6 +481,33 @@ fn many_members_do_not_take_quadratic_time() {
     assert_eq!(object.len(), 90_001);
     assert_eq!(object.iter().count(), 90_001);
     assert_eq!(object.get("k1").unwrap().as_i64(), Some(90_001));
+}
+
+#[test]
+fn natural_numbers_of_every_length_are_written() {
+    let ends = (0..20).flat_map(|digits| {
+        let power = 10_u64.pow(digits);
+        [power - 1, power, power + 1, power.saturating_mul(9)]
+    });
+    for number in ends.chain(0..20_000) {
+        let mut object = Object::new();
+        object.set("n", number);
+        assert_eq!(object.to_vec(), format!(r#"{{"n":{number}}}"#).into_bytes());
+    }
+}
+
+#[test]
+fn neighbours_are_copied_as_they_came_also_when_others_are_gone() {
+    let mut object = Object::parse(br#"{"a" : 1 ,  "b":2, "c" :3 , "d":4,"e" : 5}"#).unwrap();
+    assert!(object.remove("c"));
+    object.set("x", 1_u8);
+    object.set("y", 2_u8);
+    assert!(object.remove("x"));
+    object.set("z", true);
+    assert_eq!(
+        String::from_utf8(object.to_vec()).unwrap(),
+        r#"{"a" : 1 ,  "b":2,"d":4,"e" : 5,"y":2,"z":true}"#
+    );
 }
 
 #[test]

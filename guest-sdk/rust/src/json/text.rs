@@ -6,7 +6,16 @@ use super::scan;
 use crate::short::append;
 
 /// The text of a string, from the bytes between its quotes. `None` when they are no valid JSON string.
+#[inline]
 pub(super) fn decode(inner: &[u8]) -> Option<Cow<'_, str>> {
+    match scan::plain_ascii(inner) {
+        Some(text) => Some(Cow::Borrowed(text)),
+        None => decode_any(inner),
+    }
+}
+
+#[inline(never)]
+fn decode_any(inner: &[u8]) -> Option<Cow<'_, str>> {
     match scan::text_stop::<false>(inner, 0) {
         None => std::str::from_utf8(inner).ok().map(Cow::Borrowed),
         Some(stop) => unescape(inner, stop).map(Cow::Owned),
@@ -91,18 +100,45 @@ fn hex4(inner: &[u8], at: usize) -> Option<u32> {
 }
 
 /// Appends this text as a JSON string, quotes included.
+#[inline]
 pub fn write_string(text: &str, out: &mut Vec<u8>) {
-    let bytes = text.as_bytes();
-    if let Some(whole) = scan::short_plain(bytes) {
-        out.reserve(whole.len() + 2);
-        out.push(b'"');
-        let start = out.len();
-        out.extend_from_slice(&whole);
-        out.truncate(start + bytes.len());
-        out.push(b'"');
-    } else {
-        write_any_string(bytes, out);
+    match scan::short_quoted(text.as_bytes(), b"\"") {
+        Some((block, length)) => push_block(block, length, out),
+        None => write_any_string(text.as_bytes(), out),
     }
+}
+
+/// Appends this text as the key of a member, colon included. Answers whether it has escapes.
+#[inline(always)]
+#[allow(
+    clippy::inline_always,
+    reason = "most keys are literals: the compiler does all but the copying"
+)]
+pub(super) fn write_key(name: &str, out: &mut Vec<u8>) -> bool {
+    match scan::short_quoted(name.as_bytes(), b"\":") {
+        Some((block, length)) => {
+            push_block(block, length, out);
+            false
+        }
+        None => write_any_key(name, out),
+    }
+}
+
+#[inline(never)]
+fn write_any_key(name: &str, out: &mut Vec<u8>) -> bool {
+    let start = out.len();
+    write_any_string(name.as_bytes(), out);
+    let escaped = out.len() - start > name.len() + 2;
+    out.push(b':');
+    escaped
+}
+
+/// Appends the first so many bytes. All of them are copied, since that takes no loop.
+#[inline]
+fn push_block(block: [u8; 16], length: usize, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.extend_from_slice(&block);
+    out.truncate(start + length);
 }
 
 /// The same for texts that are longer or have something to escape.

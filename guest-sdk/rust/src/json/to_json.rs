@@ -46,7 +46,12 @@ impl ToJson for char {
 
 impl ToJson for bool {
     fn write_json(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(if *self { b"true" } else { b"false" });
+        // Two copies of known lengths: one of either length would be a call.
+        if *self {
+            out.extend_from_slice(b"true");
+        } else {
+            out.extend_from_slice(b"false");
+        }
     }
 }
 
@@ -68,7 +73,41 @@ macro_rules! numbers {
     )* };
 }
 
-numbers!(u8 u16 u32 u64 usize i8 i16 i32 i64 isize f32 f64);
+numbers!(f32 f64);
+
+macro_rules! integers {
+    ($($number:ty)*) => { $(
+        impl ToJson for $number {
+            fn write_json(&self, out: &mut Vec<u8>) {
+                match u64::try_from(*self) {
+                    Ok(number) => write_natural(number, out),
+                    Err(_) => write_plain(self, out),
+                }
+            }
+        }
+    )* };
+}
+
+integers!(u8 u16 u32 u64 usize i8 i16 i32 i64 isize);
+
+/// Up to eight digits without a loop; larger numbers are left to `serde_json`.
+#[inline]
+fn write_natural(number: u64, out: &mut Vec<u8>) {
+    if number >= 100_000_000 {
+        return write_plain(&number, out);
+    }
+    // Four digits, pairs of them, single ones: side by side in one word, the first digit in the lowest byte.
+    let fours = number / 10_000 | number % 10_000 << 32;
+    let hundreds = (fours * 10_486 >> 20) & 0x7F_0000_007F;
+    let twos = hundreds | (fours - hundreds * 100) << 16;
+    let tens = (twos * 103 >> 10) & 0x000F_000F_000F_000F;
+    let digits = tens | (twos - tens * 10) << 8;
+    let zeros = (digits.trailing_zeros() / 8).min(7);
+    let text = (digits | 0x3030_3030_3030_3030) >> (zeros * 8);
+    let start = out.len();
+    out.extend_from_slice(&text.to_le_bytes());
+    out.truncate(start + 8 - zeros as usize);
+}
 
 /// Writing numbers and trees of plain values to a vector cannot fail.
 fn write_plain(number: &impl serde::Serialize, out: &mut Vec<u8>) {

@@ -13,6 +13,7 @@ pub(super) fn skip_space(text: &[u8], at: usize) -> usize {
     match text.get(at..) {
         Some([b'!'..=255, ..]) => at,
         Some([b' ', b'!'..=255, ..]) => at + 1,
+        Some([]) | None => at,
         _ => skip_more_space(text, at),
     }
 }
@@ -91,48 +92,53 @@ fn skip_word(text: &[u8], at: usize, word: &[u8]) -> Result<usize, Error> {
     }
 }
 
+/// One digit or more.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "a call costs more than what is done")]
+fn skip_digits(text: &[u8], start: usize) -> Result<usize, Error> {
+    let near = scan::near_digits_end(text, start);
+    match text.get(near) {
+        Some(b'0'..=b'9') => skip_more_digits(text, near),
+        _ if near == start => Err(Error::new(Problem::Number, start)),
+        _ => Ok(near),
+    }
+}
+
+/// One digit or more: a long number, or the parts of one that most have not.
 #[inline(never)]
-fn skip_more_digits(text: &[u8], mut at: usize) -> usize {
+fn skip_more_digits(text: &[u8], start: usize) -> Result<usize, Error> {
+    let mut at = start;
     while let Some(b'0'..=b'9') = text.get(at) {
         at += 1;
     }
-    at
+    if at == start {
+        return Err(Error::new(Problem::Number, at));
+    }
+    Ok(at)
 }
 
 /// RFC 8259: `-? (0 | [1-9][0-9]*) (\.[0-9]+)? ([eE][+-]?[0-9]+)?`
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "a call costs more than what is done")]
 pub(super) fn skip_number(text: &[u8], at: usize) -> Result<usize, Error> {
-    let digits = |start: usize| {
-        let near = scan::near_digits_end(text, start);
-        let from = match text.get(near) {
-            Some(b'0'..=b'9') => skip_more_digits(text, near),
-            _ => near,
-        };
-        if from == start {
-            Err(Error::new(Problem::Number, from))
-        } else {
-            Ok(from)
-        }
-    };
     let start = if text.get(at) == Some(&b'-') {
         at + 1
     } else {
         at
     };
-    let mut end = digits(start)?;
+    let mut end = skip_digits(text, start)?;
     if text[start] == b'0' && end > start + 1 {
         return Err(Error::new(Problem::Number, start));
     }
     if text.get(end) == Some(&b'.') {
-        end = digits(end + 1)?;
+        end = skip_more_digits(text, end + 1)?;
     }
     if let Some(b'e' | b'E') = text.get(end) {
         end += 1;
         if let Some(b'+' | b'-') = text.get(end) {
             end += 1;
         }
-        end = digits(end)?;
+        end = skip_more_digits(text, end)?;
     }
     Ok(end)
 }

@@ -30,7 +30,7 @@ const RUSTC: Tool = Tool {
 };
 
 /// The guest library without its own tests.
-pub(in crate::author) const SDK: [(&str, &str); 39] = embedded!(
+pub(in crate::author) const SDK: [(&str, &str); 40] = embedded!(
     "guest-sdk/rust":
     "README.md",
     "src/arena/chunks.rs",
@@ -46,6 +46,7 @@ pub(in crate::author) const SDK: [(&str, &str); 39] = embedded!(
     "src/http.rs",
     "src/imports.rs",
     "src/json/error.rs",
+    "src/json/members.rs",
     "src/json/mod.rs",
     "src/json/object.rs",
     "src/json/scan.rs",
