@@ -1,3 +1,5 @@
+#define _XOPEN_SOURCE 700
+#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,11 +21,22 @@ static void write_text(const char *name, const char *text) {
     write_file(name, text, strlen(text));
 }
 
-/* Every test has a folder of its own. */
+static char all_folders[] = "/tmp/fixed-width-XXXXXX";
+
+static int remove_one(const char *path, const struct stat *what, int kind, struct FTW *where) {
+    (void)what, (void)kind, (void)where;
+    return remove(path);
+}
+
+static void remove_folders(void) { nftw(all_folders, remove_one, 16, FTW_DEPTH | FTW_PHYS); }
+
+/* Every test has a folder of its own; all of them go when the tests end. */
 static void in_a_folder(void) {
-    static char folder[] = "/tmp/fixed-width-XXXXXX";
-    strcpy(folder, "/tmp/fixed-width-XXXXXX");
-    CD_CHECK(mkdtemp(folder) != NULL && chdir(folder) == 0 && mkdir("in", 0700) == 0);
+    static int count;
+    if (count == 0) CD_CHECK(mkdtemp(all_folders) != NULL && atexit(remove_folders) == 0);
+    char folder[sizeof all_folders + 16];
+    snprintf(folder, sizeof folder, "%s/%d", all_folders, count++);
+    CD_CHECK(mkdir(folder, 0700) == 0 && chdir(folder) == 0 && mkdir("in", 0700) == 0);
 }
 
 /* `{"files":"in/[star]","copybook":...` and more members. */
