@@ -45,7 +45,7 @@ impl Options {
     pub(crate) fn short() -> Self {
         Self {
             target: None,
-            seconds: 3,
+            seconds: 6,
             keep: false,
         }
     }
