@@ -97,10 +97,10 @@ fn write_natural(number: u64, out: &mut Vec<u8>) {
         return write_plain(&number, out);
     }
     // Four digits, pairs of them, single ones: side by side in one word, the first digit in the lowest byte.
-    let fours = number / 10_000 | number % 10_000 << 32;
-    let hundreds = (fours * 10_486 >> 20) & 0x7F_0000_007F;
+    let fours = (number / 10_000) | ((number % 10_000) << 32);
+    let hundreds = ((fours * 10_486) >> 20) & 0x7F_0000_007F;
     let twos = hundreds | (fours - hundreds * 100) << 16;
-    let tens = (twos * 103 >> 10) & 0x000F_000F_000F_000F;
+    let tens = ((twos * 103) >> 10) & 0x000F_000F_000F_000F;
     let digits = tens | (twos - tens * 10) << 8;
     let zeros = (digits.trailing_zeros() / 8).min(7);
     let text = (digits | 0x3030_3030_3030_3030) >> (zeros * 8);

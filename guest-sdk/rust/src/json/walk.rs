@@ -11,9 +11,8 @@ use crate::short::same;
 pub(super) fn skip_space(text: &[u8], at: usize) -> usize {
     // No white space and one space are what most writers leave: both without a loop.
     match text.get(at..) {
-        Some([b'!'..=255, ..]) => at,
+        Some([b'!'..=255, ..] | []) | None => at,
         Some([b' ', b'!'..=255, ..]) => at + 1,
-        Some([]) | None => at,
         _ => skip_more_space(text, at),
     }
 }
