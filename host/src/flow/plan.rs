@@ -12,17 +12,17 @@ use std::{
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
-pub use super::spec::{FileGrantsSpec as FileGrants, GrantsSpec as Grants};
 use super::{
     check, digest,
     document::{self, Document},
     finding::{self, Finding, Location},
-    installed::{self, PluginGrants},
+    installed::PluginGrants,
     place::{Places, child},
     schema,
-    spec::{FlowSpec, LimitsSpec},
+    spec::{FlowSpec, GrantsSpec, LimitsSpec},
     variable::Variables,
 };
+pub use super::{grants::Grants, spec::FileGrantsSpec as FileGrants};
 
 /// More instances of one transformer than this are only made on request.
 const MAX_DEFAULT_WORKERS: usize = 8;
@@ -413,7 +413,7 @@ impl Plan {
             if let Some(name) = stage.plugin.name()
                 && let Some(more) = granted.get(name)
             {
-                stage.grants = installed::union(&stage.grants, more);
+                stage.grants = stage.grants.union(more);
             }
         }
     }
@@ -570,7 +570,7 @@ struct Common {
     name: Option<String>,
     plugin: String,
     config: Option<serde_json::Map<String, Value>>,
-    grants: Grants,
+    grants: GrantsSpec,
     limits: LimitsSpec,
 }
 
@@ -588,7 +588,7 @@ impl Resolver<'_> {
             plugin: PluginRef::new(&common.plugin, self.folder),
             config_digest: digest::of(&config),
             config,
-            grants: common.grants,
+            grants: common.grants.into(),
             limits: limits(&common.limits),
             workers: 1,
             streams: None,

@@ -25,6 +25,7 @@ use super::{
     },
     instance::Sandbox,
     limits::Limits,
+    open::Open,
     permission::{Denial, DenialWatcher, Grants, Watcher},
     sink::{self, SinkOpener, WriteResult},
     source::{self, SourceOpener},
@@ -482,6 +483,7 @@ impl Plugin {
         };
         let scope = Arc::new(Scope {
             quota: Quota::new(context.grants.quota),
+            open: Open::new(context.limits.open_requests),
             digest: self.digest().to_owned(),
             watcher: Arc::clone(&self.runtime.0.watcher),
             flow: context.flow,
