@@ -164,7 +164,8 @@ pub struct LimitsSpec {
     pub call_time: Option<Time>,
     /// Waiting for answers of other systems in one call. 10m when it is left out.
     pub wait_time: Option<Time>,
-    /// Bytes that one call may return or hand over. 64MiB when it is left out.
+    /// Bytes that one call may return or hand over, and that the answers of one `send-all` may have together. 64MiB when it
+    /// is left out.
     pub output: Option<Size>,
     /// Bytes of a snapshot. 1MiB when it is left out.
     pub snapshot: Option<Size>,
