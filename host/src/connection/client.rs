@@ -243,7 +243,7 @@ fn too_large(call: &Call) -> Failure {
 fn no_room(call: &Call) -> Failure {
     let (url, total) = (shown(&call.url), call.budget.total());
     Failure::NoRoom(format!(
-        "the response of {url} has no room: the responses that are asked for at once may have {total} bytes together"
+        "the response of {url} does not fit: all responses of one call may have {total} bytes together"
     ))
 }
 
