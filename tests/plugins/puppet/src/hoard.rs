@@ -19,7 +19,7 @@ pub(crate) fn attempt(act: &str, words: &[&str]) -> Option<String> {
         "send-all" => Ok(many(number(0), words[1])),
         "unsent" => unsent(number(0)),
         "unsent-responses" => unsent_responses(number(0)),
-        "long-parts" => long_parts(number(0)),
+        "long-parts" => Ok(long_parts(number(0))),
         "long-headers" => long_headers(number(0)),
         "hold" => hold(number(0), words[1], words[2]),
         "connections" => Ok(connections(number(0), words[1])),
@@ -78,7 +78,7 @@ fn unsent_responses(count: usize) -> Result<String, String> {
 }
 
 /// Puts long texts into the parts of a request.
-fn long_parts(mebibytes: usize) -> Result<String, String> {
+fn long_parts(mebibytes: usize) -> String {
     let text = "x".repeat(mebibytes << 20);
     let request = OutgoingRequest::new(Fields::new());
     let mut taken = Vec::new();
@@ -89,7 +89,7 @@ fn long_parts(mebibytes: usize) -> Result<String, String> {
         "path",
         request.set_path_with_query(Some(&format!("/{text}"))),
     );
-    Ok(format!("taken: {taken:?}"))
+    format!("taken: {taken:?}")
 }
 
 /// Makes headers of so many KiB.
