@@ -6,13 +6,16 @@
 use std::{
     io::{BufRead as _, BufReader, Write as _},
     net::{Ipv4Addr, TcpListener, TcpStream},
+    sync::Arc,
     time::Duration,
 };
 
 use flate2::{Compression, write::GzEncoder};
 
 /// Bytes that the gzip bomb becomes.
-const BOMB: usize = 256 << 20;
+pub const BOMB: usize = 256 << 20;
+/// Bytes that a smaller one becomes: it stays below what the host takes of one response.
+pub const SMALL_BOMB: usize = 63 << 20;
 
 /// The server; it ends with the test's process.
 pub struct TrapServer {
@@ -25,7 +28,12 @@ pub struct Forbidden(TcpListener);
 impl Forbidden {
     /// Listens.
     pub fn new() -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+        Self::at(Ipv4Addr::LOCALHOST)
+    }
+
+    /// Listens at another address of this machine.
+    pub fn at(address: Ipv4Addr) -> Self {
+        let listener = TcpListener::bind((address, 0)).expect("a port is free");
         listener
             .set_nonblocking(true)
             .expect("it can be asked without waiting");
@@ -55,11 +63,11 @@ impl TrapServer {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
         let port = listener.local_addr().expect("it is bound").port();
         std::thread::spawn(move || {
-            let bomb = bomb();
+            let bombs = Arc::new([bomb(BOMB), bomb(SMALL_BOMB)]);
             for stream in listener.incoming().flatten() {
-                let bomb = bomb.clone();
+                let bombs = Arc::clone(&bombs);
                 // Who hangs up in the middle is what is tested.
-                std::thread::spawn(move || drop(answer(stream, &bomb)));
+                std::thread::spawn(move || drop(answer(stream, &bombs)));
             }
         });
         Self { port }
@@ -82,16 +90,16 @@ impl Default for TrapServer {
     }
 }
 
-fn bomb() -> Vec<u8> {
+fn bomb(size: usize) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     let zeroes = vec![0; 1 << 20];
-    for _ in 0..BOMB >> 20 {
+    for _ in 0..size >> 20 {
         encoder.write_all(&zeroes).expect("memory takes it");
     }
     encoder.finish().expect("memory takes it")
 }
 
-fn answer(mut stream: TcpStream, bomb: &[u8]) -> std::io::Result<()> {
+fn answer(mut stream: TcpStream, [bomb, small_bomb]: &[Vec<u8>; 2]) -> std::io::Result<()> {
     let mut head = Vec::new();
     for line in BufReader::new(&stream).lines().map_while(Result::ok) {
         if line.is_empty() || line == "hello" {
@@ -130,6 +138,7 @@ fn answer(mut stream: TcpStream, bomb: &[u8]) -> std::io::Result<()> {
             b"in the header",
         ),
         "bomb" => plain("content-encoding: gzip\r\n", bomb),
+        "small-bomb" => plain("content-encoding: gzip\r\n", small_bomb),
         "many-headers" => plain(&"x-many: 1\r\n".repeat(20_000), b""),
         "two-lengths" => stream
             .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 9\r\n\r\nhello"),
@@ -141,6 +150,13 @@ fn answer(mut stream: TcpStream, bomb: &[u8]) -> std::io::Result<()> {
         }
         "slow-head" => {
             stream.write_all(b"HTTP/1.1 200 OK\r\nx-more: ")?;
+            loop {
+                stream.write_all(b"x")?;
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+        "slow-body" => {
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n")?;
             loop {
                 stream.write_all(b"x")?;
                 std::thread::sleep(Duration::from_millis(20));

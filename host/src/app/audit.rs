@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use super::{AppError, Project, RunSummary, run::Outcome};
 use crate::{
-    flow::{Plan, StagePlan, spec::GrantsSpec},
+    flow::{Grants, Plan, StagePlan},
     plugin::{Denial, DenialWatcher},
     storage::{Action, Audit, AuditEntry, AuditFilter, AuditPage, Granted, Store, audit},
 };
@@ -104,7 +104,7 @@ fn granted(plan: &Plan) -> Granted {
         .collect()
 }
 
-fn lines(grants: &GrantsSpec) -> BTreeSet<String> {
+fn lines(grants: &Grants) -> BTreeSet<String> {
     let lists = [
         ("files.read", &grants.files.read),
         ("files.write", &grants.files.write),
@@ -112,6 +112,7 @@ fn lines(grants: &GrantsSpec) -> BTreeSet<String> {
         ("tables", &grants.tables),
         ("http", &grants.http),
         ("tcp", &grants.tcp),
+        ("allow-private", &grants.allow_private),
     ];
     let mut lines: BTreeSet<String> = lists
         .into_iter()
@@ -123,16 +124,9 @@ fn lines(grants: &GrantsSpec) -> BTreeSet<String> {
             .quota
             .map(|quota| format!("files.quota: {quota}")),
     );
-    let flags = [
-        ("allow-private: true", grants.allow_private),
-        ("precise-clock: true", grants.precise_clock),
-    ];
-    lines.extend(
-        flags
-            .into_iter()
-            .filter(|(_, on)| *on)
-            .map(|(line, _)| line.to_owned()),
-    );
+    if grants.precise_clock {
+        lines.insert("precise-clock: true".to_owned());
+    }
     lines
 }
 
@@ -221,16 +215,18 @@ mod tests {
             "files": { "read": ["in"], "write": ["out"], "quota": "1MiB" }, "connections": ["c"], "tables": ["*"],
             "http": ["https://a/"], "tcp": ["d:1"], "allow-private": true, "precise-clock": true,
         });
-        let spec: GrantsSpec = serde_json::from_value(all.clone()).unwrap();
-        assert_eq!(lines(&spec).len(), 9);
+        let spec: crate::flow::spec::GrantsSpec = serde_json::from_value(all).unwrap();
+        let grants = Grants::from(spec);
+        // Of each URL and host it is told whether its name may lead inside.
+        assert_eq!(lines(&grants).len(), 10);
         // A field that is added to the grants must become a line here.
         assert_eq!(
-            serde_json::to_value(&spec)
+            serde_json::to_value(&grants)
                 .unwrap()
                 .as_object()
                 .map(serde_json::Map::len),
             Some(7)
         );
-        assert!(lines(&GrantsSpec::default()).is_empty());
+        assert!(lines(&Grants::default()).is_empty());
     }
 }

@@ -36,6 +36,7 @@ impl StageHttp {
             headers: request.headers,
             body: request.body.into(),
             timeout: request.timeout,
+            budget: request.budget,
         };
         let outcome = match connection {
             "" => self.direct()?.send(request).await,

@@ -26,7 +26,7 @@ use crate::{
         sink_lane::SinkStage,
         stage::Budget,
     },
-    flow::{Egress, Finding, StageKind, StagePlan, finding::has_errors},
+    flow::{Finding, StageKind, StagePlan, finding::has_errors},
     plugin::{Grants, Limits, Plugin, Runtime, StageContext},
     storage::{Audit, Journal, Store, StreamCounts},
 };
@@ -320,12 +320,7 @@ pub(super) fn grants(stage: &StagePlan) -> Grants {
         tables: stage.grants.tables.clone(),
         quota: stage.grants.files.quota.map(|size| size.0),
         // The plan has checked that they can be read.
-        egress: Egress::parse(
-            &stage.grants.http,
-            &stage.grants.tcp,
-            stage.grants.allow_private,
-        )
-        .unwrap_or_default(),
+        egress: stage.grants.egress().unwrap_or_default(),
         precise_clock: stage.grants.precise_clock,
     }
 }

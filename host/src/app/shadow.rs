@@ -127,6 +127,7 @@ mod tests {
             headers: Vec::new(),
             body: Vec::new(),
             timeout: None,
+            budget: crate::flow::Budget::default(),
         }
     }
 

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use reqwest::{
     Method, Url,
     header::{
@@ -26,6 +26,7 @@ use super::{
     retry::Failure,
     spec::ConnectionSpec,
 };
+use crate::flow::Budget;
 
 /// A redirect after this many is refused.
 const MAX_REDIRECTS: usize = 5;
@@ -89,6 +90,8 @@ pub(super) struct Call {
     pub(super) timeout: Duration,
     /// Largest body of the response.
     pub(super) max_response: u64,
+    /// What is held of the response, shared with other calls.
+    pub(super) budget: Budget,
 }
 
 /// Sends calls.
@@ -133,44 +136,6 @@ impl Http {
         })
     }
 
-    /// Sends a call and follows redirects to what `admit` lets through. Credentials that the plugin wrote itself stay
-    /// with the origin that they were written for.
-    pub(super) async fn follow(
-        &self,
-        admit: impl Fn(&Method, Url) -> Result<Url, String>,
-        call: &Call,
-        credential: &Credential,
-    ) -> Result<Response, Failure> {
-        let mut call = call.clone();
-        for _ in 0..=MAX_REDIRECTS {
-            let response = self.exchange(&call, credential).await?;
-            let Some(location) = redirect(&response) else {
-                return Ok(response);
-            };
-            let from = call.url.clone();
-            if turns_to_get(response.status, &call.method) {
-                call.method = Method::GET;
-                call.body = Bytes::new();
-                call.headers.remove(CONTENT_TYPE);
-            }
-            let target = match from.join(location) {
-                Ok(url) => admit(&call.method, url),
-                Err(_) => Err("to something that is no URL".to_owned()),
-            };
-            call.url = target
-                .map_err(|why| Failure::Denied(format!("{} redirects: {why}", shown(&from))))?;
-            if call.url.origin() != from.origin() {
-                for name in [AUTHORIZATION, COOKIE] {
-                    call.headers.remove(name);
-                }
-            }
-        }
-        Err(Failure::Denied(format!(
-            "{} redirects more than {MAX_REDIRECTS} times",
-            shown(&call.url)
-        )))
-    }
-
     /// Sends a request as it is, and leaves the body of the response to the caller.
     pub(super) async fn execute(
         &self,
@@ -185,6 +150,8 @@ impl Http {
         call: &Call,
         credential: &Credential,
     ) -> Result<Response, Failure> {
+        // The response to the last try, or the redirect to here, is held no more.
+        call.budget.give_back();
         let _permit = self.limiter.enter().await;
         let mut request = reqwest::Request::new(call.method.clone(), call.url.clone());
         *request.headers_mut() = call.headers.clone();
@@ -197,62 +164,125 @@ impl Http {
         credential.apply(&mut request);
         count(&self.tally.requests, 1);
         count(&self.tally.bytes_sent, call.body.len());
-        match tokio::time::timeout(call.timeout, self.receive(request, call)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(Failure::Unreachable {
+        let received = tokio::time::timeout(call.timeout, self.receive(request, call)).await;
+        let outcome = received.unwrap_or_else(|_| {
+            Err(Failure::Unreachable {
                 sent: true,
                 message: format!(
                     "{} did not answer within {:?}",
                     shown(&call.url),
                     call.timeout
                 ),
-            }),
+            })
+        });
+        if outcome.is_err() {
+            call.budget.give_back();
         }
+        outcome
     }
 
     async fn receive(&self, request: reqwest::Request, call: &Call) -> Result<Response, Failure> {
         let failed = |error: reqwest::Error| failure(&error, &call.url);
-        let too_large = || {
-            let limit = call.max_response;
-            Failure::TooLarge(format!(
-                "the response of {} is larger than {limit} bytes",
-                shown(&call.url)
-            ))
-        };
         let mut answer = self.client.execute(request).await.map_err(failed)?;
         let status = answer.status().as_u16();
         if status == 429 {
             count(&self.tally.throttled, 1);
         }
-        if call.method != Method::HEAD
-            && answer
-                .content_length()
-                .is_some_and(|length| length > call.max_response)
-        {
-            return Err(too_large());
+        let announced = answer.content_length().unwrap_or(0);
+        if call.method != Method::HEAD && announced > call.max_response {
+            return Err(too_large(call));
         }
-        let headers = answer.headers().iter().map(|(name, value)| {
-            (
-                name.as_str().to_owned(),
-                String::from_utf8_lossy(value.as_bytes()).into_owned(),
-            )
-        });
-        let headers = headers.collect();
-        let mut body = BytesMut::new();
-        // Chunks come decompressed and small, so the bound holds for what is in memory.
+        let headers = head(&answer, call)?;
+        let mut body = Vec::new();
+        // Chunks come decompressed and small, so the bounds hold for what is in memory.
         while let Some(chunk) = answer.chunk().await.map_err(failed)? {
             if (body.len() + chunk.len()) as u64 > call.max_response {
-                return Err(too_large());
+                return Err(too_large(call));
+            }
+            if !call.budget.take(chunk.len() as u64) {
+                return Err(no_room(call));
             }
             count(&self.tally.bytes_received, chunk.len());
             body.extend_from_slice(&chunk);
         }
+        // What it grew ahead for is not taken from the budget.
+        body.shrink_to_fit();
         Ok(Response {
             status,
             headers,
-            body: body.freeze(),
+            body: body.into(),
         })
     }
+}
+
+/// The headers of a response, taken from the budget of the call.
+fn head(answer: &reqwest::Response, call: &Call) -> Result<Vec<(String, String)>, Failure> {
+    let headers = || answer.headers().iter();
+    let weight: usize = headers()
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum();
+    if !call.budget.take(weight as u64) {
+        return Err(no_room(call));
+    }
+    let headers = headers().map(|(name, value)| {
+        (
+            name.as_str().to_owned(),
+            String::from_utf8_lossy(value.as_bytes()).into_owned(),
+        )
+    });
+    Ok(headers.collect())
+}
+
+fn too_large(call: &Call) -> Failure {
+    let (url, limit) = (shown(&call.url), call.max_response);
+    Failure::TooLarge(format!(
+        "the response of {url} is larger than {limit} bytes"
+    ))
+}
+
+fn no_room(call: &Call) -> Failure {
+    let (url, total) = (shown(&call.url), call.budget.total());
+    Failure::NoRoom(format!(
+        "the response of {url} does not fit: all responses of one call may have {total} bytes together"
+    ))
+}
+
+/// Sends a call and follows redirects to what `admit` lets through, each with the client that `admit` gives. Credentials
+/// that the plugin wrote itself stay with the origin that they were written for.
+pub(super) async fn follow<'a>(
+    admit: impl Fn(&Method, Url) -> Result<(&'a Http, Url), String>,
+    http: &'a Http,
+    call: &Call,
+    credential: &Credential,
+) -> Result<Response, Failure> {
+    let (mut http, mut call) = (http, call.clone());
+    for _ in 0..=MAX_REDIRECTS {
+        let response = http.exchange(&call, credential).await?;
+        let Some(location) = redirect(&response) else {
+            return Ok(response);
+        };
+        let from = call.url.clone();
+        if turns_to_get(response.status, &call.method) {
+            call.method = Method::GET;
+            call.body = Bytes::new();
+            call.headers.remove(CONTENT_TYPE);
+        }
+        let target = match from.join(location) {
+            Ok(url) => admit(&call.method, url),
+            Err(_) => Err("to something that is no URL".to_owned()),
+        };
+        (http, call.url) =
+            target.map_err(|why| Failure::Denied(format!("{} redirects: {why}", shown(&from))))?;
+        if call.url.origin() != from.origin() {
+            for name in [AUTHORIZATION, COOKIE] {
+                call.headers.remove(name);
+            }
+        }
+    }
+    Err(Failure::Denied(format!(
+        "{} redirects more than {MAX_REDIRECTS} times",
+        shown(&call.url)
+    )))
 }
 
 /// Where a response redirects to.

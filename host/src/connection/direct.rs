@@ -6,7 +6,6 @@
 use std::{
     fmt, io,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -14,20 +13,17 @@ use std::{
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, future::BoxFuture, stream::BoxStream};
 use reqwest::{Method, Url, header::CONTENT_LENGTH};
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
-};
+use tokio::time::timeout;
 
 use super::{
     Request, Response, SendError,
     auth::Credential,
-    client::{Call, Http, count, failure, shown},
+    client::{Call, Http, count, failure, follow, shown},
     retry::Failure,
     spec::{ConnectionSpec, LimitsSpec},
     target,
 };
-use crate::flow::Egress;
+use crate::flow::{Egress, egress::Rule};
 
 /// Time for one request with its whole body, and for the head of a streamed response.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -35,6 +31,8 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// Largest body of a response that is read whole, after decompression.
 const MAX_WHOLE: u64 = 64 << 20;
+/// Largest head of a streamed response, names and values together: the plugin may keep it for as long as it likes.
+const MAX_HEAD: usize = 64 << 10;
 /// Largest streamed body, either way: only a piece of it is ever in memory.
 const MAX_STREAMED: u64 = 4 << 30;
 
@@ -61,16 +59,24 @@ pub struct StreamResponse {
     pub status: u16,
     /// Names in lower case, and values.
     pub headers: Vec<(String, Vec<u8>)>,
-    /// The body, decompressed. It counts as open until it is dropped.
+    /// The body, decompressed.
     pub body: BodyStream,
 }
 
-/// What one stage may ask without a connection.
+/// What one stage may ask without a connection. How much of it may be open at the same time is for the caller to say.
 pub struct Direct {
     egress: Egress,
     /// Or why there can be none.
-    http: Result<Http, String>,
-    open: Arc<Semaphore>,
+    clients: Result<Clients, String>,
+}
+
+/// One client for each way in which names may lead, since a connection that is kept is used again without a look at the
+/// address: what one grant lets in, a request under another one must not find.
+struct Clients {
+    /// To public addresses only.
+    outside: Option<Http>,
+    /// To private ones as well.
+    inside: Option<Http>,
 }
 
 impl fmt::Debug for Direct {
@@ -81,34 +87,39 @@ impl fmt::Debug for Direct {
     }
 }
 
-impl Direct {
-    /// A client for these grants that has at most so many requests open at a time.
-    pub fn new(egress: Egress, max_open: usize) -> Self {
-        let max_open = max_open.clamp(1, Semaphore::MAX_PERMITS);
-        let spec = ConnectionSpec {
-            allow_private: egress.allow_private,
-            limits: LimitsSpec {
-                max_concurrent: u32::try_from(max_open).unwrap_or(u32::MAX),
-                timeout: crate::flow::quantity::Time(TIMEOUT),
-                ..LimitsSpec::default()
-            },
-            ..ConnectionSpec::new("", "")
+impl Clients {
+    /// The clients that these grants need.
+    fn new(egress: &Egress, max_open: usize) -> Result<Self, String> {
+        let uses_tls = egress.http.iter().any(|rule| rule.grant.is_https());
+        let client = |allow_private| {
+            let spec = ConnectionSpec {
+                allow_private,
+                limits: LimitsSpec {
+                    max_concurrent: u32::try_from(max_open).unwrap_or(u32::MAX),
+                    timeout: crate::flow::quantity::Time(TIMEOUT),
+                    ..LimitsSpec::default()
+                },
+                ..ConnectionSpec::new("", "")
+            };
+            let needed = |rule: &Rule<_>| rule.allow_private == allow_private;
+            let http = || Http::new(&spec, uses_tls, Vec::new(), None);
+            let http = egress.http.iter().any(needed).then(http).transpose();
+            http.map_err(|error| {
+                format!("HTTPS cannot be used: {error}; install the system's certificates")
+            })
         };
-        let uses_tls = egress.http.iter().any(crate::flow::UrlGrant::is_https);
-        let http = Http::new(&spec, uses_tls, Vec::new(), None).map_err(|error| {
-            format!("HTTPS cannot be used: {error}; install the system's certificates")
-        });
-        Self {
-            egress,
-            http,
-            open: Arc::new(Semaphore::new(max_open)),
-        }
+        Ok(Self {
+            outside: client(false)?,
+            inside: client(true)?,
+        })
     }
+}
 
-    fn http(&self) -> Result<&Http, SendError> {
-        self.http
-            .as_ref()
-            .map_err(|why| SendError::Unreachable(why.clone()))
+impl Direct {
+    /// Clients for these grants, each of which sends at most so many requests at a time.
+    pub fn new(egress: Egress, max_open: usize) -> Self {
+        let clients = Clients::new(&egress, max_open);
+        Self { egress, clients }
     }
 
     /// Sends a request once and reads the whole response. Redirects are followed as far as grants go.
@@ -116,11 +127,13 @@ impl Direct {
     /// # Errors
     /// [`SendError`]. Every status is a response.
     pub async fn send(&self, request: Request) -> Result<Response, SendError> {
-        let http = self.http()?;
+        let clients = self.clients()?;
         let method = target::method(&request.method)?;
         let url = target::absolute(&request.url)?;
+        let admit = |method: &Method, url| self.admit(clients, method, url);
+        let (http, url) = admit(&method, url).map_err(SendError::Denied)?;
         let call = Call {
-            url: self.admit(&method, url).map_err(SendError::Denied)?,
+            url,
             headers: target::headers(&request.headers, &[])?,
             method,
             body: request.body,
@@ -129,9 +142,9 @@ impl Direct {
                 .filter(|t| !t.is_zero())
                 .map_or(TIMEOUT, |t| t.min(TIMEOUT)),
             max_response: MAX_WHOLE,
+            budget: request.budget,
         };
-        let admit = |method: &Method, url| self.admit(method, url);
-        http.follow(admit, &call, &Credential::None)
+        follow(admit, http, &call, &Credential::None)
             .await
             .map_err(told)
     }
@@ -141,22 +154,19 @@ impl Direct {
     /// # Errors
     /// [`SendError`].
     pub async fn stream(&self, request: StreamRequest) -> Result<StreamResponse, SendError> {
-        let http = self.http()?;
+        let clients = self.clients()?;
         let method = target::method(&request.method)?;
         let url = target::absolute(&request.url)?;
-        let url = self.admit(&method, url).map_err(SendError::Denied)?;
-        let Ok(permit) = Arc::clone(&self.open).try_acquire_owned() else {
-            return Err(SendError::Unreachable(
-                "too many requests are open at the same time: `open-requests` in the stage's `limits`".into(),
-            ));
-        };
+        let (http, url) = self
+            .admit(clients, &method, url)
+            .map_err(SendError::Denied)?;
         let mut built = reqwest::Request::new(method, url.clone());
         *built.headers_mut() = target::raw_headers(&request.headers, &[])?;
         if let Some((body, length)) = request.body {
             if let Some(length) = length {
                 built.headers_mut().insert(CONTENT_LENGTH, length.into());
             }
-            *built.body_mut() = Some(reqwest::Body::wrap_stream(Bounded::new(body, None)));
+            *built.body_mut() = Some(reqwest::Body::wrap_stream(Bounded::new(body)));
         }
         count(&http.tally.requests, 1);
         let limit = request
@@ -168,30 +178,58 @@ impl Direct {
             return Err(SendError::Unreachable(message));
         };
         let answer = outcome.map_err(|error| told(failure(&error, &url)))?;
-        let headers = answer
-            .headers()
-            .iter()
-            .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()));
         Ok(StreamResponse {
             status: answer.status().as_u16(),
-            headers: headers.collect(),
+            headers: raw_head(&answer, &url)?,
             body: Bounded::new(
                 answer
                     .bytes_stream()
                     .map(|piece| piece.map_err(io::Error::other))
                     .boxed(),
-                Some(permit),
             )
             .boxed(),
         })
     }
 
-    fn admit(&self, method: &Method, url: Url) -> Result<Url, String> {
-        if self.egress.request(method.as_str(), &url) {
-            return Ok(url);
-        }
-        Err(format!("{method} {} is not granted", shown(&url)))
+    fn clients(&self) -> Result<&Clients, SendError> {
+        self.clients
+            .as_ref()
+            .map_err(|why| SendError::Unreachable(why.clone()))
     }
+
+    /// Whether a request is granted, and the client that goes no further than the grant.
+    fn admit<'a>(
+        &self,
+        clients: &'a Clients,
+        method: &Method,
+        url: Url,
+    ) -> Result<(&'a Http, Url), String> {
+        let granted = self.egress.request(method.as_str(), &url);
+        let client = if self.egress.request_inside(method.as_str(), &url) {
+            &clients.inside
+        } else {
+            &clients.outside
+        };
+        match client {
+            Some(http) if granted => Ok((http, url)),
+            _ => Err(format!("{method} {} is not granted", shown(&url))),
+        }
+    }
+}
+
+fn raw_head(answer: &reqwest::Response, url: &Url) -> Result<Vec<(String, Vec<u8>)>, SendError> {
+    let headers = || answer.headers().iter();
+    let weight: usize = headers()
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum();
+    if weight > MAX_HEAD {
+        let (url, limit) = (shown(url), MAX_HEAD >> 10);
+        let message = format!("the head of the response of {url} is larger than {limit} KiB");
+        return Err(SendError::TooLarge(message));
+    }
+    let owned =
+        headers().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()));
+    Ok(owned.collect())
 }
 
 /// What a failure is for the plugin.
@@ -201,7 +239,7 @@ fn told(failure: Failure) -> SendError {
         Failure::Unreachable { message, .. } | Failure::Untrusted(message) => {
             SendError::Unreachable(message)
         }
-        Failure::TooLarge(message) => SendError::TooLarge(message),
+        Failure::TooLarge(message) | Failure::NoRoom(message) => SendError::TooLarge(message),
     }
 }
 
@@ -210,17 +248,14 @@ struct Bounded {
     body: BodyStream,
     left: u64,
     pause: Option<BoxFuture<'static, ()>>,
-    /// Given back when the body is dropped.
-    _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Bounded {
-    fn new(body: BodyStream, permit: Option<OwnedSemaphorePermit>) -> Self {
+    fn new(body: BodyStream) -> Self {
         Self {
             body,
             left: MAX_STREAMED,
             pause: None,
-            _permit: permit,
         }
     }
 }

@@ -38,6 +38,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 
+use crate::flow::Budget;
+
 pub use self::{
     client::Counters,
     direct::{BodyStream, Direct, StreamRequest, StreamResponse},
@@ -61,6 +63,8 @@ pub struct Request {
     pub body: Bytes,
     /// Time for one try; `None`: the connection's. It can only be shorter than the connection's.
     pub timeout: Option<Duration>,
+    /// What the response is taken from, while it comes already. Others may take theirs from it as well.
+    pub budget: Budget,
 }
 
 /// What came back, whatever the status is.

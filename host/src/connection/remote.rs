@@ -11,7 +11,7 @@ use super::{
     Request, Response, SendError,
     address::AddressDenied,
     auth::{Auth, Credential, Problem, sensitive, within},
-    client::{Call, Counters, Http, count, owned_headers, shown},
+    client::{Call, Counters, Http, count, follow, owned_headers, shown},
     load::Beside,
     retry::{self, Failure, Policy},
     secret::conceal,
@@ -165,6 +165,7 @@ impl Connection {
         let mut response = self.tries(&call, &credential).await?;
         let mut secrets = self.secrets(&credential);
         if response.status == 401 && matches!(credential, Credential::Token(..)) {
+            drop(response);
             // A 401 was not processed, so every method may be sent again.
             let renewed = self
                 .auth
@@ -251,13 +252,17 @@ impl Connection {
                 .filter(|timeout| !timeout.is_zero())
                 .map_or(self.timeout, |t| t.min(self.timeout)),
             max_response: self.max_response,
+            budget: request.budget,
         })
     }
 
     async fn tries(&self, call: &Call, credential: &Credential) -> Result<Response, SendError> {
         let idempotent = retry::is_idempotent(call.method.as_str());
-        let admit = |_: &Method, url| self.base.admit(url).map_err(|error| error.to_string());
-        let follow = || self.http.follow(admit, call, credential);
+        let admit = |_: &Method, url| {
+            let admitted = self.base.admit(url).map_err(|error| error.to_string());
+            admitted.map(|url| (&self.http, url))
+        };
+        let follow = || follow(admit, &self.http, call, credential);
         let outcome = retry::run(self.policy, idempotent, follow, |retry| {
             count(&self.http.tally.retries, 1);
             if let Some(wait) = retry.asked {
@@ -282,6 +287,7 @@ impl Connection {
             Failure::TooLarge(message) => {
                 SendError::TooLarge(format!("{message}: `limits.max-response` in {}", self.place))
             }
+            Failure::NoRoom(message) => SendError::TooLarge(message),
         })
     }
 }

@@ -21,6 +21,8 @@ pub(super) enum Failure {
     Untrusted(String),
     /// The body is larger than allowed.
     TooLarge(String),
+    /// Other responses of the same call have left too little for this one.
+    NoRoom(String),
 }
 
 /// How often and how long.
@@ -221,6 +223,7 @@ mod tests {
             (Err(lost(false)), true, true),
             (Err(lost(true)), true, false),
             (Err(Failure::TooLarge(String::new())), false, false),
+            (Err(Failure::NoRoom(String::new())), false, false),
             (Err(Failure::Denied(String::new())), false, false),
             (Err(Failure::Untrusted(String::new())), false, false),
         ] {

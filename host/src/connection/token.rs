@@ -1,4 +1,5 @@
-//! Tokens of OAuth 2: got once, used until shortly before they expire, renewed by one request for all who wait.
+//! Tokens of OAuth 2: got once, used until shortly before they expire, renewed by one request for all who wait. Who was
+//! refused is not sent again for a while.
 
 use std::time::Duration;
 
@@ -18,9 +19,15 @@ use super::{
     secret::{Secret, redact},
     spec::{AuthStyle, ClientCredentialsSpec, PasswordSpec, TokenBody},
 };
+use crate::flow::Budget;
 
 /// Tokens are renewed this long before they expire, or a tenth of their life when that is shorter.
 const MAX_SKEW: Duration = Duration::from_mins(1);
+/// Whoever was refused is not asked for again before this time; it doubles with each further refusal. Servers lock users
+/// out who try a wrong password too often.
+const MIN_QUIET: Duration = Duration::from_secs(30);
+/// The longest of these times.
+const MAX_QUIET: Duration = Duration::from_mins(15);
 /// No answer with a token is larger.
 const MAX_TOKEN_RESPONSE: u64 = 1 << 20;
 /// Longer texts of a token endpoint are cut when they are shown.
@@ -46,8 +53,16 @@ struct State {
     token: Option<Token>,
     /// Counts tokens, so that a refused one is told from its successor.
     generation: u64,
-    /// The last failure and when: those who waited for it share it, so that a wrong password is sent once.
-    failure: Option<(Instant, SendError)>,
+    /// The last failure: those who waited for it share it, and a refusal counts for all who ask soon after it.
+    failure: Option<Failed>,
+}
+
+/// Why there was no token.
+struct Failed {
+    at: Instant,
+    error: SendError,
+    /// Nothing is sent before this time has passed. Zero when it was no refusal.
+    quiet: Duration,
 }
 
 struct Token {
@@ -96,10 +111,10 @@ impl TokenSource {
     ) -> Result<Credential, SendError> {
         let asked = Instant::now();
         let mut state = self.state.lock().await;
-        if let Some((at, failure)) = &state.failure
-            && *at >= asked
+        if let Some(failed) = &state.failure
+            && (failed.at >= asked || failed.at.elapsed() < failed.quiet)
         {
-            return Err(failure.clone());
+            return Err(failed.error.clone());
         }
         let is_refused = matches!(refused, Some(Credential::Token(_, generation)) if *generation == state.generation);
         if let Some(token) = &state.token
@@ -119,7 +134,18 @@ impl TokenSource {
                 Ok(credential)
             }
             Err(error) => {
-                state.failure = Some((Instant::now(), error.clone()));
+                let quiet = match (&error, &state.failure) {
+                    (SendError::Unauthenticated(_), Some(before)) => {
+                        (before.quiet * 2).clamp(MIN_QUIET, MAX_QUIET)
+                    }
+                    (SendError::Unauthenticated(_), None) => MIN_QUIET,
+                    _ => Duration::ZERO,
+                };
+                state.failure = Some(Failed {
+                    at: Instant::now(),
+                    error: error.clone(),
+                    quiet,
+                });
                 Err(error)
             }
         }
@@ -197,7 +223,8 @@ impl TokenSource {
             Failure::Denied(message) => SendError::Denied(format!("{context}: {message}")),
             Failure::Unreachable { message, .. }
             | Failure::Untrusted(message)
-            | Failure::TooLarge(message) => SendError::Unreachable(format!("{context}: {message}")),
+            | Failure::TooLarge(message)
+            | Failure::NoRoom(message) => SendError::Unreachable(format!("{context}: {message}")),
         }
     }
 
@@ -257,6 +284,7 @@ impl TokenSource {
             body: Bytes::from(body),
             timeout,
             max_response: MAX_TOKEN_RESPONSE,
+            budget: Budget::default(),
         };
         (call, credential)
     }

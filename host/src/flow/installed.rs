@@ -5,13 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{
-    document,
-    egress::Egress,
-    finding::Finding,
-    spec::{FileGrantsSpec, GrantsSpec},
-    variable::Variables,
-};
+use super::{document, finding::Finding, grants::Grants, spec::GrantsSpec, variable::Variables};
 
 /// What findings' codes start with.
 const AREA: &str = "grants";
@@ -29,7 +23,7 @@ pub struct PluginGrantsSpec {
 }
 
 /// Grants by plugin.
-pub type PluginGrants = BTreeMap<String, GrantsSpec>;
+pub type PluginGrants = BTreeMap<String, Grants>;
 
 /// Reads all files of a folder. One that is not there holds none.
 ///
@@ -65,43 +59,18 @@ pub fn load(folder: &Path, variables: &Variables) -> Result<PluginGrants, Vec<Fi
             }
         };
         let PluginGrantsSpec { plugin, grants } = loaded.value;
-        let read = Egress::parse(&grants.http, &grants.tcp, grants.allow_private);
-        if let Err(error) = read {
+        let grants = Grants::from(grants);
+        if let Err(error) = grants.egress() {
             let at = loaded.document.locate("/grants");
             findings.push(Finding::error("grants.bad-grant", error.to_string()).at(at));
         }
         let own = all.entry(plugin).or_default();
-        *own = union(own, &grants);
+        *own = own.union(&grants);
     }
     if findings.is_empty() {
         Ok(all)
     } else {
         Err(findings)
-    }
-}
-
-/// What either grants. A quota of one side only is the quota of both: it can only become narrower.
-pub fn union(one: &GrantsSpec, other: &GrantsSpec) -> GrantsSpec {
-    let joined = |one: &[String], other: &[String]| {
-        let more = other.iter().filter(|item| !one.contains(item));
-        one.iter().chain(more).cloned().collect()
-    };
-    let quota = match (one.files.quota, other.files.quota) {
-        (Some(one), Some(other)) => Some(one.min(other)),
-        (one, other) => one.or(other),
-    };
-    GrantsSpec {
-        files: FileGrantsSpec {
-            read: joined(&one.files.read, &other.files.read),
-            write: joined(&one.files.write, &other.files.write),
-            quota,
-        },
-        connections: joined(&one.connections, &other.connections),
-        tables: joined(&one.tables, &other.tables),
-        http: joined(&one.http, &other.http),
-        tcp: joined(&one.tcp, &other.tcp),
-        allow_private: one.allow_private || other.allow_private,
-        precise_clock: one.precise_clock || other.precise_clock,
     }
 }
 
@@ -118,16 +87,17 @@ mod tests {
         let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
         write(
             "csv.yaml",
-            "plugin: csv\ngrants: { files: { read: [in], quota: 2MiB } }\n",
+            "plugin: csv\ngrants: { files: { read: [in], quota: 2MiB }, tcp: [\"b:1\"] }\n",
         );
         write(
             "more.yaml",
-            "plugin: csv\ngrants: { files: { read: [in, b], quota: 1MiB }, allow-private: true }\n",
+            "plugin: csv\ngrants: { files: { read: [in, b], quota: 1MiB }, tcp: [\"a:1\"], allow-private: true }\n",
         );
         let all = load(dir.path(), &Variables::default()).unwrap();
         assert_eq!(all["csv"].files.read, ["in", "b"]);
         assert_eq!(all["csv"].files.quota, Some(Size(1 << 20)));
-        assert!(all["csv"].allow_private);
+        assert_eq!(all["csv"].tcp, ["b:1", "a:1"]);
+        assert_eq!(all["csv"].allow_private, ["a:1"]);
         write(
             "wrong.yaml",
             "plugin: csv\ngrants: { http: [api.example.com] }\n",

@@ -15,10 +15,12 @@
     )
 )]
 
+pub mod budget;
 pub mod check;
 pub mod document;
 pub mod egress;
 pub mod finding;
+pub mod grants;
 pub mod installed;
 pub mod place;
 pub mod plan;
@@ -38,8 +40,10 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
+pub use budget::Budget;
 pub use document::Document;
 pub use egress::{Egress, TcpGrant, UrlGrant};
 pub use finding::{Finding, Location, Severity, has_errors};
+pub use grants::Grants;
 pub use plan::{Plan, Planned, PluginRef, StageKind, StagePlan};
 pub use variable::Variables;

@@ -10,14 +10,15 @@ use serde_json::Value;
 use super::{
     digest,
     finding::{Finding, Location},
-    installed::{self, PluginGrants},
+    installed::PluginGrants,
     place::Places,
     schema,
 };
 pub use super::{
+    grants::Grants,
     limits::Limits,
     plugin_ref::{PluginRef, is_channel},
-    spec::{FileGrantsSpec as FileGrants, GrantsSpec as Grants},
+    spec::FileGrantsSpec as FileGrants,
 };
 
 /// A plan and what should be looked at in its file.
@@ -263,7 +264,7 @@ impl Plan {
             if let Some(name) = stage.plugin.name()
                 && let Some(more) = granted.get(name)
             {
-                stage.grants = installed::union(&stage.grants, more);
+                stage.grants = stage.grants.union(more);
             }
         }
     }

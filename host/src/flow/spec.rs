@@ -133,8 +133,8 @@ pub struct GrantsSpec {
     /// Hosts with ports for raw TCP connections.
     #[schemars(inner(length(min = 1)), extend("examples" = [["db.example.com:5432"]]))]
     pub tcp: Vec<String>,
-    /// Names under `http` and `tcp` may lead to private and loopback addresses. An address that is written out there is
-    /// allowed as it is.
+    /// Names under `http` and `tcp`, here and not where else the plugin is granted something, may lead to private and
+    /// loopback addresses. An address that is written out there is allowed as it is.
     pub allow_private: bool,
     /// Clocks in nanoseconds instead of milliseconds.
     pub precise_clock: bool,
@@ -164,7 +164,8 @@ pub struct LimitsSpec {
     pub call_time: Option<Time>,
     /// Waiting for answers of other systems in one call. 10m when it is left out.
     pub wait_time: Option<Time>,
-    /// Bytes that one call may return or hand over. 64MiB when it is left out.
+    /// Bytes that one call may return or hand over, and that the answers of one `send-all` may have together. 64MiB when it
+    /// is left out.
     pub output: Option<Size>,
     /// Bytes of a snapshot. 1MiB when it is left out.
     pub snapshot: Option<Size>,
@@ -174,7 +175,8 @@ pub struct LimitsSpec {
     /// Core modules that a component may be made of. 32 when it is left out.
     #[schemars(range(min = 1, max = 32))]
     pub modules: Option<usize>,
-    /// Requests and raw connections that may be open at the same time. 64 when it is left out.
+    /// Requests, lookups of names and raw connections that all instances of the stage may have open at the same time.
+    /// 64 when it is left out.
     #[schemars(range(min = 1, max = 1000))]
     pub open_requests: Option<usize>,
     /// Log lines in one second; more are counted and dropped. 1000 when it is left out.

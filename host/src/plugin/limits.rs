@@ -34,7 +34,7 @@ pub struct Limits {
     pub table_elements: usize,
     /// Core modules, memories and tables of the component, each; at most 32.
     pub modules: usize,
-    /// Requests and raw connections open at the same time.
+    /// Requests, lookups of names and raw connections open at the same time, of all instances of the stage together.
     pub open_requests: usize,
     /// Log lines in one second, of one instance; more are counted and dropped.
     pub log_lines: u32,

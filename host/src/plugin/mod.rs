@@ -9,6 +9,7 @@
 //! | `wit` | the contract versions this host offers, one file each: bindings and conversions |
 //! | `instance` | one sandbox: store, limits, and what a failed call means |
 //! | `source`, `transformer`, `sink` | the engine's traits over an instance |
+//! | `open` | what a stage has open at the same time: requests, lookups, connections |
 //! | `senses` | time and random numbers that repeat, for recordings |
 //! | `tape` | every import with its answer, for recordings |
 //! | `verify` | what a plugin returned is checked before the engine sees it |
@@ -25,6 +26,7 @@ pub mod host_api;
 mod instance;
 pub mod limits;
 mod meter;
+mod open;
 pub mod permission;
 pub mod runtime;
 mod senses;

@@ -150,11 +150,11 @@ pub fn missing(
         needs.note(!grants.tables.is_empty(), "use a table", line, wish);
     }
     for http in &asked.http {
-        let granted = &grants.egress.http;
+        let granted = || grants.egress.http.iter().map(|rule| &rule.grant);
         let wanted: Option<UrlGrant> = http.url.parse().ok();
         let met = match &wanted {
-            Some(wanted) => granted.iter().any(|granted| granted.includes(wanted)),
-            None => !granted.is_empty(),
+            Some(wanted) => granted().any(|granted| granted.includes(wanted)),
+            None => granted().next().is_some(),
         };
         let shown = wanted.map_or_else(|| "URL".to_owned(), |wanted| wanted.to_string());
         let what = format!(
@@ -164,11 +164,11 @@ pub fn missing(
         needs.note(met, &what, format!("http: [\"{shown}\"]"), &http.wish);
     }
     for tcp in &asked.tcp {
-        let granted = &grants.egress.tcp;
+        let granted = || grants.egress.tcp.iter().map(|rule| &rule.grant);
         let wanted: Option<TcpGrant> = tcp.address.parse().ok();
         let met = match &wanted {
-            Some(wanted) => granted.iter().any(|granted| granted.includes(wanted)),
-            None => !granted.is_empty(),
+            Some(wanted) => granted().any(|granted| granted.includes(wanted)),
+            None => granted().next().is_some(),
         };
         let shown = wanted.map_or_else(|| "HOST:PORT".to_owned(), |wanted| wanted.to_string());
         let what = format!(

@@ -26,6 +26,7 @@ use super::{
     },
     instance::Sandbox,
     limits::Limits,
+    open::Open,
     permission::{Denial, DenialWatcher, Grants, Watcher},
     sink::{self, SinkOpener},
     source::{self, SourceOpener},
@@ -483,6 +484,7 @@ impl Plugin {
         };
         let scope = Arc::new(Scope {
             quota: Quota::new(context.grants.quota),
+            open: Open::new(context.limits.open_requests),
             digest: self.digest().to_owned(),
             watcher: Arc::clone(&self.runtime.0.watcher),
             flow: context.flow,

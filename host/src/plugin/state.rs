@@ -1,6 +1,6 @@
 //! What one instance's store holds, and what all instances of a stage share.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
@@ -14,12 +14,14 @@ use super::{
         http_client::HttpSend,
         log::{Level, Log},
         metrics::StageMetrics,
+        outgoing::MAX_FIELDS,
         sockets::{self, Lookups},
         tables::Writes,
         wasi_http::Hooks,
     },
     limits::{Limiter, Limits},
     meter::Meter,
+    open::{Open, Place},
     permission::{Denial, Denials, Grants, Watcher},
     senses::Senses,
     tape::{Given, Import, Recording},
@@ -38,6 +40,7 @@ pub(super) const HANDLES: usize = 512;
 /// What the instances of one stage share.
 pub(super) struct Scope {
     pub(super) quota: Quota,
+    pub(super) open: Open,
     pub(super) digest: String,
     pub(super) watcher: Arc<Watcher>,
     pub(super) flow: Arc<str>,
@@ -96,6 +99,8 @@ pub(super) struct State {
     http: WasiHttpCtx,
     hooks: Hooks,
     pub(super) lookups: Lookups,
+    /// The places of its raw connections, by their handles.
+    pub(super) sockets_open: BTreeMap<u32, Place>,
     pub(super) limiter: Limiter,
     pub(super) meter: Meter,
     pub(super) scope: Arc<Scope>,
@@ -154,12 +159,15 @@ impl State {
         }
         let mut resources = ResourceTable::new();
         resources.set_max_capacity(HANDLES);
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(MAX_FIELDS);
         Ok(Self {
             wasi: wasi.build(),
             resources,
-            http: WasiHttpCtx::new(),
+            http,
             hooks: Hooks(Arc::clone(&scope)),
             lookups,
+            sockets_open: BTreeMap::new(),
             limiter: Limiter::new(&scope.limits),
             meter: Meter::new(scope.limits.host_wait),
             log,

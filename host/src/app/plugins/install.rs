@@ -7,7 +7,7 @@ use super::{InstalledPlugin, Offer, Plugins, PluginsError, blocking, plugin_in};
 use crate::{
     app::catalogues::Advice,
     catalogue::{Decision, Kind, Lock, Locked, Wanted},
-    flow::{Egress, Variables, installed, spec::GrantsSpec},
+    flow::{self, Variables, installed},
     plugin::{Grants, Hints, Limits, missing},
     storage::Action,
 };
@@ -248,7 +248,7 @@ impl Plugins {
     }
 }
 
-fn as_granted(spec: &GrantsSpec) -> Grants {
+fn as_granted(spec: &flow::Grants) -> Grants {
     Grants {
         read: spec.files.read.clone(),
         write: spec.files.write.clone(),
@@ -256,7 +256,7 @@ fn as_granted(spec: &GrantsSpec) -> Grants {
         tables: spec.tables.clone(),
         quota: spec.files.quota.map(|size| size.0),
         // It has been checked when it was loaded.
-        egress: Egress::parse(&spec.http, &spec.tcp, spec.allow_private).unwrap_or_default(),
+        egress: spec.egress().unwrap_or_default(),
         precise_clock: spec.precise_clock,
     }
 }

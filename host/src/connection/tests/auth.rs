@@ -6,6 +6,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use axum::{
@@ -400,7 +401,63 @@ async fn a_wrong_password_is_sent_once_and_never_shown() {
             );
             assert!(message.contains(&status.to_string()), "{message}");
         }
+        // Those who come later are told the same.
+        assert!(get(&connections, "/x").await.is_err());
         assert_eq!(pim.grants(), ["password"], "{status}");
+    }
+}
+
+/// Lets time pass for the client. It stands still for no longer than that: with real connections nobody may wait on a
+/// clock that stands.
+async fn later(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_sent_again_after_a_while_that_doubles() {
+    let pim = Pim::default();
+    let wrong = (400, json!({"error": "invalid_grant"}));
+    *pim.failures.lock().unwrap() = vec![wrong; 2];
+    let connections = connect(pim.serve().await, PASSWORD);
+    let second = Duration::from_secs(1);
+    let refused = async |so_often: usize| {
+        assert!(get(&connections, "/x").await.is_err());
+        assert_eq!(pim.grants().len(), so_often);
+    };
+    refused(1).await;
+    later(second * 15).await;
+    refused(1).await;
+    later(second * 16).await;
+    refused(2).await;
+    later(second * 45).await;
+    refused(2).await;
+    later(second * 16).await;
+    // Now it is the right one, and what was wrong before is forgotten.
+    assert_eq!(get(&connections, "/x").await.unwrap().status, 200);
+    assert_eq!(pim.grants().len(), 3);
+    // A server in trouble has refused nobody: it is asked at once.
+    *pim.failures.lock().unwrap() = vec![(503, json!({})); 4];
+    pim.revoke();
+    assert!(get(&connections, "/x").await.is_err());
+    assert_eq!(get(&connections, "/x").await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn a_token_is_renewed_before_it_expires() {
+    for (life, renewed) in [(600, 540), (3600, 3540), (300, 270)] {
+        let pim = Pim::default();
+        *pim.extra.lock().unwrap() = json!({ "expires_in": life });
+        let connections = connect(pim.serve().await, PASSWORD);
+        let second = Duration::from_secs(1);
+        get(&connections, "/x").await.unwrap();
+        later(second * (renewed - 15)).await;
+        get(&connections, "/x").await.unwrap();
+        assert_eq!(pim.grants().len(), 1, "{life}");
+        later(second * 16).await;
+        get(&connections, "/x").await.unwrap();
+        assert_eq!(pim.grants().len(), 2, "{life}");
     }
 }
 

@@ -24,6 +24,7 @@ use tokio::{
 };
 
 use super::{super::SendError, Count, connect, get, load, request, send, serve, text};
+use crate::flow::Budget;
 
 /// Answers with what came in.
 async fn echo(method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> String {
@@ -199,6 +200,39 @@ async fn what_is_compressed_is_bounded_by_what_it_becomes() {
     assert_eq!(
         get(&connections, "/small").await.unwrap().body,
         vec![b'x'; 1000]
+    );
+}
+
+#[tokio::test]
+async fn a_budget_is_held_by_what_is_there_and_not_by_what_was() {
+    const PART: usize = 1 << 20;
+    let count = Count::default();
+    let counted = count.clone();
+    let body = || vec![b'x'; PART];
+    let router = Router::new()
+        .route(
+            "/late",
+            on_get(async move || match counted.next() {
+                1 | 2 => (StatusCode::SERVICE_UNAVAILABLE, body()).into_response(),
+                3 => (StatusCode::FOUND, [("location", "/there")], body()).into_response(),
+                _ => body().into_response(),
+            }),
+        )
+        .fallback(async move || body());
+    let connections = connect(serve(router).await, "");
+    let budget = Budget::new(PART as u64 * 3 / 2);
+    let ask = async |path: &str| {
+        let mut asked = request("GET", path);
+        asked.budget = budget.part();
+        send(&connections, asked).await
+    };
+    // Two tries that failed and a redirect, each with a body, and then the response.
+    assert_eq!(ask("/late").await.unwrap().body.len(), PART);
+    assert_eq!(count.get(), 3);
+    let refused = ask("/x").await.unwrap_err();
+    assert!(
+        matches!(&refused, SendError::TooLarge(why) if why.contains("together")),
+        "{refused}"
     );
 }
 

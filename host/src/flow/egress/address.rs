@@ -22,8 +22,16 @@ pub fn reach(address: IpAddr) -> Reach {
 }
 
 fn reach_v4(address: Ipv4Addr) -> Reach {
-    // Metadata of clouds that are not at a link-local address: Alibaba, Azure.
-    if matches!(address.octets(), [100, 100, 100, 200] | [168, 63, 129, 16]) {
+    // Metadata of clouds that are not at a link-local address.
+    let metadata = [
+        // Alibaba, Volcano Engine, UCloud.
+        [100, 100, 100, 200],
+        [100, 96, 0, 96],
+        [100, 80, 80, 80],
+        // Azure.
+        [168, 63, 129, 16],
+    ];
+    if metadata.contains(&address.octets()) {
         return Reach::Never;
     }
     match address.octets() {
@@ -46,13 +54,17 @@ fn reach_v6(address: Ipv6Addr) -> Reach {
     let parts = address.segments();
     let embedded =
         |high: u16, low: u16| reach_v4(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low)));
-    // Metadata of clouds in private ranges: AWS, Google, Scaleway.
+    // Metadata of clouds in private ranges. All that AWS has there serves its own machines: instances (::254), pods of EKS
+    // (::23), names, time.
     let metadata = [
-        [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254],
+        // Google, Scaleway, Oracle, Linode, Alibaba.
         [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254],
         [0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42],
+        [0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe],
+        [0xfd00, 0xa9fe, 0xa9fe, 0, 0, 0, 0, 1],
+        [0xfd00, 0x100, 0, 0, 0, 0, 0x100, 0x200],
     ];
-    if metadata.contains(&parts) {
+    if matches!(parts, [0xfd00, 0xec2, ..]) || metadata.contains(&parts) {
         return Reach::Never;
     }
     match parts {

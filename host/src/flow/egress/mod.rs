@@ -1,8 +1,8 @@
 //! What a stage may reach on the network, as the operator wrote it: the one policy for `http-client`, `wasi:http` and
 //! `wasi:sockets`. Nothing is reachable unless a grant covers it.
 //!
-//! A name that is granted may lead to any public address; to private and loopback ones only with `allow-private`, and
-//! never to link-local, metadata of clouds, multicast and reserved ones. An address that is written out in a grant is
+//! A name that is granted may lead to any public address; to private and loopback ones only with an `allow-private` that
+//! stands beside this very grant, and never to link-local, metadata of clouds, multicast and reserved ones. An address that is written out in a grant is
 //! granted as it is written.
 //!
 //! | file | what it is |
@@ -21,7 +21,10 @@ mod tcp;
 mod tests;
 mod url;
 
-use std::net::SocketAddr;
+use std::{
+    net::{IpAddr, SocketAddr},
+    str::FromStr,
+};
 
 use ::url::Url;
 
@@ -68,33 +71,46 @@ pub enum GrantError {
     Tcp(String),
 }
 
+/// A grant, and where the names that it is for may lead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule<G> {
+    /// What may be reached.
+    pub grant: G,
+    /// Whether its names may lead to private and loopback addresses. It counts for this grant only: another one for the
+    /// same name does not become wider by it.
+    pub allow_private: bool,
+}
+
 /// All network grants of a stage. The default is none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Egress {
     /// URLs for `http-client` without a connection, and for `wasi:http`.
-    pub http: Vec<UrlGrant>,
+    pub http: Vec<Rule<UrlGrant>>,
     /// Hosts and ports for `wasi:sockets`.
-    pub tcp: Vec<TcpGrant>,
-    /// Whether granted names may lead to private and loopback addresses.
-    pub allow_private: bool,
+    pub tcp: Vec<Rule<TcpGrant>>,
 }
 
 impl Egress {
-    /// Reads grants.
+    /// Reads grants that share one `allow-private`.
     ///
     /// # Errors
     /// The first that is none.
     pub fn parse(http: &[String], tcp: &[String], allow_private: bool) -> Result<Self, GrantError> {
+        Self::rules(http, tcp, |_| allow_private)
+    }
+
+    /// Reads grants; `private` says of each whether its names may lead to private addresses.
+    ///
+    /// # Errors
+    /// The first that is none.
+    pub fn rules(
+        http: &[String],
+        tcp: &[String],
+        private: impl Fn(&String) -> bool,
+    ) -> Result<Self, GrantError> {
         Ok(Self {
-            http: http
-                .iter()
-                .map(|text| text.parse())
-                .collect::<Result<_, _>>()?,
-            tcp: tcp
-                .iter()
-                .map(|text| text.parse())
-                .collect::<Result<_, _>>()?,
-            allow_private,
+            http: rules(http, &private)?,
+            tcp: rules(tcp, &private)?,
         })
     }
 
@@ -105,12 +121,35 @@ impl Egress {
 
     /// Whether a request is covered by a grant. A redirect is a request of its own.
     pub fn request(&self, method: &str, url: &Url) -> bool {
-        self.http.iter().any(|grant| grant.covers(method, url))
+        self.covering(method, url).next().is_some()
+    }
+
+    /// Whether one of the grants that cover a request lets its name lead to private addresses.
+    pub fn request_inside(&self, method: &str, url: &Url) -> bool {
+        self.covering(method, url).any(|rule| rule.allow_private)
+    }
+
+    fn covering(&self, method: &str, url: &Url) -> impl Iterator<Item = &Rule<UrlGrant>> {
+        self.http
+            .iter()
+            .filter(move |rule| rule.grant.covers(method, url))
     }
 
     /// Whether a name may be looked up for raw connections.
     pub fn looks_up(&self, name: &str) -> bool {
-        self.tcp.iter().any(|grant| grant.host.covers_name(name))
+        self.naming(name).next().is_some()
+    }
+
+    /// Whether a name may lead to an address, at one of its ports at least.
+    pub fn leads_to(&self, name: &str, address: IpAddr) -> bool {
+        self.naming(name)
+            .any(|rule| name_may_lead_to(address, rule.allow_private))
+    }
+
+    fn naming(&self, name: &str) -> impl Iterator<Item = &Rule<TcpGrant>> {
+        self.tcp
+            .iter()
+            .filter(move |rule| rule.grant.host.covers_name(name))
     }
 
     /// Whether a raw connection may be made. `names` are the granted names that were resolved to this address.
@@ -120,11 +159,30 @@ impl Egress {
         mut names: impl Iterator<Item = &'a str>,
     ) -> bool {
         let ip = address.ip().to_canonical();
-        let of_port = || self.tcp.iter().filter(|grant| grant.port == address.port());
+        let of_port = || {
+            let rules = self.tcp.iter();
+            rules.filter(|rule| rule.grant.port == address.port())
+        };
         let written = of_port()
-            .any(|grant| matches!(grant.host, HostGrant::Address(granted) if granted == ip));
+            .any(|rule| matches!(rule.grant.host, HostGrant::Address(granted) if granted == ip));
         written
-            || (name_may_lead_to(ip, self.allow_private)
-                && names.any(|name| of_port().any(|grant| grant.host.covers_name(name))))
+            || names.any(|name| {
+                of_port().any(|rule| {
+                    rule.grant.host.covers_name(name) && name_may_lead_to(ip, rule.allow_private)
+                })
+            })
     }
+}
+
+fn rules<G: FromStr<Err = GrantError>>(
+    texts: &[String],
+    private: impl Fn(&String) -> bool,
+) -> Result<Vec<Rule<G>>, GrantError> {
+    let rule = |text: &String| {
+        Ok(Rule {
+            grant: text.parse()?,
+            allow_private: private(text),
+        })
+    };
+    texts.iter().map(rule).collect()
 }

@@ -61,7 +61,19 @@ fn addresses_are_what_they_are() {
         ("64:ff9b::6464:64c8", Never),
         ("100.100.100.201", Private),
         ("168.63.129.17", Public),
-        ("fd00:ec2::1", Private),
+        ("100.96.0.96", Never),
+        ("100.96.0.97", Private),
+        ("100.80.80.80", Never),
+        ("::ffff:100.96.0.96", Never),
+        ("fd00:ec2::1", Never),
+        ("fd00:ec2::23", Never),
+        ("fd00:ec2:ffff::254", Never),
+        ("fd00:c1::a9fe:a9fe", Never),
+        ("fd00:a9fe:a9fe::1", Never),
+        ("fd00:100::100:200", Never),
+        ("fd00:ec1::23", Private),
+        ("fd00:42::1", Private),
+        ("fe80::a9fe:a9fe", Never),
     ] {
         assert_eq!(reach(text.parse().unwrap()), expected, "{text}");
     }
@@ -239,10 +251,9 @@ fn a_grant_includes_what_is_narrower() {
 
 #[test]
 fn a_raw_connection_needs_the_port_and_an_address_that_a_granted_name_gave() {
-    let egress = |tcp: &[&str], allow_private| Egress {
-        tcp: tcp.iter().map(|text| text.parse().unwrap()).collect(),
-        allow_private,
-        ..Egress::default()
+    let egress = |tcp: &[&str], allow_private| {
+        let tcp: Vec<String> = tcp.iter().map(|text| (*text).to_owned()).collect();
+        Egress::parse(&[], &tcp, allow_private).unwrap()
     };
     let connects = |egress: &Egress, address: &str, names: &[&str]| {
         egress.connects(address.parse().unwrap(), names.iter().copied())

@@ -12,11 +12,11 @@ use super::{
         limits::limits,
         place::{Places, child},
         plugin_ref::{PluginRef, stage_name},
-        spec::{FlowSpec, LimitsSpec, SinkSpec, TransformerSpec},
+        spec::{FlowSpec, GrantsSpec, LimitsSpec, SinkSpec, TransformerSpec},
         variable::Variables,
     },
-    BatchPlan, CheckpointPlan, DeadLetterPlan, Grants, InFlightPlan, Plan, Planned, RetryPlan,
-    StageKind, StagePlan,
+    BatchPlan, CheckpointPlan, DeadLetterPlan, InFlightPlan, Plan, Planned, RetryPlan, StageKind,
+    StagePlan,
 };
 
 /// More instances of one transformer than this are only made on request.
@@ -170,7 +170,7 @@ struct Common {
     name: Option<String>,
     plugin: String,
     config: Option<serde_json::Map<String, Value>>,
-    grants: Grants,
+    grants: GrantsSpec,
     limits: LimitsSpec,
 }
 
@@ -188,7 +188,7 @@ impl Resolver<'_> {
             plugin: PluginRef::new(&common.plugin, self.folder),
             config_digest: digest::of(&config),
             config,
-            grants: common.grants,
+            grants: common.grants.into(),
             limits: limits(&common.limits),
             workers: 1,
             streams: None,

@@ -10,11 +10,13 @@ use url::Url;
 
 use super::{
     super::{
+        open,
         state::{Scope, State},
         tape::{Answered, Asked, Blob, Given, Import, Tape},
     },
     contract::http_client::{self, HttpError as WireError, Request, Response},
 };
+use crate::flow::Budget;
 
 /// Requests of one `send-all`.
 const MANY: usize = 1000;
@@ -34,6 +36,8 @@ pub struct HttpRequest {
     pub body: Vec<u8>,
     /// `None`: the connection's default.
     pub timeout: Option<Duration>,
+    /// What the answer is taken from while it comes, shared with the other requests of the same call.
+    pub budget: Budget,
 }
 
 /// An answer, whatever its status.
@@ -70,7 +74,7 @@ pub struct HttpStreamResponse {
     pub status: u16,
     /// Names in lower case.
     pub headers: Vec<(String, Vec<u8>)>,
-    /// The body. The request counts as open until it is dropped.
+    /// The body.
     pub body: HttpBody,
 }
 
@@ -137,7 +141,7 @@ fn is_token(text: &str) -> bool {
 
 impl Scope {
     /// Checks a request against form and grants.
-    fn admit(&self, request: Request) -> Result<(String, HttpRequest), HttpError> {
+    fn admit(&self, request: Request, budget: &Budget) -> Result<(String, HttpRequest), HttpError> {
         let Request {
             connection,
             method,
@@ -168,6 +172,7 @@ impl Scope {
                 headers,
                 body,
                 timeout,
+                budget: budget.part(),
             },
         ))
     }
@@ -184,24 +189,31 @@ impl Scope {
         Err(HttpError::Denied(self.deny("url", &origin, &add)))
     }
 
-    async fn exchange(&self, request: Request) -> Result<HttpResponse, HttpError> {
+    /// Bytes of answers that the host may hold for one call: the guest could not take more of them.
+    fn budget(&self) -> Budget {
+        Budget::new(self.limits.memory)
+    }
+
+    async fn exchange(&self, request: Request, budget: &Budget) -> Result<HttpResponse, HttpError> {
         let url = request.url.chars().take(200).collect::<String>();
-        let outcome = match self.admit(request) {
-            Ok((connection, request)) => {
-                let outcome = self.http.send(&connection, request).await;
-                // Beyond the connection's base, by a redirect, or to an address that a name must not lead to.
-                if let Err(HttpError::Denied(_)) = &outcome {
-                    let target = if connection.is_empty() {
-                        url
-                    } else {
-                        format!("{connection}: {url}")
-                    };
-                    self.denied("url", &target);
-                }
-                outcome
-            }
-            Err(error) => Err(error),
+        let (connection, request) = self.admit(request, budget)?;
+        let Some(_place) = self.open.pass().await else {
+            return Err(HttpError::Unreachable(open::TOO_MANY.to_owned()));
         };
+        let own = request.budget.clone();
+        let outcome = self.http.send(&connection, request).await;
+        if outcome.is_err() {
+            own.give_back();
+        }
+        // Beyond the connection's base, by a redirect, or to an address that a name must not lead to.
+        if let Err(HttpError::Denied(_)) = &outcome {
+            let target = if connection.is_empty() {
+                url
+            } else {
+                format!("{connection}: {url}")
+            };
+            self.denied("url", &target);
+        }
         outcome.map(lowered)
     }
 
@@ -213,8 +225,11 @@ impl Scope {
             .max();
         let allowed = self.limits.open_requests.clamp(1, MAX_CONCURRENCY);
         let most = most.unwrap_or(1).clamp(1, allowed);
+        // They are all held until the last one has come, so they count as what is handed over in one go.
+        let output = u64::try_from(self.limits.output).unwrap_or(u64::MAX);
+        let budget = Budget::new(self.limits.memory.min(output));
         stream::iter(requests)
-            .map(|request| self.exchange(request))
+            .map(|request| self.exchange(request, &budget))
             .buffered(most)
             .collect()
             .await
@@ -283,7 +298,9 @@ impl http_client::Host for State {
             return Ok(seen(known.answer()));
         }
         // A wait beyond its limit ends the call: the error becomes a trap.
-        let outcome = meter.wait(self.scope.exchange(request)).await?;
+        let outcome = meter
+            .wait(self.scope.exchange(request, &self.scope.budget()))
+            .await?;
         let Some((tape, call)) = call else {
             return Ok(told(outcome));
         };

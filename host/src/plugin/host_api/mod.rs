@@ -11,6 +11,8 @@ pub mod tables;
 pub(super) mod clock;
 pub(super) mod files;
 pub(super) mod log;
+mod lookup;
+pub(super) mod outgoing;
 mod paths;
 mod random;
 pub(super) mod sockets;

@@ -13,10 +13,12 @@ use wasmtime_wasi_http::{
 
 use super::{
     super::{
+        open,
         state::{Scope, State},
         tape::{Answered, Asked, Blob, Given, Import, Tape},
     },
     http_client::{HttpBody, HttpError, HttpResponse, HttpStreamRequest, HttpStreamResponse},
+    outgoing,
 };
 
 /// Bytes of a body that is recorded.
@@ -39,7 +41,8 @@ impl WasiHttpView for State {
 
 /// Links `wasi:http/types` and `wasi:http/outgoing-handler`. There is nothing to import that takes requests in.
 pub(in crate::plugin) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
+    outgoing::link(linker)
 }
 
 /// Headers that frame the message: a guest that sets them could smuggle a second request.
@@ -57,6 +60,10 @@ impl WasiHttpHooks for Hooks {
     /// The client sets it, from the URL that was checked.
     fn set_host_header(&mut self) -> bool {
         false
+    }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        outgoing::PIECE
     }
 
     fn send_request(
@@ -78,6 +85,8 @@ async fn send(
     let (parts, body) = request.into_parts();
     let (method, url) = (parts.method.as_str().to_owned(), parts.uri.to_string());
     scope.admit_url(&method, &url).map_err(told)?;
+    let place = scope.open.stay();
+    let place = place.ok_or_else(|| told(HttpError::Unreachable(open::TOO_MANY.to_owned())))?;
     let length = parts.headers.get(http::header::CONTENT_LENGTH);
     let length = length.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     let headers = parts
@@ -117,10 +126,14 @@ async fn send(
     for (name, value) in headers {
         response = response.header(name, value);
     }
-    let body = StreamBody::new(
-        body.map_ok(http_body::Frame::data)
-            .map_err(|error| Error::InternalError(Some(error.to_string()))),
-    );
+    let pieces = body.map(move |piece| {
+        // The request is open as long as its body is there.
+        let _open = &place;
+        piece
+            .map(http_body::Frame::data)
+            .map_err(|error| Error::InternalError(Some(error.to_string())))
+    });
+    let body = StreamBody::new(pieces);
     let response = response
         .body(BodyExt::boxed_unsync(body))
         .map_err(|error| Error::InternalError(Some(error.to_string())))?;

@@ -25,7 +25,7 @@
 //! | `abort`, `exit` | the call ends the program |
 //! | `mutter`, `bytes` | the call writes 6 MiB to standard output without a line break, or lines that are no text |
 //! | `long-name` | a batch of a stream with a name of 1 MiB |
-//! | `read`, `tcp`, `http`, ... with what they need | the call tries to get hold of something and fails with what came of it, see `reach.rs` |
+//! | `read`, `tcp`, `http`, ... with what they need | the call tries to get hold of something and fails with what came of it, see `reach.rs` and `hoard.rs` |
 //! | `forget` (snapshot) | opened from it, it is another: it drops or rejects the first record of every batch |
 //! | `garbage` (snapshot) | bytes that no `open` takes |
 //! | `huge` (snapshot) | more bytes than a snapshot may have |
@@ -38,6 +38,8 @@
 
 #[cfg(target_arch = "wasm32")]
 mod acts;
+#[cfg(target_arch = "wasm32")]
+mod hoard;
 #[cfg(target_arch = "wasm32")]
 mod kinds;
 #[cfg(target_arch = "wasm32")]

@@ -14,7 +14,7 @@ use wasip2::{
     filesystem::{preopens, types as files},
     http::{
         outgoing_handler,
-        types::{Fields, Method, OutgoingBody, OutgoingRequest, Scheme},
+        types::{Fields, IncomingResponse, Method, OutgoingBody, OutgoingRequest, Scheme},
     },
     io::streams::StreamError,
     sockets::{instance_network, ip_name_lookup},
@@ -80,15 +80,20 @@ pub(crate) fn attempt(text: &str) -> Option<String> {
             let found = scan(rest[1]);
             format!("{found} secrets in memory after {answer}")
         }),
-        _ => return None,
+        "old-handle" => old_handle(one, rest[1]),
+        _ => return crate::hoard::attempt(act, &rest),
     };
-    Some(match outcome {
-        Ok(got) => format!("got: {got}"),
-        Err(why) => format!("refused: {why}"),
-    })
+    Some(told(outcome))
 }
 
-fn shown(error: impl Display) -> String {
+pub(crate) fn told(outcome: Result<String, String>) -> String {
+    match outcome {
+        Ok(got) => format!("got: {got}"),
+        Err(why) => format!("refused: {why}"),
+    }
+}
+
+pub(crate) fn shown(error: impl Display) -> String {
     error.to_string()
 }
 
@@ -178,6 +183,15 @@ fn lookup(name: &str) -> Result<String, String> {
     }
 }
 
+/// Looks a name up that is granted, and then an address, whose handle has the number that the name's had, so that a host
+/// might take the address for one that the name gave.
+fn old_handle(name: &str, address: &str) -> Result<String, String> {
+    lookup(name)?;
+    let (ip, _) = address.rsplit_once(':').ok_or("no port")?;
+    lookup(ip)?;
+    tcp(address)
+}
+
 /// Asks for what is not granted, this often, half of it the same.
 fn flood_denials(times: usize) -> Result<String, String> {
     for at in 0..times {
@@ -202,7 +216,8 @@ fn http(connection: &str, words: &[&str]) -> Result<String, String> {
     Ok(format!("{} {}", answer.status, text_of(&answer.body)))
 }
 
-fn wasi_http(words: &[&str]) -> Result<String, String> {
+/// Sends METHOD URL and headers, and gives the head of the response.
+pub(crate) fn ask(words: &[&str]) -> Result<IncomingResponse, String> {
     let (scheme, rest) = words[1].split_once("://").ok_or("no URL")?;
     let (authority, path) = rest
         .split_once('/')
@@ -236,11 +251,13 @@ fn wasi_http(words: &[&str]) -> Result<String, String> {
     let coming = outgoing_handler::handle(request, None).map_err(|e| format!("{e:?}"))?;
     OutgoingBody::finish(body, None).map_err(|e| format!("{e:?}"))?;
     coming.subscribe().block();
-    let answer = coming
-        .get()
-        .ok_or("nothing")?
-        .map_err(wrong)?
-        .map_err(|e| format!("{e:?}"))?;
+    let answer = coming.get().ok_or("nothing")?.map_err(wrong)?;
+    answer.map_err(|e| format!("{e:?}"))
+}
+
+fn wasi_http(words: &[&str]) -> Result<String, String> {
+    let answer = ask(words)?;
+    let wrong = |()| "not taken".to_owned();
     let status = answer.status();
     let body = answer.consume().map_err(wrong)?;
     let stream = body.stream().map_err(wrong)?;
