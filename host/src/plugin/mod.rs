@@ -6,6 +6,7 @@
 //! | `engine` | wasmtime's configuration and the ticker that lets long calls be interrupted |
 //! | `cache` | machine code on disk, so that a component is compiled once |
 //! | `wit` | the contract versions this host offers, one file each: bindings and conversions |
+//! | `backtrace` | what the guest was doing when it failed, as text |
 //! | `instance` | one sandbox: store, limits, and what a failed call means |
 //! | `source`, `transformer`, `sink` | the engine's traits over an instance |
 //! | `senses` | time and random numbers that repeat, for recordings |
@@ -14,6 +15,7 @@
 //! | [`host_api`] | what a plugin may import, one file per interface |
 //! | [`permission`], [`limits`] | what a stage was granted, how much it may use |
 
+mod backtrace;
 mod cache;
 mod captured;
 mod compiler;
