@@ -7,6 +7,7 @@ mod guest;
 mod life;
 mod loading;
 mod released;
+mod tables;
 mod zoo;
 
 use std::{
