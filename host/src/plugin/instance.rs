@@ -13,6 +13,7 @@ use wasmtime::{
 use super::{
     backtrace,
     engine::{Call, Ticker},
+    host_api::handles::Full,
     limits::Limits,
     meter::{Meter, SLICE, TimeUp},
     state::{HANDLES, Scope, State},
@@ -144,6 +145,7 @@ impl Sandbox {
     /// A call ended: a failure of the sandbox becomes a fault, and the instance is not used again.
     pub(super) fn settle<T>(&mut self, outcome: wasmtime::Result<T>) -> Result<T, Fault> {
         self.trace(outcome.is_ok());
+        self.store.data_mut().sweep();
         match outcome {
             Ok(value) => {
                 self.life = Life::Idle;
@@ -284,6 +286,12 @@ impl Sandbox {
                     "the plugin holds more than {HANDLES} files, streams and connections open in `{step}`"
                 ),
             )
+        } else if let Some(full) = error.downcast_ref::<Full>() {
+            let kind = match full {
+                Full::Stage(_) => FaultKind::Contract,
+                Full::Process(_) => FaultKind::Transient,
+            };
+            (kind, format!("{full} in `{step}`"))
         } else if reason.contains("fuel allocated for hostcalls") {
             let limit = mebibytes(state.scope.limits.output as u64);
             (

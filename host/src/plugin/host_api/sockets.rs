@@ -20,7 +20,9 @@ use wasmtime_wasi::{
         Network, SocketError,
         bindings::sockets::{
             ip_name_lookup::{Host, HostResolveAddressStream, ResolveAddressStream},
-            network::{ErrorCode, IpAddress},
+            network::{ErrorCode, IpAddress, IpAddressFamily},
+            tcp::TcpSocket,
+            tcp_create_socket::Host as _,
         },
     },
     sockets::{SocketAddrUse, WasiSocketsView},
@@ -31,6 +33,7 @@ use crate::flow::egress::name_may_lead_to;
 
 /// The interface of the version that wasmtime links; older and newer 0.2 names lead to it.
 const LOOKUP: &str = "wasi:sockets/ip-name-lookup@0.2.12";
+const SOCKETS: &str = "wasi:sockets/tcp-create-socket@0.2.12";
 /// Addresses remembered per instance. The oldest are forgotten: a guest that needs them looks the name up again.
 const MAX_ADDRESSES: usize = 1024;
 
@@ -101,7 +104,7 @@ pub(in crate::plugin) fn allow(wasi: &mut WasiCtxBuilder, scope: &Arc<Scope>, lo
     });
 }
 
-/// Replaces the two functions through which names become addresses.
+/// Replaces the two functions through which names become addresses, and the one that makes sockets.
 pub(in crate::plugin) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     let mut lookup = linker.instance(LOOKUP)?;
@@ -117,8 +120,30 @@ pub(in crate::plugin) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()
             Ok((next(store, &stream)?,))
         },
     )?;
+    linker.instance(SOCKETS)?.func_wrap(
+        "create-tcp-socket",
+        |store: StoreContextMut<'_, State>, (family,): (IpAddressFamily,)| {
+            Ok((socket(store, family)?,))
+        },
+    )?;
     linker.allow_shadowing(false);
     Ok(())
+}
+
+/// Each is a file of the process.
+fn socket(
+    mut store: StoreContextMut<'_, State>,
+    family: IpAddressFamily,
+) -> wasmtime::Result<Result<Resource<TcpSocket>, ErrorCode>> {
+    let state = store.data_mut();
+    let room = state.room()?;
+    match state.sockets().create_tcp_socket(family) {
+        Ok(socket) => {
+            state.handles.connects(socket.rep(), room);
+            Ok(Ok(socket))
+        }
+        Err(error) => code(error).map(Err),
+    }
 }
 
 fn resolve(

@@ -333,3 +333,63 @@ async fn a_backtrace_is_bounded() {
     assert!(backtrace.contains("longlong"), "{backtrace}");
     assert!(backtrace.len() < 17 << 10, "{} bytes", backtrace.len());
 }
+
+/// Lines of the log that a closure hears of, on this thread.
+#[derive(Clone, Default)]
+struct Heard(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Heard {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn the_log_limit_does_not_start_anew_with_an_instance() {
+    let heard = Heard::default();
+    let writer = heard.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    // It logs a hundred lines, and traps.
+    let guest = applying(
+        "(local.set $x (i32.const 100))
+        (loop $l
+            (call $log (i32.const 2) (i32.const 2048) (i32.const 5))
+            (br_if $l (local.tee $x (i32.sub (local.get $x) (i32.const 1)))))
+        unreachable",
+    )
+    .import(
+        "crossdock:plugin/log@0.1.0",
+        "write",
+        "$log",
+        "(param i32 i32 i32)",
+    )
+    .extra("(data (i32.const 2048) \"hello\")");
+    let base = context();
+    let context = StageContext {
+        limits: Limits {
+            log_lines: 10,
+            ..base.limits
+        },
+        ..base
+    };
+    let start = Instant::now();
+    let opener = load(&guest).await.transformer(context).unwrap();
+    for _ in 0..10 {
+        let mut instance = opener.open(None).await.unwrap();
+        assert_eq!(fault(instance.apply(&batch(1)).await).kind, FaultKind::Trap);
+    }
+    let windows = usize::try_from(start.elapsed().as_secs()).unwrap() + 1;
+    let text = String::from_utf8(heard.0.lock().unwrap().clone()).unwrap();
+    let lines = text.matches("hello").count();
+    assert!(lines >= 10, "{text}");
+    assert!(lines <= 10 * windows, "{lines} lines in {windows} s");
+}

@@ -4,6 +4,7 @@ mod authors;
 mod cache;
 mod faults;
 mod guest;
+mod handles;
 mod life;
 mod loading;
 mod released;
