@@ -149,7 +149,7 @@ mod tests {
             readable("_ZN4core3fmt5write17h0123456789abcdefE"),
             "core::fmt::write::h0123456789abcdef"
         );
-        assert_eq!(readable("_RNvCs1_4main3run"), "main[1]::run");
+        assert_eq!(readable("_RNvC4main3run"), "main::run");
         assert_eq!(readable("main.run"), "main.run");
         assert_eq!(readable("a\nb\u{1b}[2J"), "a b [2J");
         let long = readable(&"é".repeat(60_000));

@@ -268,12 +268,12 @@ async fn list(
 /// as good as empty: reading it says why.
 #[cfg(unix)]
 fn listing_bytes(folder: &fs::File, room: usize) -> Option<usize> {
+    use rustix::fs::{Dir, Mode, OFlags, openat};
+    // The folder itself may be open for nothing but being looked into.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let entries = openat(folder, ".", flags, Mode::empty()).and_then(Dir::new);
     let mut bytes = 0_usize;
-    for entry in rustix::fs::Dir::read_from(folder)
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
+    for entry in entries.into_iter().flatten().flatten() {
         bytes += entry.file_name().count_bytes() + ENTRY_BYTES;
         if bytes > room {
             return None;

@@ -190,8 +190,8 @@ mod tests {
         let first = handles.room(&table).unwrap();
         let second = handles.room(&table).unwrap();
         assert_eq!(handles.room(&table).unwrap_err(), Full::Stage(2));
-        let others: Vec<_> = (0..6).map(|_| process.take().unwrap()).collect();
         drop(first);
+        let others: Vec<_> = (0..7).map(|_| process.take().unwrap()).collect();
         assert_eq!(handles.room(&table).unwrap_err(), Full::Process(8));
         drop((second, others));
         assert_eq!(stage.taken.load(Ordering::Relaxed), 0);
