@@ -68,7 +68,8 @@ const PATTERN_BYTES: usize = 512 << 10;
 /// # Errors
 /// The schema itself is malformed.
 pub fn violations_of_own(schema: &Value, value: &Value) -> Result<Vec<Violation>, SchemaError> {
-    described(&validator(schema, None)?, schema, value, usize::MAX)
+    let validator = validator(schema, None)?;
+    Ok(described(&validator, schema, value, usize::MAX))
 }
 
 /// The violations of a stranger's schema, in the order of its keywords and no more than a hundred. References to other
@@ -78,15 +79,11 @@ pub fn violations_of_own(schema: &Value, value: &Value) -> Result<Vec<Violation>
 /// The schema itself is malformed, or checking the value takes too long.
 pub fn violations(schema: &Value, value: &Value) -> Result<Vec<Violation>, SchemaError> {
     cost::of_value(schema, value)?;
-    described(&validator(schema, None)?, schema, value, MAX_VIOLATIONS)
+    let validator = validator(schema, None)?;
+    Ok(described(&validator, schema, value, MAX_VIOLATIONS))
 }
 
-fn described(
-    validator: &Validator,
-    schema: &Value,
-    value: &Value,
-    most: usize,
-) -> Result<Vec<Violation>, SchemaError> {
+fn described(validator: &Validator, schema: &Value, value: &Value, most: usize) -> Vec<Violation> {
     let mut found = Vec::new();
     for error in validator.iter_errors(value) {
         describe(&error, schema, &mut found);
@@ -96,7 +93,7 @@ fn described(
     }
     found.truncate(most);
     found.dedup();
-    Ok(found)
+    found
 }
 
 /// Checks values against a schema; of this draft where the schema does not name one.

@@ -233,10 +233,7 @@ impl<'a> Counter<'a> {
                 ..Cost::default()
             });
         };
-        let place = (
-            std::ptr::from_ref(schema),
-            value.map(|value| std::ptr::from_ref(value)),
-        );
+        let place = (std::ptr::from_ref(schema), value.map(std::ptr::from_ref));
         if self.known.len() as u64 > self.most {
             return Err(TooMuch::Steps(self.most));
         }

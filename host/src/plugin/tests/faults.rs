@@ -277,11 +277,9 @@ fn doubling_name(levels: usize) -> String {
         0 => "S_".to_owned(),
         level => format!("S{}_", level - 1),
     };
-    let mut name = format!("_Z1fFv{}E", "i".repeat(10));
-    for level in 0..levels {
-        name += &format!("Fv{}E", reference(level).repeat(10));
-    }
-    name
+    let more = |level| format!("Fv{}E", reference(level).repeat(10));
+    let name = format!("_Z1fFv{}E", "i".repeat(10));
+    (0..levels).map(more).fold(name, |name, more| name + &more)
 }
 
 /// A trap, and a value of the wrong kind that is handed to the host: in both the error holds the guest's frames.
