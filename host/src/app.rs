@@ -295,8 +295,8 @@ impl Project {
         Connections::load_named(&folder, granted, &self.variables, &secrets).map(Arc::new)
     }
 
-    /// For one run in the foreground: what traps is told with files and lines.
-    fn runtime() -> Result<Runtime, PluginError> {
+    /// For authors, who run what they have built themselves: what traps is told with files and lines.
+    fn authors_runtime() -> Result<Runtime, PluginError> {
         Runtime::new(&RuntimeOptions {
             cache_dir: cache_dir(),
             lines: true,
@@ -304,8 +304,8 @@ impl Project {
         })
     }
 
-    /// For a host that runs for long.
-    fn lasting_runtime() -> Result<Runtime, PluginError> {
+    /// For flows, whose plugins are of strangers.
+    fn runtime() -> Result<Runtime, PluginError> {
         Runtime::new(&RuntimeOptions {
             cache_dir: cache_dir(),
             ..RuntimeOptions::default()

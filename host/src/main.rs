@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     forbid_core_dumps();
+    allow_open_files();
     crossdock::cli::main()
 }
 
@@ -20,3 +21,16 @@ fn forbid_core_dumps() {
 
 #[cfg(not(unix))]
 fn forbid_core_dumps() {}
+
+/// As many open files as the system lets this process have: what it starts with is often 1024, and plugins get half of it.
+#[cfg(unix)]
+fn allow_open_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Where the system refuses, there are fewer.
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
+#[cfg(not(unix))]
+fn allow_open_files() {}

@@ -3,7 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use crossdock_tests::host::{Ended, TestHost, test_plugin};
+use crossdock_tests::{
+    daemon::TestDaemon,
+    host::{Ended, TestHost, test_plugin},
+};
 use serde_json::{Value, json};
 
 const ROWS: usize = 100;
@@ -308,4 +311,138 @@ fn a_snapshot_that_its_own_plugin_refuses_is_reported_with_what_to_do() {
         &["cannot read a snapshot of 3 bytes", "--from-start"],
     );
     host.run_with("hostile", ["--from-start"]).finished();
+}
+
+/// The flow with other limits for the puppet.
+fn limited(host: TestHost, limits: &str) -> TestHost {
+    let text = host.text("flows/hostile.yaml");
+    let usual = "limits: { call-time: 500ms, memory: 64MiB, output: 4MiB }";
+    assert!(text.contains(usual));
+    let limits = format!("limits: {{ {limits} }}");
+    host.write("flows/hostile.yaml", text.replace(usual, &limits));
+    host
+}
+
+/// How many lines of the puppet are in the log, and for how many windows of a second there was time.
+fn lines_of_the_puppet(limits: &str) -> (usize, usize) {
+    let acts = json!({ "on": { "r042": "chatter" } });
+    let host = limited(as_transformer(&acts), limits);
+    let start = Instant::now();
+    let ended = host.run("hostile");
+    ended.finished();
+    let windows = usize::try_from(start.elapsed().as_secs()).unwrap() + 2;
+    let lines = ended.stderr.lines();
+    (
+        lines.filter(|line| line.contains("blah blah")).count(),
+        windows,
+    )
+}
+
+#[test]
+fn the_log_limits_of_a_flow_count() {
+    let (lines, windows) = lines_of_the_puppet("call-time: 60s, log-lines: 5");
+    assert!((5..=5 * windows).contains(&lines), "{lines} in {windows} s");
+    // A line has 1000 bytes.
+    let (lines, windows) = lines_of_the_puppet("call-time: 60s, log-bytes: 10KiB");
+    assert!(
+        (10..=11 * windows).contains(&lines),
+        "{lines} in {windows} s"
+    );
+}
+
+#[test]
+fn the_snapshot_limit_of_a_flow_counts() {
+    let huge = || as_source(&json!({ "records": 5, "snapshot": "huge" }));
+    fails(
+        &huge().run("hostile"),
+        1,
+        &["2097152 bytes; 1048576 are allowed"],
+    );
+    let lower = limited(huge(), "snapshot: 4KiB");
+    fails(
+        &lower.run("hostile"),
+        1,
+        &["2097152 bytes; 4096 are allowed"],
+    );
+    limited(huge(), "snapshot: 4MiB").run("hostile").finished();
+}
+
+#[test]
+fn the_limits_of_what_a_component_is_made_of_count() {
+    for limits in ["table-elements: 1", "modules: 1"] {
+        let host = limited(as_transformer(&json!({})), limits);
+        fails(&host.run("hostile"), 1, &["stage `puppet`"]);
+        assert!(!host.path("out/r.jsonl").exists(), "{limits}");
+    }
+    limited(
+        as_transformer(&json!({})),
+        "table-elements: 100000, modules: 31",
+    )
+    .run("hostile")
+    .finished();
+}
+
+#[test]
+fn the_times_for_opening_and_for_snapshots_count() {
+    let begin = Instant::now();
+    let opening = limited(
+        as_transformer(&json!({ "open": "loop" })),
+        "call-time: 5m, open-time: 300ms",
+    );
+    fails(&opening.run("hostile"), 1, &["300 ms", "`open`"]);
+    let snapshot = limited(
+        as_sink(&json!({ "snapshot": "loop" })),
+        "call-time: 5m, commit-time: 400ms",
+    );
+    fails(&snapshot.run("hostile"), 1, &["400 ms", "`snapshot`"]);
+    assert!(begin.elapsed() < Duration::from_secs(50));
+    for field in ["open-time", "commit-time"] {
+        let host = limited(as_transformer(&json!({})), &format!("{field}: 0s"));
+        fails(&host.run("hostile"), 2, &[field, "must not be 0"]);
+    }
+}
+
+/// What lies in the folder when the flow starts counts, so that a plugin that is started again does not get its quota
+/// once more.
+#[test]
+fn a_quota_is_not_given_again_with_the_next_run() {
+    let host = as_transformer(&json!({ "on": { "r001": "fill den/a 5" } }));
+    let text = host.text("flows/hostile.yaml");
+    let limits = "limits: { call-time: 500ms, memory: 64MiB, output: 4MiB }";
+    let grants = "limits: { call-time: 60s }\n    grants: { files: { write: [den], quota: 8MiB } }";
+    // With more records in a batch, it would be tried again with each half.
+    let text = text
+        .replace(limits, grants)
+        .replace("batch: { records: 10 }", "batch: { records: 1 }");
+    host.write("flows/hostile.yaml", &text);
+    host.run("hostile").no_panic().exits(3);
+    letters(&host, &[("r001", "permanent", "got: 5 MiB")]);
+    for round in 0..3 {
+        let again = text.replace("den/a", &format!("den/b{round}"));
+        host.write("flows/hostile.yaml", again);
+        let refused = host.run_with("hostile", ["--from-start"]);
+        refused.no_panic().exits(3);
+        let bytes: u64 = std::fs::read_dir(host.path("den"))
+            .unwrap()
+            .map(|entry| entry.unwrap().metadata().unwrap().len())
+            .sum();
+        assert!(bytes <= 8 << 20, "{bytes} bytes after run {round}");
+    }
+}
+
+/// With one thread for both, so that what the one takes the other does not have.
+#[test]
+fn a_flow_that_works_all_the_time_does_not_stop_another_one() {
+    let host = as_transformer(&json!({ "on": { "r000": "loop" } }));
+    let host = limited(host, "call-time: 5m").with("TOKIO_WORKER_THREADS", "1");
+    let modest = TO_JSONL.replace("out/r", "out/modest");
+    host.flow("modest", &format!("{FROM_CSV}sinks:{modest}"));
+    let begin = Instant::now();
+    let mut daemon = TestDaemon::start(&host);
+    daemon.until_state("modest", "finished");
+    println!("beside a loop, the other flow took {:?}", begin.elapsed());
+    assert_eq!(host.text("out/modest.jsonl").lines().count(), ROWS);
+    assert_eq!(daemon.status("hostile")["state"], "running");
+    assert!(!host.path("out/r.jsonl").exists());
+    daemon.kill();
 }

@@ -50,7 +50,7 @@ pub async fn test_plugin(
 ) -> Result<Tested, AppError> {
     let component = options.component;
     let (file, settings, network) = given(&component, options.settings)?;
-    let plugin = Project::runtime()?.load(&component).await?;
+    let plugin = Project::authors_runtime()?.load(&component).await?;
     let report = examine(&plugin, &settings, options.kind, network, &told).await;
     let (written, path) = (report.clone(), component.clone());
     let storing = tokio::task::spawn_blocking(move || conformance::store(&path, &written));
@@ -95,7 +95,7 @@ pub async fn record_plugin(options: TestOptions, records: usize) -> Result<Casse
         Some(file) => Settings::load(file).map_err(AppError::Findings)?,
         None => Settings::default(),
     };
-    let plugin = Project::runtime()?.load(&options.component).await?;
+    let plugin = Project::authors_runtime()?.load(&options.component).await?;
     let kinds = &plugin.inspection().kinds;
     let kind = match (options.kind, kinds.as_slice()) {
         (Some(kind), _) => kind,
@@ -150,7 +150,7 @@ pub async fn record_plugin(options: TestOptions, records: usize) -> Result<Casse
 /// # Errors
 /// When the component or the cassette cannot be used, or they are not of the same plugin. Differences are no error.
 pub async fn play_cassette(component: &Path, cassette: &Path) -> Result<Played, AppError> {
-    let plugin = Project::runtime()?.load(component).await?;
+    let plugin = Project::authors_runtime()?.load(component).await?;
     Ok(Cassette::load(cassette)?.play(&plugin).await?)
 }
 
@@ -163,7 +163,7 @@ pub async fn bench_plugin(
     bench_options: BenchOptions,
 ) -> Result<Vec<Measured>, AppError> {
     let (_, settings, network) = given(&options.component, options.settings)?;
-    let plugin = Project::runtime()?.load(&options.component).await?;
+    let plugin = Project::authors_runtime()?.load(&options.component).await?;
     let measured = bench(&plugin, &settings, options.kind, network, bench_options).await;
     measured.map_err(AppError::Bench)
 }
@@ -177,7 +177,7 @@ pub async fn sample_plugin(
     most: usize,
 ) -> Result<Vec<(Kind, Result<Vec<Shown>, String>)>, AppError> {
     let (_, settings, network) = given(&options.component, options.settings)?;
-    let plugin = Project::runtime()?.load(&options.component).await?;
+    let plugin = Project::authors_runtime()?.load(&options.component).await?;
     let mut samples = Vec::new();
     for &kind in &plugin.inspection().kinds {
         let shown = sample(&plugin, kind, &settings, network.clone(), most).await;

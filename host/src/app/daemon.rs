@@ -173,7 +173,7 @@ impl Daemon {
             let store = Arc::new(Store::open(&state)?);
             Ok::<_, AppError>((store, Audit::open(&state)?))
         })?;
-        let runtime = Project::lasting_runtime()?;
+        let runtime = Project::runtime()?;
         runtime.tell_denials(audit::denials(&audit));
         let shared = Arc::new(Shared {
             letters: DeadLetters::of(Arc::clone(&store)),

@@ -332,6 +332,8 @@ pub(super) fn limits(stage: &StagePlan) -> Limits {
     Limits {
         memory: plan.memory,
         call: plan.call_time,
+        open: plan.open_time,
+        commit: plan.commit_time,
         host_wait: plan.wait_time,
         output: of(plan.output),
         snapshot: of(plan.snapshot),
@@ -340,7 +342,6 @@ pub(super) fn limits(stage: &StagePlan) -> Limits {
         open_requests: plan.open_requests,
         log_lines: plan.log_lines,
         log_bytes: of(plan.log_bytes),
-        ..Limits::default()
     }
 }
 

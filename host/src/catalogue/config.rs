@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::manifest::{Kind, Manifest};
+use crate::flow::schema;
 
 /// Something wrong with a config.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -38,22 +39,23 @@ pub fn validate_config(manifest: &Manifest, kind: Kind, config: &Value) -> Vec<C
         )];
     }
     let schema = &spec.config;
-    let validator = match jsonschema::options()
-        .with_draft(Draft::Draft202012)
-        .build(schema)
-    {
+    let broken = |error: &dyn std::fmt::Display| {
+        let message = format!(
+            "the config schema of the plugin `{}` is broken: {error}",
+            manifest.name
+        );
+        vec![finding(
+            "",
+            message,
+            "this is a fault of the plugin: report it to its author",
+        )]
+    };
+    if let Err(error) = schema::affordable(schema, Some(config)) {
+        return broken(&error);
+    }
+    let validator = match schema::compiled(schema, Some(Draft::Draft202012)) {
         Ok(validator) => validator,
-        Err(error) => {
-            let message = format!(
-                "the config schema of the plugin `{}` is broken: {error}",
-                manifest.name
-            );
-            return vec![finding(
-                "",
-                message,
-                "this is a fault of the plugin: report it to its author",
-            )];
-        }
+        Err(error) => return broken(&error),
     };
     let mut findings = Vec::new();
     for error in validator.iter_errors(config) {
@@ -62,6 +64,7 @@ pub fn validate_config(manifest: &Manifest, kind: Kind, config: &Value) -> Vec<C
             break;
         }
     }
+    findings.truncate(MAX_FINDINGS);
     findings.dedup();
     findings
 }
@@ -71,9 +74,8 @@ pub fn validate_config(manifest: &Manifest, kind: Kind, config: &Value) -> Vec<C
 /// # Errors
 /// What is wrong with it, and where in it.
 pub fn check_schema(schema: &Value) -> Result<(), String> {
-    let built = jsonschema::options()
-        .with_draft(Draft::Draft202012)
-        .build(schema);
+    schema::affordable(schema, None).map_err(|error| error.to_string())?;
+    let built = schema::compiled(schema, Some(Draft::Draft202012));
     built.map(drop).map_err(|error| {
         let place = error.instance_path().as_str();
         let message = shorten(error.to_string());

@@ -7,6 +7,8 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::flow::schema::{self, TooMuch};
+
 /// Name of the custom section.
 pub const SECTION: &str = "crossdock:manifest";
 /// A manifest larger than this many bytes is refused.
@@ -354,6 +356,14 @@ pub enum ManifestError {
         /// The promise.
         delivery: Delivery,
     },
+    /// A config schema that could keep the host busy without an end.
+    #[error("the manifest's config schema of its {kind} is refused: {reason}")]
+    Schema {
+        /// The kind.
+        kind: Kind,
+        /// What is wrong with it.
+        reason: TooMuch,
+    },
     /// No kind at all.
     #[error("the manifest names no kind: `kinds` needs `source`, `transformer` or `sink`")]
     NoKind,
@@ -397,6 +407,11 @@ impl Manifest {
         for (&kind, spec) in &self.kinds {
             if let Some(delivery) = spec.delivery.filter(|delivery| !delivery.fits(kind)) {
                 return Err(ManifestError::Delivery { kind, delivery });
+            }
+            // One that is malformed is told when a config is checked against it; this one must never be.
+            match schema::affordable(&spec.config, None) {
+                Ok(()) | Err(TooMuch::Foreign(_) | TooMuch::InnerId) => {}
+                Err(reason) => return Err(ManifestError::Schema { kind, reason }),
             }
         }
         Ok(())
@@ -459,6 +474,14 @@ mod tests {
             ManifestError::Version { .. }
         ));
         assert_eq!(with("kinds", json!({})), ManifestError::NoKind);
+        let endless = with("kinds", json!({ "source": { "config": { "$ref": "#" } } }));
+        assert_eq!(
+            endless,
+            ManifestError::Schema {
+                kind: Kind::Source,
+                reason: TooMuch::Endless
+            }
+        );
         assert!(
             with("kinds", json!({ "filter": {} }))
                 .to_string()

@@ -1,6 +1,7 @@
 //! Tables as the running epochs see them: what was written since the last checkpoint, over the store.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     ops::Bound,
     sync::{Arc, PoisonError, RwLock},
@@ -99,44 +100,176 @@ impl Tables for Overlay {
         limit: usize,
     ) -> Result<Vec<(String, Vec<u8>)>, TableError> {
         let name: Arc<str> = table.into();
-        let pending: Vec<(String, Option<Vec<u8>>)> = {
-            let pending = self.pending.read().unwrap_or_else(PoisonError::into_inner);
-            let from = if after > prefix {
-                Bound::Excluded((Arc::clone(&name), after.to_owned()))
-            } else {
-                Bound::Included((Arc::clone(&name), prefix.to_owned()))
-            };
-            pending
-                .range((from, Bound::Unbounded))
-                .take_while(|((table, key), _)| *table == name && key.starts_with(prefix))
-                .filter(|((_, key), _)| {
-                    key.as_str() > after || (after.is_empty() && key.is_empty())
-                })
-                .map(|((_, key), entry)| (key.clone(), entry.value.clone()))
-                .collect()
+        let from = if after > prefix {
+            Bound::Excluded((Arc::clone(&name), after.to_owned()))
+        } else {
+            Bound::Included((Arc::clone(&name), prefix.to_owned()))
         };
-        // Each pending removal can hide one stored entry, so ask for that many more.
-        let removals = pending.iter().filter(|(_, value)| value.is_none()).count();
-        let stored = self
-            .journal
-            .table_find(table, prefix, after, limit.saturating_add(removals))
-            .map_err(|e| failed(table, &e))?;
-        let mut merged: BTreeMap<String, Option<Vec<u8>>> = stored
-            .into_iter()
-            .map(|(key, value)| (key, Some(value)))
-            .collect();
-        merged.extend(pending);
-        Ok(merged
-            .into_iter()
-            .filter_map(|(key, value)| Some((key, value?)))
-            .take(limit)
-            .collect())
+        // It is held until the store has answered: an entry that becomes durable meanwhile would be in neither.
+        let pending = self.pending.read().unwrap_or_else(PoisonError::into_inner);
+        let changes = pending
+            .range((from, Bound::Unbounded))
+            .take_while(|((table, key), _)| *table == name && key.starts_with(prefix))
+            .filter(|((_, key), _)| key.as_str() > after)
+            .map(|((_, key), entry)| (key.as_str(), entry.value.as_deref()));
+        let mut found = Vec::new();
+        let ask = Ask {
+            after,
+            limit,
+            page: limit.max(PAGE),
+        };
+        lay_over(
+            changes,
+            &ask,
+            |position, limit| self.journal.table_find(table, prefix, position, limit),
+            |key, value| {
+                found.push((key.to_owned(), value.into_owned()));
+                Ok(())
+            },
+        )
+        .map_err(|error| failed(table, &error))?;
+        Ok(found)
     }
+}
+
+/// Most entries of one page that is asked of a store when fewer are wanted, since changes hide the others.
+const PAGE: usize = 256;
+
+/// What is looked for.
+pub(crate) struct Ask<'a> {
+    /// Entries behind this key.
+    pub(crate) after: &'a str,
+    /// So many.
+    pub(crate) limit: usize,
+    /// Most that the store is asked for at a time.
+    pub(crate) page: usize,
+}
+
+/// Lays changes that the store does not have over what it has, and gives the entries in order. The changes are in order
+/// too, all of them behind `after` and with the prefix that the pages have; `None` is a removal.
+///
+/// Only what is given is held, and one page: whoever has a hundred thousand changes and asks for one entry gets one.
+pub(crate) fn lay_over<'a, E>(
+    changes: impl Iterator<Item = (&'a str, Option<&'a [u8]>)>,
+    ask: &Ask<'_>,
+    mut page_of: impl FnMut(&str, usize) -> Result<Vec<(String, Vec<u8>)>, E>,
+    mut give: impl FnMut(&str, Cow<'_, [u8]>) -> Result<(), E>,
+) -> Result<(), E> {
+    let most = ask.page.max(1);
+    let mut changes = changes.peekable();
+    let mut size = ask.limit.clamp(1, most);
+    let mut position = ask.after.to_owned();
+    let mut left = ask.limit;
+    while left > 0 {
+        let page = page_of(&position, size)?;
+        // Changes up to where this page ends belong to it, to the last page all that are left.
+        let upto = page
+            .last()
+            .map(|(key, _)| key.clone())
+            .filter(|last| page.len() >= size && *last > position);
+        let mut stored = page.into_iter().peekable();
+        while left > 0 {
+            let change = changes
+                .peek()
+                .filter(|(key, _)| upto.as_deref().is_none_or(|upto| *key <= upto))
+                .copied();
+            if let Some((key, value)) = change
+                && stored
+                    .peek()
+                    .is_none_or(|(stored, _)| key <= stored.as_str())
+            {
+                stored.next_if(|(stored, _)| stored == key);
+                changes.next();
+                if let Some(value) = value {
+                    give(key, Cow::Borrowed(value))?;
+                    left -= 1;
+                }
+            } else if let Some((key, value)) = stored.next() {
+                give(&key, Cow::Owned(value))?;
+                left -= 1;
+            } else {
+                break;
+            }
+        }
+        match upto {
+            Some(last) => position = last,
+            None => break,
+        }
+        size = size.saturating_mul(2).min(most);
+    }
+    Ok(())
 }
 
 fn failed(table: &str, error: &crate::storage::StorageError) -> TableError {
     TableError {
         table: table.to_owned(),
         message: error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Entries = Vec<(String, Vec<u8>)>;
+
+    fn entries(keys: impl IntoIterator<Item = usize>) -> Entries {
+        let entry = |key: usize| (format!("{key:04}"), b"stored".to_vec());
+        keys.into_iter().map(entry).collect()
+    }
+
+    /// What is found, and how many entries the store was asked for.
+    fn find(stored: &Entries, changes: &[(&str, Option<&[u8]>)], limit: usize) -> (Entries, usize) {
+        let (mut found, mut asked) = (Entries::new(), 0);
+        let ask = Ask {
+            after: "",
+            limit,
+            page: 8,
+        };
+        let done: Result<(), ()> = lay_over(
+            changes.iter().copied(),
+            &ask,
+            |after, limit| {
+                asked += limit;
+                let behind = stored.iter().filter(|(key, _)| key.as_str() > after);
+                Ok(behind.take(limit).cloned().collect())
+            },
+            |key, value| {
+                found.push((key.to_owned(), value.into_owned()));
+                Ok(())
+            },
+        );
+        done.unwrap();
+        (found, asked)
+    }
+
+    #[test]
+    fn changes_lie_over_the_store_in_order() {
+        let stored = entries([1, 3, 5, 7, 9]);
+        let changes: [(&str, Option<&[u8]>); 4] = [
+            ("0000", Some(b"new")),
+            ("0003", None),
+            ("0005", Some(b"changed")),
+            ("0011", Some(b"new")),
+        ];
+        let all = ["0000", "0001", "0005", "0007", "0009", "0011"];
+        for limit in 0..10 {
+            let (found, _) = find(&stored, &changes, limit);
+            let keys: Vec<_> = found.iter().map(|(key, _)| key.as_str()).collect();
+            assert_eq!(keys, all[..limit.min(all.len())], "limit {limit}");
+            let changed = found.iter().find(|(key, _)| key == "0005");
+            assert!(changed.is_none_or(|(_, value)| value == b"changed"));
+        }
+    }
+
+    #[test]
+    fn the_store_is_asked_for_little_more_than_is_wanted() {
+        let stored = entries(0..1000);
+        assert_eq!(find(&stored, &[], 1), (entries([0]), 1));
+        let names: Vec<String> = (0..500).map(|key| format!("{key:04}")).collect();
+        let gone: Vec<_> = names.iter().map(|name| (name.as_str(), None)).collect();
+        let (found, asked) = find(&stored, &gone, 1);
+        assert_eq!(found, entries([500]));
+        assert!(asked < 520, "{asked}");
     }
 }

@@ -209,6 +209,8 @@ impl Checker<'_> {
         }
         let positive = [
             ("call-time", !limits.call_time.is_zero()),
+            ("open-time", !limits.open_time.is_zero()),
+            ("commit-time", !limits.commit_time.is_zero()),
             ("wait-time", !limits.wait_time.is_zero()),
             ("output", limits.output > 0),
             ("snapshot", limits.snapshot > 0),

@@ -182,7 +182,7 @@ impl Document {
     pub fn decode<T: DeserializeOwned + JsonSchema>(&mut self) -> Result<T, Vec<Finding>> {
         let area = &self.area;
         let mut findings = std::mem::take(&mut self.findings);
-        match schema::violations(&schema::of::<T>(), &self.value) {
+        match schema::violations_of_own(&schema::of::<T>(), &self.value) {
             Ok(mut violations) => {
                 violations.retain(|one| !self.spoiled.contains(&one.pointer));
                 let locate = |pointer: &str, key| {

@@ -8,6 +8,8 @@ use super::spec::LimitsSpec;
 
 const DEFAULT_MEMORY: u64 = 256 << 20;
 const DEFAULT_CALL_TIME: Duration = Duration::from_secs(30);
+const DEFAULT_OPEN_TIME: Duration = Duration::from_mins(1);
+const DEFAULT_COMMIT_TIME: Duration = Duration::from_mins(2);
 const DEFAULT_RECYCLE_RECORDS: u64 = 1_000_000;
 const DEFAULT_WAIT_TIME: Duration = Duration::from_mins(10);
 const DEFAULT_OUTPUT: u64 = 64 << 20;
@@ -25,6 +27,10 @@ pub struct Limits {
     pub memory: u64,
     /// Time for one call.
     pub call_time: Duration,
+    /// Time for opening it.
+    pub open_time: Duration,
+    /// Time for a snapshot, a commit, and its end.
+    pub commit_time: Duration,
     /// Waiting for answers of other systems in one call.
     pub wait_time: Duration,
     /// Bytes that one call may return or hand over.
@@ -53,6 +59,8 @@ pub(super) fn limits(spec: &LimitsSpec) -> Limits {
     Limits {
         memory,
         call_time: spec.call_time.map_or(DEFAULT_CALL_TIME, |time| time.0),
+        open_time: spec.open_time.map_or(DEFAULT_OPEN_TIME, |time| time.0),
+        commit_time: spec.commit_time.map_or(DEFAULT_COMMIT_TIME, |time| time.0),
         wait_time: spec.wait_time.map_or(DEFAULT_WAIT_TIME, |time| time.0),
         output: spec.output.map_or(DEFAULT_OUTPUT, |size| size.0),
         snapshot: spec.snapshot.map_or(DEFAULT_SNAPSHOT, |size| size.0),

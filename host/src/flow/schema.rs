@@ -2,8 +2,10 @@
 //!
 //! Used for flow files, connection files and the configs of plugins, so that all of them read alike.
 
+mod cost;
+
 use jsonschema::{
-    JsonType, ValidationError,
+    Draft, JsonType, PatternOptions, ValidationError, Validator,
     error::{TypeKind, ValidationErrorKind as Kind},
 };
 use schemars::{JsonSchema, generate::SchemaSettings};
@@ -33,10 +35,19 @@ pub struct Violation {
     pub advice: String,
 }
 
-/// A schema is none.
+pub use cost::TooMuch;
+
+/// A schema is none, or is not used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the JSON Schema is malformed: {0}")]
-pub struct SchemaError(String);
+#[non_exhaustive]
+pub enum SchemaError {
+    /// It is none.
+    #[error("the JSON Schema is malformed: {0}")]
+    Malformed(String),
+    /// It could keep the host busy without an end.
+    #[error("the JSON Schema is refused: {0}")]
+    TooMuch(#[from] TooMuch),
+}
 
 /// The JSON Schema of a Rust type.
 pub fn of<T: JsonSchema>() -> Value {
@@ -46,21 +57,80 @@ pub fn of<T: JsonSchema>() -> Value {
         .to_value()
 }
 
-/// All violations, in the order of the schema's keywords. References to other documents are not followed.
+/// Most violations of a plugin's schema that are told.
+const MAX_VIOLATIONS: usize = 100;
+/// Steps back of one regular expression, and bytes that it may take once compiled and while it runs.
+const BACKTRACKS: usize = 10_000;
+const PATTERN_BYTES: usize = 512 << 10;
+
+/// All violations of a schema of ours, in the order of its keywords.
 ///
 /// # Errors
 /// The schema itself is malformed.
+pub fn violations_of_own(schema: &Value, value: &Value) -> Result<Vec<Violation>, SchemaError> {
+    let validator = validator(schema, None)?;
+    Ok(described(&validator, schema, value, usize::MAX))
+}
+
+/// The violations of a stranger's schema, in the order of its keywords and no more than a hundred. References to other
+/// documents are not followed.
+///
+/// # Errors
+/// The schema itself is malformed, or checking the value takes too long.
 pub fn violations(schema: &Value, value: &Value) -> Result<Vec<Violation>, SchemaError> {
-    let validator = jsonschema::options()
-        .offline()
-        .build(schema)
-        .map_err(|error| SchemaError(error.masked().to_string()))?;
+    cost::of_value(schema, value)?;
+    let validator = validator(schema, None)?;
+    Ok(described(&validator, schema, value, MAX_VIOLATIONS))
+}
+
+fn described(validator: &Validator, schema: &Value, value: &Value, most: usize) -> Vec<Violation> {
     let mut found = Vec::new();
     for error in validator.iter_errors(value) {
         describe(&error, schema, &mut found);
+        if found.len() >= most {
+            break;
+        }
     }
+    found.truncate(most);
     found.dedup();
-    Ok(found)
+    found
+}
+
+/// Checks values against a schema; of this draft where the schema does not name one.
+///
+/// # Errors
+/// The schema is malformed, or one of its regular expressions takes too much memory.
+pub fn validator(schema: &Value, draft: Option<Draft>) -> Result<Validator, SchemaError> {
+    compiled(schema, draft).map_err(|error| SchemaError::Malformed(error.masked().to_string()))
+}
+
+/// The same with the error as the library gives it.
+///
+/// # Errors
+/// As [`validator`].
+pub fn compiled(schema: &Value, draft: Option<Draft>) -> Result<Validator, ValidationError<'_>> {
+    let patterns = PatternOptions::fancy_regex()
+        .backtrack_limit(BACKTRACKS)
+        .size_limit(PATTERN_BYTES)
+        .dfa_size_limit(PATTERN_BYTES);
+    let options = jsonschema::options()
+        .offline()
+        .with_pattern_options(patterns);
+    match draft {
+        Some(draft) => options.with_draft(draft).build(schema),
+        None => options.build(schema),
+    }
+}
+
+/// Whether a stranger's schema can be used with this value, or with any value there may be.
+///
+/// # Errors
+/// Checking the value takes too long.
+pub fn affordable(schema: &Value, value: Option<&Value>) -> Result<(), TooMuch> {
+    match value {
+        Some(value) => cost::of_value(schema, value),
+        None => cost::of_any(schema),
+    }
 }
 
 /// All violations as findings whose codes start with `area`, at the places that `locate` knows. It is asked for a
@@ -436,5 +506,42 @@ mod tests {
             "{error}"
         );
         assert!(violations(&json!({"$ref": "https://example.org/x.json"}), &json!({})).is_err());
+        let own = violations_of_own(&json!({"$ref": "https://example.org/x.json"}), &json!({}));
+        assert!(own.is_err());
+    }
+
+    #[test]
+    fn a_schema_that_keeps_us_busy_is_an_error() {
+        let next = |at: usize| json!({"$ref": format!("#/$defs/a{at}")});
+        let mut defs: serde_json::Map<String, Value> = (0..40)
+            .map(|at| {
+                (
+                    format!("a{at}"),
+                    json!({"allOf": [next(at + 1), next(at + 1)]}),
+                )
+            })
+            .collect();
+        defs.insert("a40".to_owned(), json!({"type": "null"}));
+        let schema = json!({"$ref": "#/$defs/a0", "$defs": defs});
+        let error = violations(&schema, &json!({})).unwrap_err().to_string();
+        assert!(error.contains("its references multiply"), "{error}");
+        let error = violations(&json!({"$ref": "#"}), &json!({})).unwrap_err();
+        assert_eq!(error, SchemaError::TooMuch(TooMuch::Endless));
+        let many: Vec<Value> = (0..1000)
+            .map(|at| json!({"required": [format!("f{at}")]}))
+            .collect();
+        let found = violations(&json!({"allOf": many}), &json!({})).unwrap();
+        assert_eq!(found.len(), MAX_VIOLATIONS);
+    }
+
+    #[test]
+    fn regular_expressions_take_neither_time_nor_memory() {
+        let start = std::time::Instant::now();
+        let slow = json!({"type": "string", "pattern": r"^(?=(a+)+b)(a|aa)+\1$"});
+        violations(&slow, &json!("a".repeat(200))).unwrap();
+        let large = json!({"pattern": r"(\w{100}){100}"});
+        assert!(violations(&large, &json!("a")).is_err());
+        assert!(start.elapsed() < std::time::Duration::from_secs(10));
+        assert_eq!(told(&json!({"pattern": r"^\w{1,64}$"}), &json!("abc")), "");
     }
 }

@@ -150,7 +150,7 @@ pub struct FileGrantsSpec {
     /// Folders that it may read and write.
     #[schemars(inner(length(min = 1)))]
     pub write: Vec<String>,
-    /// Bytes that it may write in one run. No limit when it is left out.
+    /// Bytes in the folders that it may write, with what is there when it starts. No limit when it is left out.
     pub quota: Option<Size>,
 }
 
@@ -162,6 +162,10 @@ pub struct LimitsSpec {
     pub memory: Option<Size>,
     /// Time for one call. 30s when it is left out.
     pub call_time: Option<Time>,
+    /// Time for opening it, and for asking it to check its config. 1m when it is left out.
+    pub open_time: Option<Time>,
+    /// Time for a snapshot, a commit, and its end. 2m when it is left out.
+    pub commit_time: Option<Time>,
     /// Waiting for answers of other systems in one call. 10m when it is left out.
     pub wait_time: Option<Time>,
     /// Bytes that one call may return or hand over, and that the answers of one `send-all` may have together. 64MiB when it

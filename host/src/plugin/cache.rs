@@ -4,8 +4,9 @@
 //! configuration. `Component::deserialize_file` is unsafe, since wrong machine code can do anything. What makes it
 //! sound here:
 //!
-//! - The folder is private: it belongs to the user of this process and nobody else may enter it (0700). Otherwise it
-//!   is not used at all.
+//! - The folder is private: it belongs to the user of this process and nobody else may enter it (0700), and nobody else
+//!   can put another one into its place: whoever owns or may write a folder above it could. Otherwise it is not used at
+//!   all.
 //! - A file is used only when its HMAC-SHA256 over name and content is right, under a random key in the same folder
 //!   (0600). So a damaged, cut, renamed or copied file is never mapped. Who can read the key is this user (or root) and
 //!   could change this process anyway.
@@ -98,12 +99,9 @@ fn file_name(engine: &Engine, digest: &str) -> String {
 
 impl Store {
     fn open(folder: &Path) -> io::Result<Self> {
-        create_private(folder)?;
-        let key = read_key(folder)?;
-        Ok(Self {
-            folder: folder.to_owned(),
-            key,
-        })
+        let folder = create_private(folder)?;
+        let key = read_key(&folder)?;
+        Ok(Self { folder, key })
     }
 
     fn tag(&self, name: &str, code: &[u8]) -> Tag {
@@ -189,41 +187,110 @@ fn read_key(folder: &Path) -> io::Result<[u8; KEY_BYTES]> {
         .map_err(|_| io::Error::other("the key file of the compile cache is damaged"))
 }
 
+/// Makes the folder where it is not there, and gives its path without links.
 #[cfg(unix)]
-fn create_private(folder: &Path) -> io::Result<()> {
+fn create_private(folder: &Path) -> io::Result<PathBuf> {
     use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-    if let Some(parent) = folder.parent() {
-        fs::create_dir_all(parent)?;
+    let (Some(parent), Some(name)) = (folder.parent(), folder.file_name()) else {
+        return Err(io::Error::other("it has no folder above it"));
+    };
+    fs::create_dir_all(parent)?;
+    let parent = fs::canonicalize(parent)?;
+    let me = rustix::process::geteuid().as_raw();
+    for above in parent.ancestors() {
+        stays(above, me)?;
     }
-    match fs::DirBuilder::new().mode(0o700).create(folder) {
+    let folder = parent.join(name);
+    match fs::DirBuilder::new().mode(0o700).create(&folder) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }
-    let meta = fs::symlink_metadata(folder)?;
-    // A file made here belongs to the user of this process.
-    let mine = tempfile::tempfile_in(folder)?.metadata()?.uid();
+    let meta = fs::symlink_metadata(&folder)?;
     if !meta.is_dir() {
         Err(io::Error::other("it is not a folder"))
-    } else if meta.uid() != mine {
+    } else if meta.uid() != me {
         Err(io::Error::other("it belongs to another user"))
     } else if meta.mode() & 0o077 != 0 {
         Err(io::Error::other(
             "others may enter it: its mode must be 0700",
         ))
     } else {
-        Ok(())
+        Ok(folder)
     }
 }
 
+/// Whether what is in this folder keeps its name, whatever other users do: it is of this user or root, and others may not
+/// write it, or only what is their own (the sticky bit). A group of the user's own, as many systems have it, is the user.
+#[cfg(unix)]
+fn stays(folder: &Path, me: u32) -> io::Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    let meta = fs::metadata(folder)?;
+    let (shown, mode) = (folder.display(), meta.mode());
+    if meta.uid() != me && meta.uid() != 0 {
+        return Err(io::Error::other(format!(
+            "the folder {shown} above it belongs to another user"
+        )));
+    }
+    let own_group = meta.gid() == meta.uid();
+    let others = if own_group { 0o002 } else { 0o022 };
+    if mode & others != 0 && mode & 0o1000 == 0 {
+        return Err(io::Error::other(format!(
+            "others may write the folder {shown} above it"
+        )));
+    }
+    Ok(())
+}
+
 #[cfg(not(unix))]
-fn create_private(folder: &Path) -> io::Result<()> {
+fn create_private(folder: &Path) -> io::Result<PathBuf> {
     // Folders of a user's profile are private by default there.
-    fs::create_dir_all(folder)
+    fs::create_dir_all(folder)?;
+    Ok(folder.to_owned())
 }
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
+    use std::os::unix::fs::{PermissionsExt, chown};
+
     use super::*;
+
+    #[test]
+    fn a_folder_that_others_can_replace_is_not_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let (above, folder) = (
+            dir.path().join("above"),
+            dir.path().join("above/x/compiled"),
+        );
+        let refused = || create_private(&folder).unwrap_err().to_string();
+        let mode = |mode: u32| {
+            fs::set_permissions(&above, fs::Permissions::from_mode(mode)).unwrap();
+        };
+        create_private(&folder).unwrap();
+        mode(0o777);
+        assert!(refused().contains("others may write the folder"));
+        mode(0o1777);
+        create_private(&folder).unwrap();
+        mode(0o700);
+        // Only root can give a folder away; who is root sees this too.
+        if rustix::process::geteuid().is_root() {
+            chown(&above, Some(65534), None).unwrap();
+            assert!(refused().contains("belongs to another user"));
+            chown(&above, Some(0), Some(100)).unwrap();
+            mode(0o770);
+            assert!(refused().contains("others may write the folder"));
+            chown(&above, Some(0), Some(0)).unwrap();
+            create_private(&folder).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_path_that_is_used_has_no_links() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("real")).unwrap();
+        std::os::unix::fs::symlink("real", dir.path().join("link")).unwrap();
+        let folder = create_private(&dir.path().join("link/compiled")).unwrap();
+        assert!(folder.ends_with("real/compiled"), "{}", folder.display());
+    }
 
     #[test]
     fn a_file_that_is_swapped_after_it_was_opened_is_not_the_one_that_is_mapped() {

@@ -60,12 +60,15 @@ impl Captured {
         }
     }
 
-    /// What was written last, and a new start: the next call begins with an empty tail.
+    /// What was written last, without what moves a terminal's cursor, and a new start: the next call begins with an empty tail.
     pub(super) fn take_tail(&self) -> String {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         inner.flush_line();
         let tail = std::mem::take(&mut inner.tail);
-        String::from_utf8_lossy(&Vec::from(tail)).trim().to_owned()
+        // It is shown on terminals.
+        String::from_utf8_lossy(&Vec::from(tail))
+            .trim()
+            .replace(|c: char| c.is_control() && c != '\n', " ")
     }
 
     /// A call starts.

@@ -95,7 +95,8 @@ pub enum PluginError {
     Engine(String),
 }
 
-/// All causes of a wasmtime error in one line.
+/// All causes of a wasmtime error in one line. Not for the error of a call: one of its causes is the backtrace, whose text
+/// has no bound.
 pub(super) fn one_line(error: &wasmtime::Error) -> String {
     let mut text = String::new();
     for cause in error.chain() {

@@ -6,13 +6,14 @@ use std::{
 };
 
 use wasmtime::{
-    PoolConcurrencyLimitError, Store, Trap, UpdateDeadline, WasmBacktrace,
+    PoolConcurrencyLimitError, Store, Trap, UpdateDeadline,
     component::{Instance, InstancePre, ResourceTableError},
 };
 
 use super::{
+    backtrace,
     engine::{Call, Ticker},
-    error::one_line,
+    host_api::handles::Full,
     limits::Limits,
     meter::{Meter, SLICE, TimeUp},
     state::{HANDLES, Scope, State},
@@ -144,6 +145,7 @@ impl Sandbox {
     /// A call ended: a failure of the sandbox becomes a fault, and the instance is not used again.
     pub(super) fn settle<T>(&mut self, outcome: wasmtime::Result<T>) -> Result<T, Fault> {
         self.trace(outcome.is_ok());
+        self.store.data_mut().sweep();
         match outcome {
             Ok(value) => {
                 self.life = Life::Idle;
@@ -245,12 +247,14 @@ impl Sandbox {
         self.store.data_mut().writes.take()
     }
 
-    /// What a failure of the sandbox was.
+    /// What a failure of the sandbox was. Of the error only its types and its root are looked at, never its text: that is
+    /// the guest's backtrace as wasmtime writes it, which has no bound.
     fn explain(&mut self, step: &str, error: &wasmtime::Error) -> Fault {
         let state = self.store.data_mut();
         let stderr = state.stderr.take_tail();
         let last_error = state.last_error.take();
         let limiter = &state.limiter;
+        let reason = error.root_cause().to_string();
         let (kind, message) = if let Some(up) = error.downcast_ref::<TimeUp>() {
             (FaultKind::Time, format!("{up} (in `{step}`)"))
         } else if let Some(wanted) = limiter.refused() {
@@ -260,7 +264,7 @@ impl Sandbox {
                 format!("the plugin wanted {wanted} of memory in `{step}`, its limit is {limit}"),
             )
         } else if error.is::<PoolConcurrencyLimitError>() {
-            let text = format!("no sandbox is free: {}", one_line(error));
+            let text = format!("no sandbox is free: {reason}");
             (FaultKind::Transient, text)
         } else if let Some(trap) = error.downcast_ref::<Trap>() {
             (
@@ -282,7 +286,13 @@ impl Sandbox {
                     "the plugin holds more than {HANDLES} files, streams and connections open in `{step}`"
                 ),
             )
-        } else if error.to_string().contains("fuel allocated for hostcalls") {
+        } else if let Some(full) = error.downcast_ref::<Full>() {
+            let kind = match full {
+                Full::Stage(_) => FaultKind::Contract,
+                Full::Process(_) => FaultKind::Transient,
+            };
+            (kind, format!("{full} in `{step}`"))
+        } else if reason.contains("fuel allocated for hostcalls") {
             let limit = mebibytes(state.scope.limits.output as u64);
             (
                 FaultKind::Contract,
@@ -290,7 +300,6 @@ impl Sandbox {
             )
         } else {
             // What is left are values that are not of their type: text that is no UTF-8, lists outside of the memory.
-            let reason = error.root_cause().to_string();
             (
                 FaultKind::Contract,
                 format!("the plugin handed over a malformed value in `{step}`: {reason}"),
@@ -318,7 +327,7 @@ impl Sandbox {
             }
             _ => String::new(),
         };
-        fault.backtrace = backtrace(error, &stderr);
+        fault.backtrace = backtrace::text(error, &stderr);
         fault
     }
 }
@@ -356,19 +365,6 @@ fn tail(text: &str, bytes: usize) -> String {
         .filter(|line| !line.is_empty())
         .collect::<Vec<_>>()
         .join(" / ")
-}
-
-/// The guest's own frames, and what it wrote to standard error.
-fn backtrace(error: &wasmtime::Error, stderr: &str) -> Option<String> {
-    let frames = error
-        .downcast_ref::<WasmBacktrace>()
-        .filter(|trace| !trace.frames().is_empty());
-    match (frames, stderr) {
-        (None, "") => None,
-        (None, stderr) => Some(format!("standard error:\n{stderr}")),
-        (Some(frames), "") => Some(frames.to_string()),
-        (Some(frames), stderr) => Some(format!("{frames}\nstandard error:\n{stderr}")),
-    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ pub(super) const TABLE_ELEMENTS: usize = 200_000;
 /// Most core modules of a component: language runtimes and adapters are several.
 pub(super) const MODULES: usize = 32;
 
-/// How much one instance of a stage may use. Exceeding one is a fault of the call; it never takes anything else down.
+/// How much one instance of a stage may use, where it does not say otherwise. Exceeding one is a fault of the call; it never takes anything else down.
 ///
 /// The time of a call is the time in which the guest could run: wall-clock time without the waiting in `http-client`
 /// and without the pauses in which other tasks had the thread. Waiting in `http-client` is bounded by the connection's
@@ -36,7 +36,7 @@ pub struct Limits {
     pub modules: usize,
     /// Requests, lookups of names and raw connections open at the same time, of all instances of the stage together.
     pub open_requests: usize,
-    /// Log lines in one second, of one instance; more are counted and dropped.
+    /// Log lines in one second, of all instances of the stage; more are counted and dropped.
     pub log_lines: u32,
     /// Bytes of them.
     pub log_bytes: usize,

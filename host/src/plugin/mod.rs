@@ -7,6 +7,7 @@
 //! | `cache` | machine code on disk, so that a component is compiled once |
 //! | `exports` | what a component exports: whether it is all there, and where |
 //! | `wit` | the contract versions this host offers, one file each: bindings and conversions |
+//! | `backtrace` | what the guest was doing when it failed, as text |
 //! | `instance` | one sandbox: store, limits, and what a failed call means |
 //! | `source`, `transformer`, `sink` | the engine's traits over an instance |
 //! | `open` | what a stage has open at the same time: requests, lookups, connections |
@@ -16,6 +17,7 @@
 //! | [`host_api`] | what a plugin may import, one file per interface |
 //! | [`permission`], [`limits`] | what a stage was granted, how much it may use |
 
+mod backtrace;
 mod cache;
 mod captured;
 mod compiler;

@@ -20,7 +20,9 @@ use super::{
     exports::{Kinds, whole},
     host_api::{
         files::{self, Quota},
+        handles::Budget,
         http_client::HttpSend,
+        log::Log,
         metrics::{Book, Metric},
         sockets, wasi_http,
     },
@@ -77,6 +79,8 @@ struct Inner {
     compiler: Compiler,
     book: Arc<Book>,
     watcher: Arc<Watcher>,
+    /// Files that plugins may have open.
+    files: Arc<Budget>,
     /// Plugins in use, by digest.
     loaded: Mutex<HashMap<String, Weak<Plugin>>>,
 }
@@ -148,6 +152,7 @@ impl Runtime {
             compiler: Compiler::start(),
             book: Arc::default(),
             watcher: Arc::default(),
+            files: Budget::of_process(),
             loaded: Mutex::default(),
         })))
     }
@@ -482,9 +487,20 @@ impl Plugin {
             digest: self.digest().to_owned(),
             config_digest: config_digest(&context.config),
         };
+        let limits = context.limits;
+        let log = Log::new(
+            &context.flow,
+            &context.stage,
+            &self.name,
+            limits.log_lines,
+            limits.log_bytes,
+        );
         let scope = Arc::new(Scope {
+            log: Arc::new(log),
             quota: Quota::new(context.grants.quota),
-            open: Open::new(context.limits.open_requests),
+            open: Open::new(limits.open_requests),
+            files: Budget::of_stage(&self.runtime.0.files),
+            process_files: Arc::clone(&self.runtime.0.files),
             digest: self.digest().to_owned(),
             watcher: Arc::clone(&self.runtime.0.watcher),
             flow: context.flow,
@@ -492,7 +508,7 @@ impl Plugin {
             plugin: self.name.clone(),
             version: self.version().to_owned(),
             grants: context.grants,
-            limits: context.limits,
+            limits,
             tables: context.tables,
             http: context.http,
             project_dir: context.project_dir,

@@ -2,8 +2,10 @@
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
-use wasmtime::component::ResourceTable;
-use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime::component::{Resource, ResourceTable, ResourceTableError};
+use wasmtime_wasi::{
+    FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView, filesystem::Descriptor,
+};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView};
 
 use super::{
@@ -11,6 +13,7 @@ use super::{
     host_api::{
         clock::Coarse,
         files::Quota,
+        handles::{Budget, Full, Handles, Permits},
         http_client::HttpSend,
         log::{Level, Log},
         metrics::StageMetrics,
@@ -33,14 +36,16 @@ use crate::engine::{
 
 /// Random bytes that a guest gets with one call.
 const RANDOM_BYTES: u64 = 64 << 10;
-/// Files, streams, sockets, requests and what belongs to them that an instance may hold at a time. Each may be a file
-/// of the host's process, of which there are few.
+/// Files, streams, sockets, requests and what belongs to them that an instance may hold at a time. How many of them may be
+/// files of the host's process, of which there are few, is in `handles`.
 pub(super) const HANDLES: usize = 512;
 
 /// What the instances of one stage share.
 pub(super) struct Scope {
     pub(super) quota: Quota,
     pub(super) open: Open,
+    pub(super) files: Arc<Budget>,
+    pub(super) process_files: Arc<Budget>,
     pub(super) digest: String,
     pub(super) watcher: Arc<Watcher>,
     pub(super) flow: Arc<str>,
@@ -55,6 +60,8 @@ pub(super) struct Scope {
     pub(super) recording: Option<Recording>,
     pub(super) metrics: Arc<StageMetrics>,
     pub(super) denials: Arc<Denials>,
+    /// With its limits, which do not start anew with an instance.
+    pub(super) log: Arc<Log>,
 }
 
 impl Scope {
@@ -98,6 +105,7 @@ pub(super) struct State {
     resources: ResourceTable,
     http: WasiHttpCtx,
     hooks: Hooks,
+    pub(super) handles: Handles,
     pub(super) lookups: Lookups,
     /// The places of its raw connections, by their handles.
     pub(super) sockets_open: BTreeMap<u32, Place>,
@@ -119,13 +127,7 @@ impl State {
     /// # Errors
     /// When a granted folder cannot be opened. It blocks for a moment when there are any.
     pub(super) fn new(scope: Arc<Scope>) -> Result<Self, Fault> {
-        let log = Arc::new(Log::new(
-            &scope.flow,
-            &scope.stage,
-            &scope.plugin,
-            scope.limits.log_lines,
-            scope.limits.log_bytes,
-        ));
+        let log = Arc::clone(&scope.log);
         let stderr = Captured::new(Arc::clone(&log), Level::Warn);
         // Invariant 7: arguments, environment and standard input stay empty; the network is what was granted.
         let mut wasi = WasiCtxBuilder::new();
@@ -157,6 +159,7 @@ impl State {
         {
             preopen(&mut wasi, &scope, folder, FsPerms::ReadOnly)?;
         }
+        scope.quota.begin(&scope.project_dir, &scope.grants.write);
         let mut resources = ResourceTable::new();
         resources.set_max_capacity(HANDLES);
         let mut http = WasiHttpCtx::new();
@@ -166,6 +169,7 @@ impl State {
             resources,
             http,
             hooks: Hooks(Arc::clone(&scope)),
+            handles: Handles::new(&scope.files, &scope.process_files),
             lookups,
             sockets_open: BTreeMap::new(),
             limiter: Limiter::new(&scope.limits),
@@ -250,6 +254,27 @@ impl State {
         }
         let outcome = given(real(self));
         seen(tape.note(call, outcome))
+    }
+
+    /// Room for one more open file or socket.
+    pub(super) fn room(&mut self) -> Result<Permits, Full> {
+        self.handles.room(&self.resources)
+    }
+
+    /// A file or folder was opened.
+    pub(super) fn opened(
+        &mut self,
+        file: &Resource<Descriptor>,
+        permits: Permits,
+    ) -> Result<(), ResourceTableError> {
+        let file = self.resources.get(file)?;
+        self.handles.opened(file, permits);
+        Ok(())
+    }
+
+    /// A call ended: what it closed may be opened by others.
+    pub(super) fn sweep(&mut self) {
+        self.handles.sweep(&self.resources);
     }
 
     /// What `wasi:http` works on.

@@ -308,7 +308,7 @@ pub(super) async fn prepare(
     let shadow = shadow(&plugin, context, place, &stage, options)?;
     Ok(Prepared {
         version,
-        open_time: stage.limits.call_time.min(OPEN_TIME),
+        open_time: stage.limits.open_time.min(OPEN_TIME),
         stage,
         candidate,
         shadow,

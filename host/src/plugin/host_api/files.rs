@@ -2,9 +2,10 @@
 //! of the grant.
 
 use std::{
-    io,
+    fs, io,
+    path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Once,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -30,17 +31,42 @@ use super::super::state::{Scope, State};
 /// The interface of the version that wasmtime links.
 const TYPES: &str = "wasi:filesystem/types@0.2.12";
 
+/// Files that are looked at for the quota of their folders. With more of them it counts as used up.
+const COUNTED: u64 = 5_000_000;
+/// What an entry of a listing takes beside its name.
+const ENTRY_BYTES: usize = 96;
+
 /// Bytes that a stage may still write, all its instances together.
+///
+/// What lies in the folders when the first instance is opened counts, so that a plugin that is started again, or replaced,
+/// does not get the quota once more.
 #[derive(Debug)]
 pub(in crate::plugin) struct Quota {
     left: Option<AtomicU64>,
+    counted: Once,
 }
 
 impl Quota {
     pub(in crate::plugin) fn new(bytes: Option<u64>) -> Self {
         Self {
             left: bytes.map(AtomicU64::new),
+            counted: Once::new(),
         }
+    }
+
+    /// Takes off what lies in the granted folders, once. It looks at every file, so it must be called where that may take
+    /// a moment.
+    pub(in crate::plugin) fn begin(&self, project: &Path, folders: &[String]) {
+        let Some(left) = &self.left else {
+            return;
+        };
+        self.counted.call_once(|| {
+            let folders: Vec<PathBuf> = folders.iter().map(|folder| project.join(folder)).collect();
+            let held = held(&folders, left.load(Ordering::Relaxed));
+            let _ = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                Some(left.saturating_sub(held))
+            });
+        });
     }
 
     fn is_unlimited(&self) -> bool {
@@ -63,6 +89,41 @@ impl Quota {
             left.fetch_add(bytes, Ordering::Relaxed);
         }
     }
+}
+
+/// Bytes of all files in folders, or `most` when there are more. Links are not followed.
+fn held(folders: &[PathBuf], most: u64) -> u64 {
+    let inside_another = |folder: &&PathBuf| {
+        folders
+            .iter()
+            .any(|other| *folder != other && folder.starts_with(other))
+    };
+    let mut rest: Vec<PathBuf> = folders
+        .iter()
+        .filter(|folder| !inside_another(folder))
+        .cloned()
+        .collect();
+    rest.sort();
+    rest.dedup();
+    let (mut bytes, mut files) = (0_u64, 0_u64);
+    while let Some(folder) = rest.pop() {
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            // What is taken away meanwhile is not there.
+            let Ok(meta) = entry.metadata() else {
+                continue;
+            };
+            if meta.is_dir() {
+                rest.push(entry.path());
+            } else if meta.is_file() {
+                bytes = bytes.saturating_add(meta.len());
+            }
+            files += 1;
+            if bytes >= most || files > COUNTED {
+                return most;
+            }
+        }
+    }
+    bytes
 }
 
 impl Scope {
@@ -119,6 +180,12 @@ pub(in crate::plugin) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()
         },
     )?;
     types.func_wrap_async(
+        "[method]descriptor.read-directory",
+        |mut store: StoreContextMut<'_, State>, (folder,): (Resource<Descriptor>,)| {
+            Box::new(async move { Ok((list(store.data_mut(), folder).await?,)) })
+        },
+    )?;
+    types.func_wrap_async(
         "[method]directory-entry-stream.read-directory-entry",
         |mut store: StoreContextMut<'_, State>, (listing,): (Resource<DirectoryEntryStream>,)| {
             Box::new(async move { Ok((next_entry(store.data_mut(), &listing).await?,)) })
@@ -167,6 +234,57 @@ async fn set_size(
         state.scope.quota.give(growth);
     }
     given(outcome)
+}
+
+/// Lists a folder. The listing is held as a whole until it is dropped, so that all that are open count together against
+/// what a call may hand over.
+async fn list(
+    state: &mut State,
+    folder: Resource<Descriptor>,
+) -> wasmtime::Result<Result<Resource<DirectoryEntryStream>, ErrorCode>> {
+    state.sweep();
+    let room = state
+        .scope
+        .limits
+        .output
+        .saturating_sub(state.handles.listed());
+    let mut files = state.filesystem();
+    let dir = match files.table.get(&folder)? {
+        Descriptor::Dir(dir) => Arc::clone(&dir.dir),
+        Descriptor::File(_) => return Ok(Err(ErrorCode::NotDirectory)),
+    };
+    let measured = tokio::task::spawn_blocking(move || listing_bytes(&dir, room)).await;
+    let Some(bytes) = measured.map_err(wasmtime::Error::new)? else {
+        return Ok(Err(ErrorCode::InsufficientMemory));
+    };
+    let listing = given(HostDescriptor::read_directory(&mut files, folder).await)?;
+    if let Ok(listing) = &listing {
+        state.handles.lists(listing.rep(), bytes);
+    }
+    Ok(listing)
+}
+
+/// What the listing of a folder takes; `None` when it is more than there is room for. A folder that cannot be read is
+/// as good as empty: reading it says why.
+#[cfg(unix)]
+fn listing_bytes(folder: &fs::File, room: usize) -> Option<usize> {
+    use rustix::fs::{Dir, Mode, OFlags, openat};
+    // The folder itself may be open for nothing but being looked into.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let entries = openat(folder, ".", flags, Mode::empty()).and_then(Dir::new);
+    let mut bytes = 0_usize;
+    for entry in entries.into_iter().flatten().flatten() {
+        bytes += entry.file_name().count_bytes() + ENTRY_BYTES;
+        if bytes > room {
+            return None;
+        }
+    }
+    Some(bytes)
+}
+
+#[cfg(not(unix))]
+fn listing_bytes(_: &fs::File, _: usize) -> Option<usize> {
+    Some(0)
 }
 
 /// The next entry of a folder. What was taken away between the look at its name and the look at what it is, is not
@@ -253,5 +371,36 @@ mod tests {
         quota.give(2);
         assert!(quota.take(2) && !quota.take(1) && quota.take(0));
         assert!(Quota::new(None).take(u64::MAX));
+    }
+
+    #[test]
+    fn what_lies_in_the_folders_counts_once() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("out/sub")).unwrap();
+        fs::write(dir.path().join("out/a"), [0; 60]).unwrap();
+        fs::write(dir.path().join("out/sub/b"), [0; 30]).unwrap();
+        let folders = ["out", "out/sub", "none"].map(str::to_owned);
+        let quota = Quota::new(Some(100));
+        quota.begin(dir.path(), &folders);
+        quota.begin(dir.path(), &folders);
+        assert!(quota.take(10) && !quota.take(1));
+        let full = Quota::new(Some(80));
+        full.begin(dir.path(), &folders);
+        assert!(!full.take(1));
+        assert_eq!(held(&[dir.path().to_owned()], u64::MAX), 90);
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_listing_is_measured_before_it_is_made() {
+        let dir = tempfile::tempdir().unwrap();
+        for at in 0..100 {
+            fs::write(dir.path().join(format!("{at:04}")), "").unwrap();
+        }
+        let folder = fs::File::open(dir.path()).unwrap();
+        let bytes = listing_bytes(&folder, usize::MAX).unwrap();
+        assert!((100 * 100..102 * 100).contains(&bytes), "{bytes}");
+        assert_eq!(listing_bytes(&folder, bytes), Some(bytes));
+        assert_eq!(listing_bytes(&folder, bytes - 1), None);
     }
 }

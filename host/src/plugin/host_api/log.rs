@@ -21,7 +21,7 @@ const DROPPED: &str =
 
 pub(crate) use log::Level;
 
-/// Where one instance's lines go.
+/// Where the lines of a stage's instances go.
 #[derive(Debug)]
 pub(crate) struct Log {
     flow: String,

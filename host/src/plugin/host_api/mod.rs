@@ -10,6 +10,7 @@ pub mod tables;
 
 pub(super) mod clock;
 pub(super) mod files;
+pub(super) mod handles;
 pub(super) mod log;
 mod lookup;
 pub(super) mod outgoing;

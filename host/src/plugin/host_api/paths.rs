@@ -36,9 +36,13 @@ pub(super) fn link(linker: &mut Linker<State>, interface: &str) -> wasmtime::Res
             Box::new(async move {
                 let state = store.data_mut();
                 let named = path.clone();
+                let room = state.room()?;
                 let mut files = state.filesystem();
                 let outcome = HostDescriptor::open_at(&mut files, folder, at, path, open, flags);
                 let outcome = outcome.await;
+                if let Ok(opened) = &outcome {
+                    state.opened(opened, room)?;
+                }
                 Ok((told(state, &named, outcome)?,))
             })
         },

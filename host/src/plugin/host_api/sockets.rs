@@ -85,9 +85,12 @@ fn create(
     let Some(place) = state.scope.open.stay() else {
         return Ok(Err(ErrorCode::NewSocketLimit));
     };
+    // Each is a file of the process, too.
+    let room = state.room()?;
     match state.sockets().create_tcp_socket(family) {
         Ok(socket) => {
             state.sockets_open.insert(socket.rep(), place);
+            state.handles.connects(socket.rep(), room);
             Ok(Ok(socket))
         }
         // An error that the guest gets, or one that ends the call.

@@ -1,6 +1,6 @@
 //! `tables`: keyed maps. Reads see the writes of the running call first, then the store through the engine.
 
-use std::{collections::BTreeMap, ops::Bound, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, ops::Bound, sync::Arc};
 
 use super::{
     super::{
@@ -12,7 +12,10 @@ use super::{
         tables::{self, TableError},
     },
 };
-use crate::engine::stage::{self, TableWrite, Tables};
+use crate::engine::{
+    overlay::{Ask, lay_over},
+    stage::{self, TableWrite, Tables},
+};
 
 /// Bytes of a key.
 const KEY_BYTES: usize = 512;
@@ -22,8 +25,12 @@ const VALUE_BYTES: usize = 64 << 10;
 const MANY: usize = 100_000;
 /// Entries of one `find`.
 const FIND: usize = 1000;
-/// Bytes of writes that wait for the engine. More than this in one call is refused.
-const PENDING_BYTES: usize = 256 << 20;
+/// What an entry that waits for the engine takes beside its key, which is kept twice, and its value.
+const ENTRY_BYTES: usize = 192;
+/// Keys that the store is asked for at a time, at least and at most.
+const KEYS: (usize, usize) = (16, 1024);
+/// Keys, entries and bytes of one call from which on it leaves the thread to other tasks.
+const LONG: (usize, usize) = (1000, 1 << 20);
 
 /// Refuses every table: for stages without any, and for tests.
 #[derive(Debug, Clone, Copy, Default)]
@@ -52,11 +59,12 @@ fn no_store(table: &str) -> stage::TableError {
     }
 }
 
-/// Writes since the engine last took them: in order for the engine, by key for reads. An empty value is a removal.
+/// Writes since the engine last took them: in order for the engine, by key for reads.
 #[derive(Debug, Default)]
 pub(crate) struct Writes {
     list: Vec<TableWrite>,
-    latest: BTreeMap<Arc<str>, BTreeMap<String, Vec<u8>>>,
+    /// Where in the list the last write of a key is.
+    latest: BTreeMap<Arc<str>, BTreeMap<String, usize>>,
     bytes: usize,
 }
 
@@ -68,6 +76,11 @@ impl Writes {
         std::mem::take(&mut self.list)
     }
 
+    /// What an entry takes in memory.
+    fn weight(key: &[u8], value: &[u8]) -> usize {
+        2 * key.len() + value.len() + ENTRY_BYTES
+    }
+
     fn put(&mut self, table: &str, entries: Vec<(String, Vec<u8>)>) {
         let name: Arc<str> = match self.latest.get_key_value(table) {
             Some((name, _)) => Arc::clone(name),
@@ -75,8 +88,8 @@ impl Writes {
         };
         let latest = self.latest.entry(Arc::clone(&name)).or_default();
         for (key, value) in entries {
-            self.bytes += key.len() + value.len();
-            latest.insert(key.clone(), value.clone());
+            self.bytes += Self::weight(key.as_bytes(), &value);
+            latest.insert(key.clone(), self.list.len());
             let value = Some(value).filter(|value| !value.is_empty());
             self.list.push(TableWrite {
                 table: Arc::clone(&name),
@@ -86,8 +99,34 @@ impl Writes {
         }
     }
 
-    fn get(&self, table: &str, key: &str) -> Option<&Vec<u8>> {
-        self.latest.get(table)?.get(key)
+    /// The value that was written last; empty when the entry was removed. `None`: it was not written.
+    fn get(&self, table: &str, key: &str) -> Option<&[u8]> {
+        let at = *self.latest.get(table)?.get(key)?;
+        Some(self.value(at).unwrap_or_default())
+    }
+
+    fn value(&self, at: usize) -> Option<&[u8]> {
+        self.list.get(at)?.value.as_deref()
+    }
+
+    /// What was written to keys of this prefix behind another one, in order.
+    fn range<'a>(
+        &'a self,
+        table: &str,
+        prefix: &'a str,
+        after: &'a str,
+    ) -> impl Iterator<Item = (&'a str, Option<&'a [u8]>)> {
+        let from = if after > prefix {
+            Bound::Excluded(after)
+        } else {
+            Bound::Included(prefix)
+        };
+        let entries = self.latest.get(table).into_iter();
+        entries
+            .flat_map(move |entries| entries.range::<str, _>((from, Bound::Unbounded)))
+            .take_while(move |(key, _)| key.starts_with(prefix))
+            .filter(move |(key, _)| key.as_str() > after)
+            .map(|(key, &at)| (key.as_str(), self.value(at)))
     }
 }
 
@@ -118,19 +157,66 @@ fn unpack(packed: &Packed) -> Result<Vec<&[u8]>, TableError> {
     }
 }
 
-fn pack<'a>(items: impl IntoIterator<Item = &'a [u8]>) -> Result<Packed, TableError> {
-    let mut packed = Packed {
-        ends: Vec::new(),
-        data: Vec::new(),
-    };
-    for item in items {
-        packed.data.extend_from_slice(item);
-        let end = u32::try_from(packed.data.len()).map_err(|_| {
-            invalid("the values are larger than 4 GiB together: ask for fewer keys")
-        })?;
-        packed.ends.push(end);
+/// A packed list under construction, of no more bytes than it may have.
+struct Answer {
+    packed: Packed,
+    most: usize,
+}
+
+impl Answer {
+    fn new(most: usize) -> Self {
+        Self {
+            packed: Packed {
+                ends: Vec::new(),
+                data: Vec::new(),
+            },
+            most: most.min(u32::MAX as usize),
+        }
     }
-    Ok(packed)
+
+    /// Bytes that there is room for.
+    fn room(&self) -> usize {
+        let taken = self.packed.data.len() + 4 * self.packed.ends.len();
+        self.most.saturating_sub(taken)
+    }
+
+    fn push(&mut self, item: &[u8]) -> Result<(), TableError> {
+        if item.len() + 4 > self.room() {
+            return Err(invalid(format!(
+                "the answer has more than the {} bytes of the stage's output limit: ask for less at a time",
+                self.most
+            )));
+        }
+        self.packed.data.extend_from_slice(item);
+        // It has no more than `most` bytes, which are no more than 4 GiB.
+        self.packed
+            .ends
+            .push(u32::try_from(self.packed.data.len()).unwrap_or(u32::MAX));
+        Ok(())
+    }
+}
+
+/// A list that was recorded.
+fn pack<'a>(items: impl IntoIterator<Item = &'a [u8]>) -> Result<Packed, TableError> {
+    let mut answer = Answer::new(usize::MAX);
+    for item in items {
+        answer.push(item)?;
+    }
+    Ok(answer.packed)
+}
+
+/// Runs what may take some milliseconds, so that the other tasks of the thread go on elsewhere.
+fn aside<T>(count: usize, bytes: usize, work: impl FnOnce() -> T) -> T {
+    use tokio::runtime::{Handle, RuntimeFlavor};
+    let has_others = || {
+        Handle::try_current()
+            .is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread)
+    };
+    if (count > LONG.0 || bytes > LONG.1) && has_others() {
+        tokio::task::block_in_place(work)
+    } else {
+        work()
+    }
 }
 
 fn key(bytes: &[u8]) -> Result<&str, TableError> {
@@ -217,11 +303,26 @@ impl State {
 
     fn get(&self, table: &str, keys: &Packed) -> Result<Packed, TableError> {
         self.granted(table)?;
+        bounded(keys.ends.len())?;
         let keys = unpack(keys)?
             .into_iter()
             .map(key)
             .collect::<Result<Vec<_>, _>>()?;
-        bounded(keys.len())?;
+        let mut answer = Answer::new(self.scope.limits.output);
+        answer.packed.ends.reserve(keys.len());
+        let mut keys = keys.as_slice();
+        while !keys.is_empty() {
+            // As many as there is room for should all of them have the largest value, so that the store never gives
+            // much more than the plugin gets.
+            let most = (answer.room() / VALUE_BYTES).clamp(KEYS.0, KEYS.1);
+            let (some, rest) = keys.split_at(most.min(keys.len()));
+            self.get_some(table, some, &mut answer)?;
+            keys = rest;
+        }
+        Ok(answer.packed)
+    }
+
+    fn get_some(&self, table: &str, keys: &[&str], answer: &mut Answer) -> Result<(), TableError> {
         let own: Vec<_> = keys.iter().map(|key| self.writes.get(table, key)).collect();
         let asked: Vec<_> = keys
             .iter()
@@ -243,10 +344,12 @@ impl State {
             ));
         }
         let mut stored = stored.iter();
-        pack(own.into_iter().map(|own| match own {
-            Some(value) => value.as_slice(),
-            None => stored.next().and_then(Option::as_deref).unwrap_or_default(),
-        }))
+        own.into_iter().try_for_each(|own| {
+            answer.push(match own {
+                Some(value) => value,
+                None => stored.next().and_then(Option::as_deref).unwrap_or_default(),
+            })
+        })
     }
 
     /// Own writes are laid over pages of the store until enough entries are found or the store has no more.
@@ -263,59 +366,45 @@ impl State {
                 "prefix and `after` may have up to {KEY_BYTES} bytes"
             )));
         }
-        let limit = (limit as usize).min(FIND);
-        let empty = BTreeMap::new();
-        let own = self.writes.latest.get(table).unwrap_or(&empty);
-        let mut found: BTreeMap<String, Vec<u8>> = BTreeMap::new();
-        let mut position = after.to_owned();
-        while found.len() < limit {
-            let page = self
-                .scope
-                .tables
-                .find(table, prefix, &position, limit)
-                .map_err(|error| failed(&error))?;
-            let end = page.len() < limit;
-            // Own entries up to where this page ends; all of them behind the last page.
-            let upto = page.last().map(|(key, _)| key.clone()).filter(|_| !end);
-            let range = (
-                Bound::Excluded(position.clone()),
-                upto.clone().map_or(Bound::Unbounded, Bound::Included),
-            );
-            let mut merged: BTreeMap<String, Vec<u8>> = page.into_iter().collect();
-            let mine = own.range(range).filter(|(key, _)| key.starts_with(prefix));
-            merged.extend(mine.map(|(key, value)| (key.clone(), value.clone())));
-            merged.retain(|_, value| !value.is_empty());
-            found.append(&mut merged);
-            match upto {
-                Some(last) => position = last,
-                None => break,
-            }
-        }
-        pack(
-            found
-                .iter()
-                .take(limit)
-                .flat_map(|(key, value)| [key.as_bytes(), value.as_slice()]),
-        )
+        let mut answer = Answer::new(self.scope.limits.output);
+        let ask = Ask {
+            after,
+            limit: (limit as usize).min(FIND),
+            page: (answer.room() / VALUE_BYTES).clamp(KEYS.0, FIND),
+        };
+        let page_of = |position: &str, limit: usize| {
+            let page = self.scope.tables.find(table, prefix, position, limit);
+            page.map_err(|error| failed(&error))
+        };
+        let give = |key: &str, value: Cow<'_, [u8]>| {
+            answer.push(key.as_bytes())?;
+            answer.push(&value)
+        };
+        lay_over(self.writes.range(table, prefix, after), &ask, page_of, give)?;
+        Ok(answer.packed)
     }
 
     fn store(&mut self, table: &str, entries: &Packed) -> Result<(), TableError> {
         self.granted(table)?;
+        bounded(entries.ends.len().div_ceil(2))?;
         let items = unpack(entries)?;
         if !items.len().is_multiple_of(2) {
             return Err(invalid(
                 "keys and values must alternate, but the number of items is odd",
             ));
         }
-        bounded(items.len() / 2)?;
-        if self.writes.bytes + entries.data.len() > PENDING_BYTES {
-            return Err(invalid(format!(
-                "more than {PENDING_BYTES} bytes of writes in one call"
-            )));
-        }
+        let most = self.scope.limits.output;
+        let mut bytes = self.writes.bytes;
         let mut checked = Vec::with_capacity(items.len() / 2);
         for pair in items.chunks_exact(2) {
             if let [name, text] = *pair {
+                bytes += Writes::weight(name, text);
+                if bytes > most {
+                    return Err(invalid(format!(
+                        "more than the {most} bytes of the stage's output limit are written in one call, where an entry \
+                         counts its key twice, its value and {ENTRY_BYTES} more"
+                    )));
+                }
                 let name = key(name)?;
                 value(name, text)?;
                 checked.push((name.to_owned(), text.to_vec()));
@@ -337,7 +426,11 @@ impl tables::Host for State {
                 table: table.clone(),
                 keys: blobs(&keys),
             },
-            |state| state.get(&table, &keys),
+            |state| {
+                aside(keys.ends.len(), keys.data.len(), || {
+                    state.get(&table, &keys)
+                })
+            },
             given,
             seen,
         ))
@@ -357,7 +450,10 @@ impl tables::Host for State {
                 after: after.clone(),
                 limit,
             },
-            |state| state.search(&table, &prefix, &after, limit),
+            |state| {
+                let count = state.writes.list.len().saturating_add(limit as usize);
+                aside(count, 0, || state.search(&table, &prefix, &after, limit))
+            },
             given,
             seen,
         ))
@@ -369,7 +465,11 @@ impl tables::Host for State {
                 table: table.clone(),
                 entries: blobs(&entries),
             },
-            |state| state.store(&table, &entries),
+            |state| {
+                aside(entries.ends.len(), entries.data.len(), || {
+                    state.store(&table, &entries)
+                })
+            },
             |outcome| match outcome {
                 Ok(()) => Given::Done,
                 Err(error) => refused(error),

@@ -269,3 +269,125 @@ async fn more_instances_than_the_pool_has_is_a_transient_fault() {
     drop(first);
     opener.open(None).await.unwrap();
 }
+
+/// A mangled C++ name of some hundred bytes. Each level refers ten times to the one before it, so that the demangled name
+/// has 10 to the power of the levels parts.
+fn doubling_name(levels: usize) -> String {
+    let reference = |level: usize| match level {
+        0 => "S_".to_owned(),
+        level => format!("S{}_", level - 1),
+    };
+    let more = |level| format!("Fv{}E", reference(level).repeat(10));
+    let name = format!("_Z1fFv{}E", "i".repeat(10));
+    (0..levels).map(more).fold(name, |name, more| name + &more)
+}
+
+/// A trap, and a value of the wrong kind that is handed to the host: in both the error holds the guest's frames.
+#[tokio::test]
+async fn names_that_grow_without_an_end_are_shown_as_they_are() {
+    let log = "crossdock:plugin/log@0.1.0";
+    for levels in [3, 9] {
+        let name = doubling_name(levels);
+        let bodies = [
+            (FaultKind::Trap, "unreachable".to_owned()),
+            (
+                FaultKind::Contract,
+                "(call $log (i32.const 0) (i32.const 0x7ffffff0) (i32.const 64))".to_owned(),
+            ),
+        ];
+        for (kind, body) in bodies {
+            let guest = applying(&format!("(call $\"{name}\") unreachable"))
+                .import(log, "write", "$log", "(param i32 i32 i32)")
+                .extra(&format!("(func $\"{name}\" {body})"));
+            let start = Instant::now();
+            let fault = fault(transformer(&guest, context()).await.apply(&batch(1)).await);
+            assert!(
+                start.elapsed() < Duration::from_secs(10),
+                "{:?}",
+                start.elapsed()
+            );
+            assert_eq!(fault.kind, kind, "{fault}");
+            assert!(fault.message.len() < 1000, "{}", fault.message.len());
+            let backtrace = fault.backtrace.unwrap();
+            assert!(
+                backtrace.contains("_Z1fFviiii"),
+                "{} bytes",
+                backtrace.len()
+            );
+            assert!(backtrace.len() < 2000, "{} bytes", backtrace.len());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_backtrace_is_bounded() {
+    // Twenty frames with names of 60,000 bytes each.
+    let name = "long".repeat(15_000);
+    let guest = applying(&format!("(call $\"{name}\") unreachable")).extra(&format!(
+        "(func $\"{name}\" (call $\"{name}\") (call $\"{name}\"))"
+    ));
+    let fault = fault(transformer(&guest, context()).await.apply(&batch(1)).await);
+    let backtrace = fault.backtrace.unwrap();
+    assert!(backtrace.contains("longlong"), "{backtrace}");
+    assert!(backtrace.len() < 17 << 10, "{} bytes", backtrace.len());
+}
+
+/// Lines of the log that a closure hears of, on this thread.
+#[derive(Clone, Default)]
+struct Heard(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Heard {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn the_log_limit_does_not_start_anew_with_an_instance() {
+    let heard = Heard::default();
+    let writer = heard.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    // It logs a hundred lines, and traps.
+    let guest = applying(
+        "(local.set $x (i32.const 100))
+        (loop $l
+            (call $log (i32.const 2) (i32.const 2048) (i32.const 5))
+            (br_if $l (local.tee $x (i32.sub (local.get $x) (i32.const 1)))))
+        unreachable",
+    )
+    .import(
+        "crossdock:plugin/log@0.1.0",
+        "write",
+        "$log",
+        "(param i32 i32 i32)",
+    )
+    .extra("(data (i32.const 2048) \"hello\")");
+    let base = context();
+    let context = StageContext {
+        limits: Limits {
+            log_lines: 10,
+            ..base.limits
+        },
+        ..base
+    };
+    let start = Instant::now();
+    let opener = load(&guest).await.transformer(context).unwrap();
+    for _ in 0..10 {
+        let mut instance = opener.open(None).await.unwrap();
+        assert_eq!(fault(instance.apply(&batch(1)).await).kind, FaultKind::Trap);
+    }
+    let windows = usize::try_from(start.elapsed().as_secs()).unwrap() + 1;
+    let text = String::from_utf8(heard.0.lock().unwrap().clone()).unwrap();
+    let lines = text.matches("hello").count();
+    assert!(lines >= 10, "{text}");
+    assert!(lines <= 10 * windows, "{lines} lines in {windows} s");
+}

@@ -158,7 +158,7 @@ impl Guest {
 }
 
 /// Functions of a kind: name, number of i32 parameters, whether there is a result.
-fn signatures(kind: Kind) -> &'static [(&'static str, usize, bool)] {
+pub(super) fn signatures(kind: Kind) -> &'static [(&'static str, usize, bool)] {
     match kind {
         Kind::Source => &[
             ("check", 2, true),

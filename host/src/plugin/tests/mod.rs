@@ -4,9 +4,11 @@ mod authors;
 mod cache;
 mod faults;
 mod guest;
+mod handles;
 mod life;
 mod loading;
 mod released;
+mod tables;
 mod zoo;
 
 use std::{

@@ -105,12 +105,12 @@ pub(in crate::plugin) fn batch(wire: WireBatch) -> Result<Batch, BatchError> {
 /// Texts of a fault longer than this are cut: they are shown to people and stored with every dead letter.
 const TEXT: usize = 8 << 10;
 
-/// A text for people: cut, and without what moves the cursor of a terminal. Line breaks stay.
+/// A text for people: one line, cut, and without what moves the cursor of a terminal.
 fn text(mut text: String) -> String {
-    if text.contains(|c: char| c.is_control() && c != '\n') {
-        text = text
-            .replace("\r\n", "\n")
-            .replace(|c: char| c.is_control() && c != '\n', " ");
+    if text.contains(char::is_control) {
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let line = lines.collect::<Vec<_>>().join(" / ");
+        text = line.replace(char::is_control, " ");
     }
     if text.len() > TEXT {
         let end = (0..=TEXT)
@@ -179,7 +179,7 @@ mod tests {
         let cut = text("é".repeat(TEXT));
         assert!(cut.len() <= TEXT + '…'.len_utf8() && cut.ends_with("é…"));
         assert_eq!(text("short".to_owned()), "short");
-        assert_eq!(text("a\r\nb\u{1b}[2Jc\rd".to_owned()), "a\nb [2Jc d");
+        assert_eq!(text("a\r\n\n  b\u{1b}[2Jc\rd\n".to_owned()), "a / b [2Jc d");
     }
 
     #[test]

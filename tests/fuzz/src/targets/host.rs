@@ -8,10 +8,11 @@ use crossdock::{
     },
     connection::ConnectionSpec,
     engine::batch::{Batch, Form},
-    flow::{Document, Egress, Plan, TcpGrant, UrlGrant, Variables},
+    flow::{Document, Egress, Plan, TcpGrant, UrlGrant, Variables, schema},
     plugin::{Grants, Hints, Limits, missing},
     storage::Checkpoint,
 };
+use serde_json::json;
 use url::Url;
 
 /// A manifest is read, or refused; one that was read is written as the same.
@@ -31,6 +32,13 @@ pub(super) fn manifest(input: &[u8]) {
         let (grants, limits, hints) = (Grants::default(), Limits::default(), Hints::default());
         for need in missing(&manifest, kind, &grants, &limits, &hints) {
             assert!(!need.to_string().is_empty());
+        }
+    }
+    for spec in manifest.kinds.values() {
+        for config in [json!({}), json!({ "a": [{ "a": [] }, "a", 1] })] {
+            if let Ok(violations) = schema::violations(&spec.config, &config) {
+                assert!(violations.len() <= 100);
+            }
         }
     }
     drop(manifest.permissions.in_words());
