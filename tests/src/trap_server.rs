@@ -129,6 +129,17 @@ fn answer(mut stream: TcpStream, bomb: &[u8]) -> std::io::Result<()> {
             &format!("x-seen: {}\r\n", head.join(" | ")),
             b"in the header",
         ),
+        // A secret that cannot be seen, in what says that it is compressed.
+        "echo-encoded" => {
+            let turned: String = head.join("\n").chars().rev().collect();
+            plain("content-encoding: br\r\n", turned.as_bytes())
+        }
+        // What stands last in a header that has several values.
+        "echo-last" => {
+            let last = |line: &String| line.rsplit(';').next().map(str::to_owned);
+            let all: Vec<String> = head.iter().filter_map(last).collect();
+            plain("", all.join("\n").as_bytes())
+        }
         "bomb" => plain("content-encoding: gzip\r\n", bomb),
         "many-headers" => plain(&"x-many: 1\r\n".repeat(20_000), b""),
         "two-lengths" => stream

@@ -262,6 +262,16 @@ fn fetch_secrets(document: &mut Document, folder: &Path, secrets: &Secrets) -> V
     headers
 }
 
+/// The headers that a variable was put into. Whoever takes a value out of the file does so because it is a secret, more
+/// often than not, whatever the header is called.
+fn varied_headers(document: &Document) -> impl Iterator<Item = String> {
+    let names = document.varied().filter_map(|pointer| {
+        let name = pointer.strip_prefix("/headers/")?;
+        Some(name.split('/').next()?.to_ascii_lowercase())
+    });
+    names
+}
+
 /// The text of a file that holds one secret, without the line break that editors leave at its end.
 fn secret_file(path: &Path) -> Result<String, Finding> {
     let wrong = |why: &str| {
@@ -296,7 +306,8 @@ fn define(
     secrets: &Secrets,
 ) -> Result<Connection, Vec<Finding>> {
     let folder = file.parent().unwrap_or(Path::new(""));
-    let secret_headers = fetch_secrets(document, folder, secrets);
+    let mut secret_headers = fetch_secrets(document, folder, secrets);
+    secret_headers.extend(varied_headers(document));
     let spec: ConnectionSpec = document
         .decode()
         .map_err(|findings| discreet(findings, document))?;
@@ -320,7 +331,7 @@ pub(super) struct Beside {
     pub(super) authorities: Option<Vec<u8>>,
     /// Of `client-certificate`.
     pub(super) client: Option<Vec<u8>>,
-    /// Headers whose values came from the secret store or a file of their own.
+    /// Headers whose values came from the secret store, a file of their own or a variable.
     pub(super) secret_headers: Vec<String>,
 }
 

@@ -86,6 +86,27 @@ impl TokenSource {
         &self.url
     }
 
+    /// What requests for a token carry. Not to come back to a plugin, from a page that shows the last requests, say.
+    pub(super) async fn secrets(&self) -> Vec<Vec<u8>> {
+        let plain = |secret: &Secret| secret.expose().as_bytes().to_vec();
+        let (client_id, client_secret) = match &self.grant {
+            Grant::Password(spec) => (&spec.client_id, &spec.client_secret),
+            Grant::Client(spec) => (&spec.client_id, &spec.client_secret),
+        };
+        let mut all = basic(client_id, client_secret).secrets();
+        all.push(plain(client_secret));
+        if let Grant::Password(spec) = &self.grant {
+            all.push(plain(&spec.password));
+        }
+        let state = self.state.lock().await;
+        let refresh = state
+            .token
+            .as_ref()
+            .and_then(|token| token.refresh.as_ref());
+        all.extend(refresh.map(plain));
+        all
+    }
+
     /// A token that is probably good. `refused` is one that was not. Cancel safe: the next caller asks again.
     pub(super) async fn credential(
         &self,
