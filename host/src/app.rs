@@ -56,7 +56,7 @@ pub use crate::{
         Action, AuditEntry, AuditFilter, AuditPage, DeadLetter, DeadLetterFilter, StreamCounts,
     },
 };
-pub use audit::{audit_log, cli_actor, note};
+pub use audit::{audit_log, cli_actor, edited, note};
 pub use conformance::{
     TestOptions, Tested, bench_plugin, play_cassette, record_plugin, sample_plugin, test_plugin,
 };
@@ -229,6 +229,20 @@ struct Resolved<'a> {
     stage: &'a StagePlan,
     path: PathBuf,
     inspection: Inspection,
+}
+
+impl Resolved<'_> {
+    /// Name, version and digest of the plugin, as a running one tells them.
+    fn plugin(&self) -> [&str; 3] {
+        let digest = self.inspection.digest.as_str();
+        match &self.inspection.manifest {
+            Some(manifest) => [&manifest.name, &manifest.version, digest],
+            None => {
+                let stem = self.path.file_stem().and_then(|stem| stem.to_str());
+                [stem.unwrap_or_default(), "0.0.0", digest]
+            }
+        }
+    }
 }
 
 impl Project {

@@ -1,6 +1,9 @@
 //! What plugins tried and what they were granted is on record, and stays there.
 
-use crossdock_tests::host::{TestHost, test_plugin};
+use crossdock_tests::{
+    daemon::TestDaemon,
+    host::{TestHost, test_plugin},
+};
 use serde_json::{Value, json};
 
 /// csv -> puppet -> jsonl: record `rN` makes the puppet do act N. `grants` are those of the puppet.
@@ -81,10 +84,16 @@ fn every_way_in_that_is_denied_is_in_the_audit_log() {
         "rename in/r.csv in/x.csv",
         "symlink ../x in/link",
         "table prices",
+        "udp 127.0.0.1:53",
+        "stat in/../../seen",
+        "times in/r.csv",
+        "readlink in/../../link",
+        "hash in/../../hashed",
+        "fill den/large 2",
     ];
     let host = project(
         &acts.map(str::to_owned),
-        "{ files: { read: [in] }, tcp: [\"db.example.com:5432\"] }",
+        "{ files: { read: [in], write: [den], quota: 1MiB }, tcp: [\"db.example.com:5432\"] }",
     );
     host.run("watched").exits(3);
     let denied = entries(&host, &["--action", "denied"]);
@@ -99,6 +108,12 @@ fn every_way_in_that_is_denied_is_in_the_audit_log() {
         "path r.csv to x.csv",
         "link symbolic links",
         "table prices",
+        "socket udp",
+        "path ../../seen",
+        "path r.csv",
+        "path ../../link",
+        "path ../../hashed",
+        "quota files",
     ] {
         let line = format!("denied puppet {expected}");
         assert!(found.contains(&line), "{line:?} is not in {found:#?}");
@@ -126,6 +141,109 @@ fn every_way_in_that_is_denied_is_in_the_audit_log() {
 }
 
 #[test]
+fn a_connection_without_any_grant_is_in_the_audit_log() {
+    let acts = ["tcp 127.0.0.1:9", "udp 127.0.0.1:53"];
+    let host = project(&acts.map(str::to_owned), "{}");
+    host.run("watched").exits(3);
+    let found = told(&entries(&host, &["--action", "denied"]));
+    for expected in ["address 127.0.0.1:9", "socket udp"] {
+        let line = format!("denied puppet {expected}");
+        assert!(found.contains(&line), "{line:?} is not in {found:#?}");
+    }
+}
+
+#[test]
+fn what_a_plugin_tries_while_it_is_checked_is_in_the_audit_log() {
+    let host = project(&["ok".to_owned()], "{}");
+    let flow = host.text("flows/watched.yaml");
+    let config = "config: {\"check\":\"http GET http://127.0.0.1:9/checked\",";
+    host.write("flows/watched.yaml", flow.replace("config: {\"on\"", &format!("{config}\"on\"")));
+    host.check("watched").exits(2);
+    let denied = entries(&host, &["--action", "denied"]);
+    assert_eq!(told(&denied), ["denied puppet url http://127.0.0.1:9"]);
+    assert_eq!(denied[0]["flow"], "watched");
+    assert!(denied[0]["digest"].as_str().unwrap().starts_with("sha256:"));
+    // Nothing was denied: nothing is written.
+    let quiet = project(&["ok".to_owned()], "{}");
+    quiet.check("watched").exits(0);
+    assert!(!quiet.state().exists());
+}
+
+#[test]
+fn what_a_replay_grants_and_denies_is_in_the_audit_log() {
+    let host = project(&["fail".to_owned()], "{ tables: [a] }");
+    host.run("watched").exits(3);
+    write_flow(&host, &["table secret".to_owned()], "{ tables: [b] }");
+    let replay = ["dlq", "replay", "flows/watched.yaml", "--all"];
+    host.crossdock(replay).end().exits(3);
+    let found = told(&entries(&host, &[]));
+    for line in [
+        "grant-changed puppet tables: bgranted",
+        "grant-changed puppet tables: ataken away",
+        "denied puppet table secret",
+    ] {
+        assert!(
+            found.contains(&line.to_owned()),
+            "{line:?} is not in {found:#?}"
+        );
+    }
+}
+
+#[test]
+fn a_changed_dead_letter_is_in_the_audit_log() {
+    let host = project(&["fail".to_owned(), "fail".to_owned()], "{}").with("USER", "ann");
+    host.run("watched").exits(3);
+    let edit = ["dlq", "edit", "1", "--key", "never-shown"];
+    host.crossdock(edit).end().exits(0);
+    let mut daemon = TestDaemon::start(&host);
+    daemon.until_state("watched", "finished");
+    let edited = daemon.api("PATCH", "dead-letters/2", true, r#"{"headers":"never-shown"}"#);
+    assert_eq!(edited.status, 200, "{}", edited.body);
+    // Nor does a change that was refused count as one.
+    let refused = daemon.api("PATCH", "dead-letters/99", true, r#"{"key":"x"}"#);
+    assert_eq!(refused.status, 422, "{}", refused.body);
+    daemon.end().exits(0);
+    let found = entries(&host, &["--action", "dead-letter-edited"]);
+    assert_eq!(
+        told(&found),
+        [
+            "dead-letter-edited puppet dead letter 1key",
+            "dead-letter-edited puppet dead letter 2headers"
+        ]
+    );
+    let actors: Vec<_> = found.iter().map(|entry| &entry["actor"]).collect();
+    assert_eq!(actors, ["cli:ann", "api"]);
+    for entry in &found {
+        assert_eq!(
+            (&entry["flow"], &entry["plugin"], &entry["version"]),
+            (&json!("watched"), &json!("puppet"), &json!("0.1.0"))
+        );
+        assert!(!entry.to_string().contains("never-shown"));
+    }
+}
+
+#[test]
+fn who_asks_without_the_token_is_in_the_audit_log() {
+    let host = project(&["ok".to_owned()], "{}");
+    let daemon = TestDaemon::start(&host);
+    for _ in 0..3 {
+        assert_eq!(daemon.api("GET", "flows", false, "").status, 401);
+    }
+    assert_eq!(daemon.api("POST", "flows/watched/stop", false, "").status, 401);
+    assert_eq!(daemon.api("GET", "flows", true, "").status, 200);
+    assert_eq!(daemon.api("GET", "health", false, "").status, 200);
+    daemon.end().exits(0);
+    let found = entries(&host, &["--action", "access-refused"]);
+    let count = |target: &str| -> u64 {
+        let of = found.iter().filter(|entry| entry["target"] == target);
+        of.map(|entry| entry["count"].as_u64().unwrap_or(1)).sum()
+    };
+    assert_eq!(count("GET /api/v1/flows"), 3, "{found:#?}");
+    assert_eq!(count("POST /api/v1/flows/watched/stop"), 1, "{found:#?}");
+    assert!(found.iter().all(|entry| entry["detail"] == "no token"));
+}
+
+#[test]
 fn changes_of_grants_are_told_once() {
     let acts = ["ok".to_owned()];
     let host = project(&acts, "{ tables: [a] }").with("USER", "ann");
@@ -134,7 +252,7 @@ fn changes_of_grants_are_told_once() {
     assert_eq!(first.len(), 5, "{first:#?}");
     assert_eq!(first[0], "flow-started  ");
     assert!(
-        first.contains(&"grant-changed puppet + tables: a".to_owned()),
+        first.contains(&"grant-changed puppet tables: agranted".to_owned()),
         "{first:#?}"
     );
     assert!(first[4].starts_with("flow-stopped  r") || first[4].ends_with("finished"));
@@ -148,15 +266,22 @@ fn changes_of_grants_are_told_once() {
     );
     host.run_with("watched", ["--from-start"]).finished();
     let changed = entries(&host, &["--action", "grant-changed"]);
-    let last = changed.last().unwrap();
     assert_eq!(
-        told(&changed).last().unwrap(),
-        "grant-changed puppet + http: https://api.example.com/, + tables: b, - tables: a"
+        told(&changed)[3..],
+        [
+            "grant-changed puppet http: https://api.example.com/granted",
+            "grant-changed puppet tables: bgranted",
+            "grant-changed puppet tables: ataken away",
+        ]
     );
-    assert_eq!(
-        (&last["actor"], &last["flow"]),
-        (&json!("cli:ann"), &json!("watched"))
-    );
+    for entry in &changed {
+        assert_eq!(
+            (&entry["actor"], &entry["flow"]),
+            (&json!("cli:ann"), &json!("watched"))
+        );
+        assert!(entry["plugin"].is_string() && entry["version"].is_string());
+        assert!(entry["digest"].as_str().unwrap().starts_with("sha256:"));
+    }
     assert_eq!(
         entries(&host, &["--action", "checkpoint-forgotten"]).len(),
         1
@@ -167,7 +292,7 @@ fn changes_of_grants_are_told_once() {
     let shown = host.crossdock(["audit", "--since", "1h"]).end();
     shown
         .exits(0)
-        .tells(&["grant-changed", "cli:ann", "watched", "- tables: a"]);
+        .tells(&["grant-changed", "cli:ann", "watched", "tables: a", "taken away"]);
 }
 
 #[test]

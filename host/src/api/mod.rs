@@ -145,6 +145,7 @@ fn open_api(daemon: Daemon) -> (Router, utoipa::openapi::OpenApi) {
 /// The API as a service, without a socket.
 pub fn router(daemon: Daemon, token: Token) -> Router {
     let (guarded, description) = open_api(daemon.clone());
+    let doorkeeper = (token, daemon.clone());
     let (open, _) = OpenApiRouter::<Daemon>::new()
         .nest("/api/v1", OpenApiRouter::new().routes(routes!(health)))
         .with_state(daemon)
@@ -153,7 +154,7 @@ pub fn router(daemon: Daemon, token: Token) -> Router {
         .fallback(|| async {
             Problem::missing("there is nothing here; /api/v1/openapi.json says what there is")
         })
-        .layer(middleware::from_fn_with_state(token, access::check))
+        .layer(middleware::from_fn_with_state(doorkeeper, access::check))
         .route(
             "/api/v1/openapi.json",
             get(|| async move { Json(description) }),

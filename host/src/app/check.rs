@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use super::{
-    AppError, Project, Resolved,
+    AppError, Project, Resolved, audit,
     catalogues::Catalogues,
     run::{grants, limits, network},
 };
@@ -34,6 +34,9 @@ impl Project {
                 return findings;
             }
         };
+        // What is asked below runs the plugins' code.
+        let log = audit::WhenNeeded::of(&self.state);
+        runtime.tell_denials(log.watcher());
         let sound = !finding::has_errors(&findings);
         for resolved in &resolved {
             let stage = resolved.stage;
@@ -69,6 +72,10 @@ impl Project {
                         .at(stage.locate_field("plugin"))
                 });
             }
+        }
+        let written = tokio::task::spawn_blocking(move || log.flush()).await;
+        if let Ok(Err(error)) = written {
+            findings.push(Finding::error("audit.unwritten", error.to_string()));
         }
         finding::sort(&mut findings);
         findings

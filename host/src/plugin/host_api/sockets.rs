@@ -17,10 +17,10 @@ use wasmtime::{
 use wasmtime_wasi::{
     WasiCtxBuilder,
     p2::{
-        Network, SocketError,
+        Network, SocketError, UdpSocket,
         bindings::sockets::{
             ip_name_lookup::{Host, HostResolveAddressStream, ResolveAddressStream},
-            network::{ErrorCode, IpAddress},
+            network::{ErrorCode, IpAddress, IpAddressFamily},
         },
     },
     sockets::{SocketAddrUse, WasiSocketsView},
@@ -31,6 +31,8 @@ use crate::flow::egress::name_may_lead_to;
 
 /// The interface of the version that wasmtime links; older and newer 0.2 names lead to it.
 const LOOKUP: &str = "wasi:sockets/ip-name-lookup@0.2.12";
+/// Where UDP sockets are made.
+const UDP: &str = "wasi:sockets/udp-create-socket@0.2.12";
 /// Addresses remembered per instance. The oldest are forgotten: a guest that needs them looks the name up again.
 const MAX_ADDRESSES: usize = 1024;
 
@@ -79,8 +81,9 @@ impl Lookups {
 /// Lets the sandbox connect as far as its grants go.
 pub(in crate::plugin) fn allow(wasi: &mut WasiCtxBuilder, scope: &Arc<Scope>, lookups: &Lookups) {
     let granted = !scope.grants.egress.tcp.is_empty();
+    // TCP is refused below, by address, so that what was tried is on record; UDP where its sockets would be made.
     wasi.allow_udp(false)
-        .allow_tcp(granted)
+        .allow_tcp(true)
         .allow_ip_name_lookup(granted);
     let (scope, lookups) = (Arc::clone(scope), lookups.clone());
     wasi.socket_addr_check(move |address, used| {
@@ -115,6 +118,15 @@ pub(in crate::plugin) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()
         "[method]resolve-address-stream.resolve-next-address",
         |store: StoreContextMut<'_, State>, (stream,): (Resource<ResolveAddressStream>,)| {
             Ok((next(store, &stream)?,))
+        },
+    )?;
+    // There is no UDP at all, whatever address it would be for.
+    linker.instance(UDP)?.func_wrap(
+        "create-udp-socket",
+        |store: StoreContextMut<'_, State>, (_,): (IpAddressFamily,)| {
+            store.data().scope.denied("socket", "udp");
+            let refused: Result<Resource<UdpSocket>, ErrorCode> = Err(ErrorCode::AccessDenied);
+            Ok((refused,))
         },
     )?;
     linker.allow_shadowing(false);
