@@ -120,10 +120,10 @@ impl Auth {
     }
 
     /// What is behind the tokens, which a server might repeat from the request for one.
-    pub(super) async fn secrets(&self) -> Vec<Vec<u8>> {
+    pub(super) fn secrets(&self) -> Vec<Vec<u8>> {
         match self {
             Self::Fixed(_) => Vec::new(),
-            Self::Token(source) => source.secrets().await,
+            Self::Token(source) => source.secrets(),
         }
     }
 
@@ -182,18 +182,17 @@ const SCHEMES: [&str; 8] = [
     "signature",
 ];
 
-/// A header's secrets: the whole value and what follows the scheme, every part of it (a cookie has several), and the
+/// A header's secrets: the whole value, or what follows the scheme when it has one, every part of it (a cookie has several), and the
 /// password when it is name and password.
 pub(super) fn within(value: &[u8]) -> Vec<Vec<u8>> {
-    let mut all = vec![value.to_vec()];
     let mut rest = value;
     if let Some(at) = value.iter().position(|byte| *byte == b' ') {
         let is_scheme = |scheme: &&str| value[..at].eq_ignore_ascii_case(scheme.as_bytes());
         if SCHEMES.iter().any(|scheme| is_scheme(&scheme)) {
             rest = value[at..].trim_ascii();
-            all.push(rest.to_vec());
         }
     }
+    let mut all = vec![rest.to_vec()];
     let parts = rest.split(|byte| b" \t;,=\"".contains(byte));
     all.extend(parts.filter(|part| !part.is_empty()).map(<[u8]>::to_vec));
     if value.len() > rest.len()
@@ -323,7 +322,7 @@ mod tests {
         assert!(!bearer.contains(&"Bearer".to_owned()), "{bearer:?}");
         let named = of("Basic YW5uOmh1bnRlcjItZ2VoZWlt");
         assert!(named.contains(&"hunter2-geheim".to_owned()), "{named:?}");
-        assert_eq!(of(" "), [" "]);
+        assert_eq!(of("Bearer "), [""]);
     }
 
     #[test]

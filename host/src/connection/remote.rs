@@ -172,7 +172,7 @@ impl Connection {
             .credential(&self.http, self.policy, self.timeout, None)
             .await?;
         let mut response = self.tries(&call, &credential).await?;
-        let mut secrets = self.secrets(&credential).await;
+        let mut secrets = self.secrets(&credential);
         if response.status == 401 && matches!(credential, Credential::Token(..)) {
             // A 401 was not processed, so every method may be sent again.
             let renewed = self
@@ -196,9 +196,9 @@ impl Connection {
     }
 
     /// What must not come back in a response. Invariant 7
-    async fn secrets(&self, credential: &Credential) -> Vec<Vec<u8>> {
+    fn secrets(&self, credential: &Credential) -> Vec<Vec<u8>> {
         let mut secrets = credential.secrets();
-        secrets.extend(self.auth.secrets().await);
+        secrets.extend(self.auth.secrets());
         secrets.extend(self.fixed.iter().cloned());
         secrets
     }

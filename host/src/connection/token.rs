@@ -1,6 +1,6 @@
 //! Tokens of OAuth 2: got once, used until shortly before they expire, renewed by one request for all who wait.
 
-use std::time::Duration;
+use std::{collections::VecDeque, sync::PoisonError, time::Duration};
 
 use bytes::Bytes;
 use reqwest::{
@@ -23,6 +23,8 @@ use super::{
 const MAX_SKEW: Duration = Duration::from_mins(1);
 /// No answer with a token is larger.
 const MAX_TOKEN_RESPONSE: u64 = 1 << 20;
+/// Tokens that are kept out of responses.
+const MAX_ISSUED: usize = 8;
 /// Longer texts of a token endpoint are cut when they are shown.
 const MAX_SHOWN: usize = 200;
 
@@ -39,6 +41,8 @@ pub(super) struct TokenSource {
     /// The connection, for messages.
     place: String,
     state: Mutex<State>,
+    /// The last tokens of both kinds. Not in `state`, which is locked while one is asked for.
+    issued: std::sync::Mutex<VecDeque<Secret>>,
 }
 
 #[derive(Default)]
@@ -79,6 +83,7 @@ impl TokenSource {
             grant,
             place: place.to_owned(),
             state: Mutex::default(),
+            issued: std::sync::Mutex::default(),
         }
     }
 
@@ -86,8 +91,9 @@ impl TokenSource {
         &self.url
     }
 
-    /// What requests for a token carry. Not to come back to a plugin, from a page that shows the last requests, say.
-    pub(super) async fn secrets(&self) -> Vec<Vec<u8>> {
+    /// What requests for a token carry, and the last tokens. Not to come back to a plugin, from a page that shows the last
+    /// requests, say.
+    pub(super) fn secrets(&self) -> Vec<Vec<u8>> {
         let plain = |secret: &Secret| secret.expose().as_bytes().to_vec();
         let (client_id, client_secret) = match &self.grant {
             Grant::Password(spec) => (&spec.client_id, &spec.client_secret),
@@ -98,13 +104,21 @@ impl TokenSource {
         if let Grant::Password(spec) = &self.grant {
             all.push(plain(&spec.password));
         }
-        let state = self.state.lock().await;
-        let refresh = state
-            .token
-            .as_ref()
-            .and_then(|token| token.refresh.as_ref());
-        all.extend(refresh.map(plain));
+        let issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
+        all.extend(issued.iter().map(plain));
         all
+    }
+
+    /// Keeps a token in mind beyond its life: servers let some live longer than they say.
+    fn issue(&self, token: &Token) {
+        let mut issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
+        let access = token.header.to_str().unwrap_or_default();
+        let access = access.strip_prefix("Bearer ").unwrap_or(access);
+        issued.push_back(Secret::new(access));
+        issued.extend(token.refresh.clone());
+        while issued.len() > MAX_ISSUED {
+            issued.pop_front();
+        }
     }
 
     /// A token that is probably good. `refused` is one that was not. Cancel safe: the next caller asks again.
@@ -133,6 +147,7 @@ impl TokenSource {
         match self.fetch(http, policy, timeout, refresh).await {
             Ok(token) => {
                 count(&http.tally.tokens, 1);
+                self.issue(&token);
                 state.generation += 1;
                 state.failure = None;
                 let credential = Credential::Token(token.header.clone(), state.generation);

@@ -17,6 +17,8 @@ pub(crate) struct Script {
     pub(crate) snapshot: String,
     pub(crate) open: String,
     pub(crate) check: String,
+    /// As it came.
+    pub(crate) raw: String,
     pub(crate) connection: String,
     pub(crate) stateful: bool,
     pub(crate) records: u64,
@@ -36,6 +38,7 @@ impl Script {
             snapshot: text("snapshot"),
             open: text("open"),
             check: text("check"),
+            raw: config.to_string(),
             connection: text("connection"),
             stateful: config["stateful"].as_bool().unwrap_or_default(),
             records: config["records"].as_u64().unwrap_or_default(),
@@ -115,6 +118,7 @@ impl Script {
                 field: "/on".to_owned(),
                 advice: "take it out".to_owned(),
             })),
+            "tell-config" => Err(permanent(&format!("got: {}", self.raw))),
             "fail" => Err(permanent(&format!(
                 "the puppet was told to fail on {key:?}"
             ))),
