@@ -5,6 +5,7 @@
 //! | `app.rs` | opens a project: the plan of one flow, its plugins, its connections |
 //! | `app/audit.rs` | what goes into the audit log |
 //! | `app/check.rs` | everything that can be found out without running |
+//! | `app/own.rs` | the host's own files, which no grant may reach |
 //! | `app/run.rs` | wires the stages and runs them |
 //! | `app/daemon.rs` | all flows of a project, until told to end |
 //! | `app/shadow.rs` | the network of a candidate whose effects are cut off |
@@ -40,6 +41,7 @@ mod dead_letters;
 mod http;
 mod json;
 mod mapping;
+mod own;
 mod plugins;
 mod run;
 mod secrets;
@@ -52,6 +54,7 @@ pub use crate::{
         fault::{Fault, FaultKind},
         run::{Phase, Progress, StageProgress},
     },
+    plugin::{Denial, Metric, MetricValue},
     storage::{
         Action, AuditEntry, AuditFilter, AuditPage, DeadLetter, DeadLetterFilter, StreamCounts,
     },

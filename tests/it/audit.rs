@@ -15,6 +15,10 @@ fn project(acts: &[String], grants: &str) -> TestHost {
     host
 }
 
+fn host_bytes(plugin: &str) -> Vec<u8> {
+    std::fs::read(test_plugin(plugin)).unwrap()
+}
+
 fn write_flow(host: &TestHost, acts: &[String], grants: &str) {
     let on: serde_json::Map<String, Value> = acts
         .iter()
@@ -157,7 +161,10 @@ fn what_a_plugin_tries_while_it_is_checked_is_in_the_audit_log() {
     let host = project(&["ok".to_owned()], "{}");
     let flow = host.text("flows/watched.yaml");
     let config = "config: {\"check\":\"http GET http://127.0.0.1:9/checked\",";
-    host.write("flows/watched.yaml", flow.replace("config: {\"on\"", &format!("{config}\"on\"")));
+    host.write(
+        "flows/watched.yaml",
+        flow.replace("config: {\"on\"", &format!("{config}\"on\"")),
+    );
     host.check("watched").exits(2);
     let denied = entries(&host, &["--action", "denied"]);
     assert_eq!(told(&denied), ["denied puppet url http://127.0.0.1:9"]);
@@ -197,7 +204,12 @@ fn a_changed_dead_letter_is_in_the_audit_log() {
     host.crossdock(edit).end().exits(0);
     let mut daemon = TestDaemon::start(&host);
     daemon.until_state("watched", "finished");
-    let edited = daemon.api("PATCH", "dead-letters/2", true, r#"{"headers":"never-shown"}"#);
+    let edited = daemon.api(
+        "PATCH",
+        "dead-letters/2",
+        true,
+        r#"{"headers":"never-shown"}"#,
+    );
     assert_eq!(edited.status, 200, "{}", edited.body);
     // Nor does a change that was refused count as one.
     let refused = daemon.api("PATCH", "dead-letters/99", true, r#"{"key":"x"}"#);
@@ -229,7 +241,10 @@ fn who_asks_without_the_token_is_in_the_audit_log() {
     for _ in 0..3 {
         assert_eq!(daemon.api("GET", "flows", false, "").status, 401);
     }
-    assert_eq!(daemon.api("POST", "flows/watched/stop", false, "").status, 401);
+    assert_eq!(
+        daemon.api("POST", "flows/watched/stop", false, "").status,
+        401
+    );
     assert_eq!(daemon.api("GET", "flows", true, "").status, 200);
     assert_eq!(daemon.api("GET", "health", false, "").status, 200);
     daemon.end().exits(0);
@@ -290,9 +305,13 @@ fn changes_of_grants_are_told_once() {
     assert!(entries(&host, &["--since", "2999-01-01"]).is_empty());
     // As people read it.
     let shown = host.crossdock(["audit", "--since", "1h"]).end();
-    shown
-        .exits(0)
-        .tells(&["grant-changed", "cli:ann", "watched", "tables: a", "taken away"]);
+    shown.exits(0).tells(&[
+        "grant-changed",
+        "cli:ann",
+        "watched",
+        "tables: a",
+        "taken away",
+    ]);
 }
 
 #[test]
@@ -352,10 +371,90 @@ fn no_plugin_writes_what_the_host_goes_by() {
             .tells(&["may write", "grant a folder of its own"]);
         host.check("watched").exits(2);
     }
+    // What it may not even read, and what it may see.
     let host = project(&["ok".to_owned()], "{ files: { read: [.] } }");
     host.check("watched")
+        .exits(2)
+        .tells(&["may read `.`, which reaches", "the daemon's token"]);
+    let host = project(&["ok".to_owned()], "{ files: { read: [flows] } }");
+    host.check("watched")
         .exits(0)
-        .tells(&["may read `.`, which reaches"]);
+        .tells(&["may read `flows`, which reaches"]);
+}
+
+#[test]
+fn no_plugin_writes_where_plugins_and_the_files_of_flows_are() {
+    let host = project(&["ok".to_owned()], "{ files: { write: [place] } }");
+    host.write("place/keep", "");
+    let refused = |host: &TestHost, arguments: &[&str]| {
+        let check = host.crossdock(["check", "flows/watched.yaml"]);
+        let ended = check.args(arguments).end();
+        ended.exits(2).tells(&["may write `place`, which reaches"]);
+    };
+    let fine = |host: &TestHost| {
+        host.check("watched").exits(0);
+    };
+    fine(&host);
+    // A folder in which plugins are looked for.
+    refused(&host, &["--plugins", "place"]);
+    // A plugin that another flow names by its path, and a file that it takes into its config.
+    host.write("place/other.wasm", host_bytes("puppet"));
+    fine(&host);
+    let other = |plugin: &str, config: &str| {
+        format!(
+            "flow: other\nsource: {{ plugin: {plugin}, config: {config} }}\nsinks: [{{ plugin: jsonl, config: {{ file: x }} }}]\n"
+        )
+    };
+    host.write(
+        "flows/other.yaml",
+        other("../place/other.wasm", "{ records: 1 }"),
+    );
+    refused(&host, &[]);
+    host.write("place/on.json", "{}");
+    host.write(
+        "flows/other.yaml",
+        other("csv", "{ on: { $file: ../place/on.json } }"),
+    );
+    refused(&host, &[]);
+    host.write("flows/other.yaml", other("csv", "{ files: x }"));
+    fine(&host);
+    // The secret of a connection that it does not use, a certificate, the cache of compiled plugins.
+    let connection = |more: &str| {
+        let text = "connection: other\nbase-url: https://a.example\n";
+        host.write("connections/other.yaml", format!("{text}{more}\n"));
+    };
+    connection("auth: { bearer: { token: { file: ../place/token } } }");
+    refused(&host, &[]);
+    connection("ca-file: ../place/ca.pem");
+    refused(&host, &[]);
+    connection("");
+    fine(&host);
+    let check = host.crossdock(["check", "flows/watched.yaml"]);
+    let cache = host.path("place/cache").display().to_string();
+    let ended = check.env("XDG_CACHE_HOME", cache).end();
+    ended.exits(2).tells(&["may write `place`, which reaches"]);
+}
+
+#[test]
+fn no_plugin_reads_secrets_and_keys() {
+    let host = project(&["ok".to_owned()], "{ files: { read: [place] } }");
+    host.write("place/keep", "");
+    host.check("watched").exits(0);
+    host.write(
+        "connections/other.yaml",
+        "connection: other\nbase-url: https://a.example\nauth: { bearer: { token: { file: ../place/token } } }\n",
+    );
+    let secrets = ["may read `place`, which reaches", "secrets"];
+    host.check("watched").exits(2).tells(&secrets);
+    host.run("watched").exits(2).tells(&secrets);
+    host.write(
+        "connections/other.yaml",
+        "connection: other\nbase-url: https://a.example\nca-file: ../place/ca.pem\n",
+    );
+    host.check("watched").exits(0);
+    let key = host.path("place/key").display().to_string();
+    let host = host.with("CROSSDOCK_SECRETS_KEY_FILE", key);
+    host.check("watched").exits(2).tells(&secrets);
 }
 
 #[test]

@@ -224,6 +224,42 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, Finding> {
     Ok(files)
 }
 
+/// A file that a connection is made of, besides its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Whether it holds a secret, and not a certificate, which everybody may see.
+    pub is_secret: bool,
+}
+
+/// Files that the connections of a folder name: secrets, private keys, certificates. What is wrong with a connection is
+/// told when it is used. Blocks.
+pub fn key_files(folder: &Path, variables: &Variables) -> Vec<KeyFile> {
+    let mut found = Vec::new();
+    for file in files(folder).unwrap_or_default() {
+        let Ok(document) = read(&file, variables) else {
+            continue;
+        };
+        let value = document.value();
+        let mut note = |path: Option<&Value>, is_secret| {
+            if let Some(path) = path.and_then(Value::as_str) {
+                let path = folder.join(path);
+                found.push(KeyFile { path, is_secret });
+            }
+        };
+        note(value.get("ca-file"), false);
+        note(value.pointer("/client-certificate/file"), false);
+        let mut pointers = Vec::new();
+        collect_secrets(value, &mut String::new(), false, &mut pointers);
+        for pointer in pointers {
+            let named = value.pointer(&pointer);
+            note(named.and_then(|named| named.get("file")), true);
+        }
+    }
+    found
+}
+
 fn read(file: &Path, variables: &Variables) -> Result<Document, Vec<Finding>> {
     Document::parse(AREA, &document::read(AREA, file)?, file, variables)
 }

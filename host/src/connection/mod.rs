@@ -41,7 +41,7 @@ use bytes::Bytes;
 pub use self::{
     client::Counters,
     direct::{BodyStream, Direct, StreamRequest, StreamResponse},
-    load::ConnectionError,
+    load::{ConnectionError, KeyFile, key_files},
     remote::Connection,
     secret::Secret,
     secrets::{SecretInfo, SecretStore, Secrets, SecretsError},
