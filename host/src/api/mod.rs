@@ -8,6 +8,7 @@ mod access;
 pub mod client;
 mod dead_letters;
 mod flows;
+mod metrics;
 mod problem;
 mod swaps;
 #[cfg(test)]
@@ -135,7 +136,8 @@ fn open_api(daemon: Daemon) -> (Router, utoipa::openapi::OpenApi) {
     let v1 = OpenApiRouter::new()
         .merge(flows::router())
         .merge(swaps::router())
-        .merge(dead_letters::router());
+        .merge(dead_letters::router())
+        .merge(metrics::router());
     OpenApiRouter::with_openapi(Description::openapi())
         .nest("/api/v1", v1)
         .with_state(daemon)
@@ -169,7 +171,8 @@ pub fn description() -> serde_json::Value {
     let v1 = OpenApiRouter::<Daemon>::new()
         .merge(flows::router())
         .merge(swaps::router())
-        .merge(dead_letters::router());
+        .merge(dead_letters::router())
+        .merge(metrics::router());
     let (_, description) = OpenApiRouter::with_openapi(Description::openapi())
         .nest("/api/v1", v1)
         .split_for_parts();
