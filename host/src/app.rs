@@ -238,13 +238,11 @@ impl Resolved<'_> {
     /// Name, version and digest of the plugin, as a running one tells them.
     fn plugin(&self) -> [&str; 3] {
         let digest = self.inspection.digest.as_str();
-        match &self.inspection.manifest {
-            Some(manifest) => [&manifest.name, &manifest.version, digest],
-            None => {
-                let stem = self.path.file_stem().and_then(|stem| stem.to_str());
-                [stem.unwrap_or_default(), "0.0.0", digest]
-            }
+        if let Some(manifest) = &self.inspection.manifest {
+            return [&manifest.name, &manifest.version, digest];
         }
+        let stem = self.path.file_stem().and_then(|stem| stem.to_str());
+        [stem.unwrap_or_default(), "0.0.0", digest]
     }
 }
 

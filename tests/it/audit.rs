@@ -259,6 +259,49 @@ fn who_asks_without_the_token_is_in_the_audit_log() {
 }
 
 #[test]
+fn what_is_moved_counted_and_denied_is_in_the_metrics() {
+    let acts = [
+        "count",
+        "http GET http://a.example/",
+        "http GET http://b.example/",
+        "count",
+    ];
+    let host = project(&acts.map(str::to_owned), "{}");
+    let mut daemon = TestDaemon::start(&host);
+    daemon.until_state("watched", "finished");
+    assert_eq!(daemon.api("GET", "metrics", false, "").status, 401);
+    let answer = daemon.api("GET", "metrics", true, "");
+    assert_eq!(answer.status, 200);
+    let format = "content-type: text/plain; version=0.0.4; charset=utf-8";
+    assert!(answer.head.contains(format), "{}", answer.head);
+    let of_puppet = "flow=\"watched\",stage=\"puppet\",plugin=\"puppet\"";
+    let lines = [
+        "crossdock_flow_state{flow=\"watched\",state=\"finished\"} 1".to_owned(),
+        "crossdock_flow_records_read_total{flow=\"watched\"} 4".to_owned(),
+        "crossdock_flow_records_written_total{flow=\"watched\"} 2".to_owned(),
+        "crossdock_flow_records_dead_lettered_total{flow=\"watched\"} 2".to_owned(),
+        "crossdock_flow_dead_letters{flow=\"watched\"} 2".to_owned(),
+        format!("crossdock_plugin_count_total{{{of_puppet},name=\"acts\"}} 14"),
+        format!("crossdock_plugin_gauge{{{of_puppet},name=\"mood\"}} -1.5"),
+        format!("crossdock_plugin_denied_total{{{of_puppet},way=\"url\"}} 2"),
+    ];
+    for line in &lines {
+        let body = &answer.body;
+        assert!(body.lines().any(|found| found == line), "{line}\n{body}");
+    }
+    let chosen = daemon.ask(&["metrics", "plugin_denied"]);
+    chosen
+        .exits(0)
+        .tells(&["# TYPE crossdock_plugin_denied_total counter", &lines[7]]);
+    assert!(!chosen.text().contains("crossdock_flow_state"), "{chosen}");
+    daemon.end().exits(0);
+    host.crossdock(["metrics"])
+        .end()
+        .exits(2)
+        .tells(&["no daemon serves"]);
+}
+
+#[test]
 fn changes_of_grants_are_told_once() {
     let acts = ["ok".to_owned()];
     let host = project(&acts, "{ tables: [a] }").with("USER", "ann");

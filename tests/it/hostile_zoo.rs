@@ -535,7 +535,7 @@ fn zoo(attacks: &[Attack], trap: &TrapServer, inner: u16, gate: &Gate) -> TestHo
         ("varied", "headers: { X-Shop: \"${VAULT_TOKEN}\" }"),
     ] {
         host.write(
-            &format!("connections/{name}.yaml"),
+            format!("connections/{name}.yaml"),
             format!(
                 "connection: {name}\nbase-url: {}\nallow-private: true\nretry: {{ attempts: 1 }}\n{more}\n",
                 trap.url()

@@ -312,7 +312,7 @@ fn served(trap: &TrapServer) -> TestHost {
             format!("connection: {name}\nbase-url: {base}\nallow-private: true\nretry: {{ attempts: 1 }}\n{more}\n"),
         );
         on.insert(format!("r{at}"), json!(format!("via {name} GET /echo")));
-        rows.push_str(&format!("r{at},{at}\n"));
+        rows = format!("{rows}r{at},{at}\n");
     }
     host.write("in/r.csv", rows);
     let names: Vec<&str> = connections.iter().map(|(name, _)| *name).collect();

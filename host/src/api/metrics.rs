@@ -26,6 +26,9 @@ const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// A number of a flow.
 type OfFlow = fn(&FlowStatus) -> Option<f64>;
 
+/// One of the counts of a flow.
+type OfCounts = fn(StreamCounts) -> u64;
+
 pub(super) fn router() -> OpenApiRouter<Daemon> {
     OpenApiRouter::new().routes(routes!(metrics))
 }
@@ -127,7 +130,7 @@ fn total(flow: &FlowStatus) -> StreamCounts {
 }
 
 fn records(page: &mut Page, flows: &[FlowStatus]) {
-    let counts: [(&str, &str, fn(StreamCounts) -> u64); 6] = [
+    let counts: [(&str, &str, OfCounts); 6] = [
         ("read", "Records that the source gave", |all| all.read),
         (
             "expanded",

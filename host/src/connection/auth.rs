@@ -187,8 +187,8 @@ const SCHEMES: [&str; 8] = [
 pub(super) fn within(value: &[u8]) -> Vec<Vec<u8>> {
     let mut rest = value;
     if let Some(at) = value.iter().position(|byte| *byte == b' ') {
-        let is_scheme = |scheme: &&str| value[..at].eq_ignore_ascii_case(scheme.as_bytes());
-        if SCHEMES.iter().any(|scheme| is_scheme(&scheme)) {
+        let is_scheme = |scheme: &str| value[..at].eq_ignore_ascii_case(scheme.as_bytes());
+        if SCHEMES.iter().any(|scheme| is_scheme(scheme)) {
             rest = value[at..].trim_ascii();
         }
     }

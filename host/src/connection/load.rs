@@ -301,11 +301,10 @@ fn fetch_secrets(document: &mut Document, folder: &Path, secrets: &Secrets) -> V
 /// The headers that a variable was put into. Whoever takes a value out of the file does so because it is a secret, more
 /// often than not, whatever the header is called.
 fn varied_headers(document: &Document) -> impl Iterator<Item = String> {
-    let names = document.varied().filter_map(|pointer| {
+    document.varied().filter_map(|pointer| {
         let name = pointer.strip_prefix("/headers/")?;
         Some(name.split('/').next()?.to_ascii_lowercase())
-    });
-    names
+    })
 }
 
 /// The text of a file that holds one secret, without the line break that editors leave at its end.

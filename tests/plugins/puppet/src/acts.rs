@@ -118,6 +118,11 @@ impl Script {
                 field: "/on".to_owned(),
                 advice: "take it out".to_owned(),
             })),
+            "count" => {
+                crossdock_sdk::metrics::count("acts", 7);
+                crossdock_sdk::metrics::gauge("mood", -1.5);
+                Ok(())
+            }
             "tell-config" => Err(permanent(&format!("got: {}", self.raw))),
             "fail" => Err(permanent(&format!(
                 "the puppet was told to fail on {key:?}"
