@@ -5,6 +5,7 @@
 //! | `app.rs` | opens a project: the plan of one flow, its plugins, its connections |
 //! | `app/audit.rs` | what goes into the audit log |
 //! | `app/check.rs` | everything that can be found out without running |
+//! | `app/own.rs` | the host's own files, which no grant may reach |
 //! | `app/run.rs` | wires the stages and runs them |
 //! | `app/daemon.rs` | all flows of a project, until told to end |
 //! | `app/shadow.rs` | the network of a candidate whose effects are cut off |
@@ -40,6 +41,7 @@ mod dead_letters;
 mod http;
 mod json;
 mod mapping;
+mod own;
 mod plugins;
 mod run;
 mod secrets;
@@ -52,11 +54,12 @@ pub use crate::{
         fault::{Fault, FaultKind},
         run::{Phase, Progress, StageProgress},
     },
+    plugin::{Denial, Metric, MetricValue},
     storage::{
         Action, AuditEntry, AuditFilter, AuditPage, DeadLetter, DeadLetterFilter, StreamCounts,
     },
 };
-pub use audit::{audit_log, cli_actor, note};
+pub use audit::{audit_log, cli_actor, edited, note};
 pub use conformance::{
     TestOptions, Tested, bench_plugin, play_cassette, record_plugin, sample_plugin, test_plugin,
 };
@@ -229,6 +232,18 @@ struct Resolved<'a> {
     stage: &'a StagePlan,
     path: PathBuf,
     inspection: Inspection,
+}
+
+impl Resolved<'_> {
+    /// Name, version and digest of the plugin, as a running one tells them.
+    fn plugin(&self) -> [&str; 3] {
+        let digest = self.inspection.digest.as_str();
+        if let Some(manifest) = &self.inspection.manifest {
+            return [&manifest.name, &manifest.version, digest];
+        }
+        let stem = self.path.file_stem().and_then(|stem| stem.to_str());
+        [stem.unwrap_or_default(), "0.0.0", digest]
+    }
 }
 
 impl Project {

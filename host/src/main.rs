@@ -17,6 +17,12 @@ fn forbid_core_dumps() {
     };
     // It only ever lowers a limit, which is always allowed.
     let _ = rustix::process::setrlimit(rustix::process::Resource::Core, none);
+    // Where a program takes core dumps (a pipe in `core_pattern`), the kernel does not ask for the limit. A process that
+    // is not dumpable is never dumped, and is closed to debuggers of the same user. It may still open what it has open
+    // itself by /proc/self/fd; what an ordinary user loses is /proc/self/pagemap, without which used memory of instances
+    // is cleared whole.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
 }
 
 #[cfg(not(unix))]

@@ -1,6 +1,9 @@
 //! What plugins tried and what they were granted is on record, and stays there.
 
-use crossdock_tests::host::{TestHost, test_plugin};
+use crossdock_tests::{
+    daemon::TestDaemon,
+    host::{TestHost, test_plugin},
+};
 use serde_json::{Value, json};
 
 /// csv -> puppet -> jsonl: record `rN` makes the puppet do act N. `grants` are those of the puppet.
@@ -10,6 +13,10 @@ fn project(acts: &[String], grants: &str) -> TestHost {
     host.write("in/r.csv", format!("id,n\n{}\n", rows.join("\n")));
     write_flow(&host, acts, grants);
     host
+}
+
+fn host_bytes(plugin: &str) -> Vec<u8> {
+    std::fs::read(test_plugin(plugin)).unwrap()
 }
 
 fn write_flow(host: &TestHost, acts: &[String], grants: &str) {
@@ -81,10 +88,16 @@ fn every_way_in_that_is_denied_is_in_the_audit_log() {
         "rename in/r.csv in/x.csv",
         "symlink ../x in/link",
         "table prices",
+        "udp 127.0.0.1:53",
+        "stat in/../../seen",
+        "times in/r.csv",
+        "readlink in/../../link",
+        "hash in/../../hashed",
+        "fill den/large 2",
     ];
     let host = project(
         &acts.map(str::to_owned),
-        "{ files: { read: [in] }, tcp: [\"db.example.com:5432\"] }",
+        "{ files: { read: [in], write: [den], quota: 1MiB }, tcp: [\"db.example.com:5432\"] }",
     );
     host.run("watched").exits(3);
     let denied = entries(&host, &["--action", "denied"]);
@@ -99,6 +112,12 @@ fn every_way_in_that_is_denied_is_in_the_audit_log() {
         "path r.csv to x.csv",
         "link symbolic links",
         "table prices",
+        "socket udp",
+        "path ../../seen",
+        "path r.csv",
+        "path ../../link",
+        "path ../../hashed",
+        "quota files",
     ] {
         let line = format!("denied puppet {expected}");
         assert!(found.contains(&line), "{line:?} is not in {found:#?}");
@@ -126,6 +145,163 @@ fn every_way_in_that_is_denied_is_in_the_audit_log() {
 }
 
 #[test]
+fn a_connection_without_any_grant_is_in_the_audit_log() {
+    let acts = ["tcp 127.0.0.1:9", "udp 127.0.0.1:53"];
+    let host = project(&acts.map(str::to_owned), "{}");
+    host.run("watched").exits(3);
+    let found = told(&entries(&host, &["--action", "denied"]));
+    for expected in ["address 127.0.0.1:9", "socket udp"] {
+        let line = format!("denied puppet {expected}");
+        assert!(found.contains(&line), "{line:?} is not in {found:#?}");
+    }
+}
+
+#[test]
+fn what_a_plugin_tries_while_it_is_checked_is_in_the_audit_log() {
+    let host = project(&["ok".to_owned()], "{}");
+    let flow = host.text("flows/watched.yaml");
+    let config = "config: {\"check\":\"http GET http://127.0.0.1:9/checked\",";
+    host.write(
+        "flows/watched.yaml",
+        flow.replace("config: {\"on\"", &format!("{config}\"on\"")),
+    );
+    host.check("watched").exits(2);
+    let denied = entries(&host, &["--action", "denied"]);
+    assert_eq!(told(&denied), ["denied puppet url http://127.0.0.1:9"]);
+    assert_eq!(denied[0]["flow"], "watched");
+    assert!(denied[0]["digest"].as_str().unwrap().starts_with("sha256:"));
+    // Nothing was denied: nothing is written.
+    let quiet = project(&["ok".to_owned()], "{}");
+    quiet.check("watched").exits(0);
+    assert!(!quiet.state().exists());
+}
+
+#[test]
+fn what_a_replay_grants_and_denies_is_in_the_audit_log() {
+    let host = project(&["fail".to_owned()], "{ tables: [a] }");
+    host.run("watched").exits(3);
+    write_flow(&host, &["table secret".to_owned()], "{ tables: [b] }");
+    let replay = ["dlq", "replay", "flows/watched.yaml", "--all"];
+    host.crossdock(replay).end().exits(3);
+    let found = told(&entries(&host, &[]));
+    for line in [
+        "grant-changed puppet tables: bgranted",
+        "grant-changed puppet tables: ataken away",
+        "denied puppet table secret",
+    ] {
+        assert!(
+            found.contains(&line.to_owned()),
+            "{line:?} is not in {found:#?}"
+        );
+    }
+}
+
+#[test]
+fn a_changed_dead_letter_is_in_the_audit_log() {
+    let host = project(&["fail".to_owned(), "fail".to_owned()], "{}").with("USER", "ann");
+    host.run("watched").exits(3);
+    let edit = ["dlq", "edit", "1", "--key", "never-shown"];
+    host.crossdock(edit).end().exits(0);
+    let mut daemon = TestDaemon::start(&host);
+    daemon.until_state("watched", "finished");
+    let edited = daemon.api(
+        "PATCH",
+        "dead-letters/2",
+        true,
+        r#"{"headers":"never-shown"}"#,
+    );
+    assert_eq!(edited.status, 200, "{}", edited.body);
+    // Nor does a change that was refused count as one.
+    let refused = daemon.api("PATCH", "dead-letters/99", true, r#"{"key":"x"}"#);
+    assert_eq!(refused.status, 422, "{}", refused.body);
+    daemon.end().exits(0);
+    let found = entries(&host, &["--action", "dead-letter-edited"]);
+    assert_eq!(
+        told(&found),
+        [
+            "dead-letter-edited puppet dead letter 1key",
+            "dead-letter-edited puppet dead letter 2headers"
+        ]
+    );
+    let actors: Vec<_> = found.iter().map(|entry| &entry["actor"]).collect();
+    assert_eq!(actors, ["cli:ann", "api"]);
+    for entry in &found {
+        assert_eq!(
+            (&entry["flow"], &entry["plugin"], &entry["version"]),
+            (&json!("watched"), &json!("puppet"), &json!("0.1.0"))
+        );
+        assert!(!entry.to_string().contains("never-shown"));
+    }
+}
+
+#[test]
+fn who_asks_without_the_token_is_in_the_audit_log() {
+    let host = project(&["ok".to_owned()], "{}");
+    let daemon = TestDaemon::start(&host);
+    for _ in 0..3 {
+        assert_eq!(daemon.api("GET", "flows", false, "").status, 401);
+    }
+    assert_eq!(
+        daemon.api("POST", "flows/watched/stop", false, "").status,
+        401
+    );
+    assert_eq!(daemon.api("GET", "flows", true, "").status, 200);
+    assert_eq!(daemon.api("GET", "health", false, "").status, 200);
+    daemon.end().exits(0);
+    let found = entries(&host, &["--action", "access-refused"]);
+    let count = |target: &str| -> u64 {
+        let of = found.iter().filter(|entry| entry["target"] == target);
+        of.map(|entry| entry["count"].as_u64().unwrap_or(1)).sum()
+    };
+    assert_eq!(count("GET /api/v1/flows"), 3, "{found:#?}");
+    assert_eq!(count("POST /api/v1/flows/watched/stop"), 1, "{found:#?}");
+    assert!(found.iter().all(|entry| entry["detail"] == "no token"));
+}
+
+#[test]
+fn what_is_moved_counted_and_denied_is_in_the_metrics() {
+    let acts = [
+        "count",
+        "http GET http://a.example/",
+        "http GET http://b.example/",
+        "count",
+    ];
+    let host = project(&acts.map(str::to_owned), "{}");
+    let mut daemon = TestDaemon::start(&host);
+    daemon.until_state("watched", "finished");
+    assert_eq!(daemon.api("GET", "metrics", false, "").status, 401);
+    let answer = daemon.api("GET", "metrics", true, "");
+    assert_eq!(answer.status, 200);
+    let format = "content-type: text/plain; version=0.0.4; charset=utf-8";
+    assert!(answer.head.contains(format), "{}", answer.head);
+    let of_puppet = "flow=\"watched\",stage=\"puppet\",plugin=\"puppet\"";
+    let lines = [
+        "crossdock_flow_state{flow=\"watched\",state=\"finished\"} 1".to_owned(),
+        "crossdock_flow_records_read_total{flow=\"watched\"} 4".to_owned(),
+        "crossdock_flow_records_written_total{flow=\"watched\"} 2".to_owned(),
+        "crossdock_flow_records_dead_lettered_total{flow=\"watched\"} 2".to_owned(),
+        "crossdock_flow_dead_letters{flow=\"watched\"} 2".to_owned(),
+        format!("crossdock_plugin_count_total{{{of_puppet},name=\"acts\"}} 14"),
+        format!("crossdock_plugin_gauge{{{of_puppet},name=\"mood\"}} -1.5"),
+        format!("crossdock_plugin_denied_total{{{of_puppet},way=\"url\"}} 2"),
+    ];
+    for line in &lines {
+        let body = &answer.body;
+        assert!(body.lines().any(|found| found == line), "{line}\n{body}");
+    }
+    let chosen = daemon.ask(&["metrics", "plugin_denied"]);
+    chosen
+        .exits(0)
+        .tells(&["# TYPE crossdock_plugin_denied_total counter", &lines[7]]);
+    assert!(!chosen.text().contains("crossdock_flow_state"), "{chosen}");
+    daemon.end().exits(0);
+    host.crossdock(["metrics"])
+        .end()
+        .exits(2)
+        .tells(&["no daemon serves"]);
+}
+
+#[test]
 fn changes_of_grants_are_told_once() {
     let acts = ["ok".to_owned()];
     let host = project(&acts, "{ tables: [a] }").with("USER", "ann");
@@ -134,7 +310,7 @@ fn changes_of_grants_are_told_once() {
     assert_eq!(first.len(), 5, "{first:#?}");
     assert_eq!(first[0], "flow-started  ");
     assert!(
-        first.contains(&"grant-changed puppet + tables: a".to_owned()),
+        first.contains(&"grant-changed puppet tables: agranted".to_owned()),
         "{first:#?}"
     );
     assert!(first[4].starts_with("flow-stopped  r") || first[4].ends_with("finished"));
@@ -148,15 +324,22 @@ fn changes_of_grants_are_told_once() {
     );
     host.run_with("watched", ["--from-start"]).finished();
     let changed = entries(&host, &["--action", "grant-changed"]);
-    let last = changed.last().unwrap();
     assert_eq!(
-        told(&changed).last().unwrap(),
-        "grant-changed puppet + http: https://api.example.com/, + tables: b, - tables: a"
+        told(&changed)[3..],
+        [
+            "grant-changed puppet http: https://api.example.com/granted",
+            "grant-changed puppet tables: bgranted",
+            "grant-changed puppet tables: ataken away",
+        ]
     );
-    assert_eq!(
-        (&last["actor"], &last["flow"]),
-        (&json!("cli:ann"), &json!("watched"))
-    );
+    for entry in &changed {
+        assert_eq!(
+            (&entry["actor"], &entry["flow"]),
+            (&json!("cli:ann"), &json!("watched"))
+        );
+        assert!(entry["plugin"].is_string() && entry["version"].is_string());
+        assert!(entry["digest"].as_str().unwrap().starts_with("sha256:"));
+    }
     assert_eq!(
         entries(&host, &["--action", "checkpoint-forgotten"]).len(),
         1
@@ -165,9 +348,13 @@ fn changes_of_grants_are_told_once() {
     assert!(entries(&host, &["--since", "2999-01-01"]).is_empty());
     // As people read it.
     let shown = host.crossdock(["audit", "--since", "1h"]).end();
-    shown
-        .exits(0)
-        .tells(&["grant-changed", "cli:ann", "watched", "- tables: a"]);
+    shown.exits(0).tells(&[
+        "grant-changed",
+        "cli:ann",
+        "watched",
+        "tables: a",
+        "taken away",
+    ]);
 }
 
 #[test]
@@ -227,10 +414,90 @@ fn no_plugin_writes_what_the_host_goes_by() {
             .tells(&["may write", "grant a folder of its own"]);
         host.check("watched").exits(2);
     }
+    // What it may not even read, and what it may see.
     let host = project(&["ok".to_owned()], "{ files: { read: [.] } }");
     host.check("watched")
+        .exits(2)
+        .tells(&["may read `.`, which reaches", "the daemon's token"]);
+    let host = project(&["ok".to_owned()], "{ files: { read: [flows] } }");
+    host.check("watched")
         .exits(0)
-        .tells(&["may read `.`, which reaches"]);
+        .tells(&["may read `flows`, which reaches"]);
+}
+
+#[test]
+fn no_plugin_writes_where_plugins_and_the_files_of_flows_are() {
+    let host = project(&["ok".to_owned()], "{ files: { write: [place] } }");
+    host.write("place/keep", "");
+    let refused = |host: &TestHost, arguments: &[&str]| {
+        let check = host.crossdock(["check", "flows/watched.yaml"]);
+        let ended = check.args(arguments).end();
+        ended.exits(2).tells(&["may write `place`, which reaches"]);
+    };
+    let fine = |host: &TestHost| {
+        host.check("watched").exits(0);
+    };
+    fine(&host);
+    // A folder in which plugins are looked for.
+    refused(&host, &["--plugins", "place"]);
+    // A plugin that another flow names by its path, and a file that it takes into its config.
+    host.write("place/other.wasm", host_bytes("puppet"));
+    fine(&host);
+    let other = |plugin: &str, config: &str| {
+        format!(
+            "flow: other\nsource: {{ plugin: {plugin}, config: {config} }}\nsinks: [{{ plugin: jsonl, config: {{ file: x }} }}]\n"
+        )
+    };
+    host.write(
+        "flows/other.yaml",
+        other("../place/other.wasm", "{ records: 1 }"),
+    );
+    refused(&host, &[]);
+    host.write("place/on.json", "{}");
+    host.write(
+        "flows/other.yaml",
+        other("csv", "{ on: { $file: ../place/on.json } }"),
+    );
+    refused(&host, &[]);
+    host.write("flows/other.yaml", other("csv", "{ files: x }"));
+    fine(&host);
+    // The secret of a connection that it does not use, a certificate, the cache of compiled plugins.
+    let connection = |more: &str| {
+        let text = "connection: other\nbase-url: https://a.example\n";
+        host.write("connections/other.yaml", format!("{text}{more}\n"));
+    };
+    connection("auth: { bearer: { token: { file: ../place/token } } }");
+    refused(&host, &[]);
+    connection("ca-file: ../place/ca.pem");
+    refused(&host, &[]);
+    connection("");
+    fine(&host);
+    let check = host.crossdock(["check", "flows/watched.yaml"]);
+    let cache = host.path("place/cache").display().to_string();
+    let ended = check.env("XDG_CACHE_HOME", cache).end();
+    ended.exits(2).tells(&["may write `place`, which reaches"]);
+}
+
+#[test]
+fn no_plugin_reads_secrets_and_keys() {
+    let host = project(&["ok".to_owned()], "{ files: { read: [place] } }");
+    host.write("place/keep", "");
+    host.check("watched").exits(0);
+    host.write(
+        "connections/other.yaml",
+        "connection: other\nbase-url: https://a.example\nauth: { bearer: { token: { file: ../place/token } } }\n",
+    );
+    let secrets = ["may read `place`, which reaches", "secrets"];
+    host.check("watched").exits(2).tells(&secrets);
+    host.run("watched").exits(2).tells(&secrets);
+    host.write(
+        "connections/other.yaml",
+        "connection: other\nbase-url: https://a.example\nca-file: ../place/ca.pem\n",
+    );
+    host.check("watched").exits(0);
+    let key = host.path("place/key").display().to_string();
+    let host = host.with("CROSSDOCK_SECRETS_KEY_FILE", key);
+    host.check("watched").exits(2).tells(&secrets);
 }
 
 #[test]

@@ -6,7 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crossdock_tests::host::{self, Ended, Running, TestHost, target, workspace};
+use crossdock_tests::{
+    host::{self, Ended, Running, TestHost, target, test_plugin, workspace},
+    variant::{trapping_at_start, with_manifest},
+};
 
 /// The only block of the README in this language.
 fn block(readme: &str, language: &str) -> String {
@@ -269,4 +272,59 @@ fn native_tests(folder: &Path, count: usize) {
     let error = String::from_utf8_lossy(&done.stderr);
     assert!(done.status.success(), "{told}\n{error}");
     assert!(told.contains(&format!("{count} passed")), "{told}");
+}
+
+#[test]
+fn what_a_component_is_and_wants_is_told_in_words_and_nothing_of_it_runs() {
+    let host = TestHost::new();
+    let cache = host.path("cache");
+    let inspect = |name: &str| {
+        let inspect = host.crossdock(["plugin", "inspect", name]);
+        let ended = inspect.env("XDG_CACHE_HOME", &cache).end();
+        ended.exits(0);
+        ended
+    };
+    let wishes = with_manifest(&test_plugin("puppet"), |manifest| {
+        manifest["permissions"] = serde_json::json!({
+            "http": [{ "url": "https://api.example.com/", "reason": "asks for prices" }],
+            "tcp": [{ "address": "till.example.com:9100", "reason": "talks to the till" }],
+            "files": [{ "access": "write", "reason": "keeps an index" }],
+            "connections": [{}],
+            "tables": [{ "reason": "looks up numbers" }],
+        });
+    });
+    host.write("wishes.wasm", wishes);
+    let told = [
+        "puppet 0.1.0: For tests",
+        "kinds source, transformer, sink",
+        "contract 0.1.0",
+        "config as source (replayable)",
+        "records integer required How many records to give",
+        "config as transformer (deterministic)",
+        "asks for",
+        "to send requests to https://api.example.com/ asks for prices",
+        "to connect to till.example.com:9100 talks to the till",
+        "to write files keeps an index",
+        "to use a connection",
+        "to use a table looks up numbers",
+        "imports",
+        "crossdock contract: log",
+        "raw TCP connections (granted hosts and ports only)",
+        "standard streams, arguments and environment (all empty)",
+    ];
+    inspect("wishes.wasm").tells(&told);
+    // Had anything of it run, it would have trapped; had anything been compiled, it would be in the cache.
+    let mine = trapping_at_start(&host.path("wishes.wasm"));
+    host.write("mine.wasm", mine);
+    inspect("mine.wasm").tells(&told);
+    assert!(!cache.exists(), "something was compiled");
+    let flow = "source: { plugin: generate, config: { records: 1 } }\ntransformers: [{ plugin: ../NAME.wasm }]\n\
+                sinks: [{ plugin: jsonl, config: { file: out/x }, grants: { files: { write: [out] } } }]\n";
+    host.write("plain.wasm", fs::read(test_plugin("puppet")).unwrap());
+    let started = trapping_at_start(&host.path("plain.wasm"));
+    host.write("started.wasm", started);
+    host.flow("plain", &flow.replace("NAME", "plain"));
+    host.check("plain").exits(0);
+    host.flow("started", &flow.replace("NAME", "started"));
+    host.check("started").exits(2).tells(&["unreachable"]);
 }

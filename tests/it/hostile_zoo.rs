@@ -440,6 +440,36 @@ fn network(trap: &TrapServer, inner: u16) -> Vec<Attack> {
             format!("via-and-scan vault {} GET /echo-header", backwards()),
             &["got: 0 secrets in memory after 200"],
         ),
+        told(
+            "secret in an encoding that the plugin asks for",
+            "via vault GET /echo Accept-Encoding=br".into(),
+            &["accept-encoding is set by the connection"],
+        ),
+        told(
+            "secret in pieces that the plugin asks for",
+            "via vault GET /echo Range=bytes=0-9".into(),
+            &["range is set by the connection"],
+        ),
+        told(
+            "secret in an encoding that nobody asked for",
+            "via vault GET /echo-encoded".into(),
+            &["in the encoding `br`"],
+        ),
+        told(
+            "one of several secrets in a header",
+            "via cookie GET /echo-last".into(),
+            &["lang=[secret]"],
+        ),
+        told(
+            "a whole value with a space in it",
+            "via spaced GET /echo".into(),
+            &["x-api-key: [secret]"],
+        ),
+        told(
+            "a header of a variable, whatever its name",
+            "via varied GET /echo".into(),
+            &["x-shop: [secret]"],
+        ),
     ];
     for (name, host) in [
         ("127.0.0.1 in decimal", "2130706433"),
@@ -493,6 +523,25 @@ fn zoo(attacks: &[Attack], trap: &TrapServer, inner: u16, gate: &Gate) -> TestHo
             trap.url()
         ),
     );
+    for (name, more) in [
+        (
+            "cookie",
+            "headers: { Cookie: \"session=other-secret-1; lang=${VAULT_TOKEN}\" }",
+        ),
+        (
+            "spaced",
+            "auth: { api-key: { header: X-Api-Key, value: \"${VAULT_TOKEN} at\" } }",
+        ),
+        ("varied", "headers: { X-Shop: \"${VAULT_TOKEN}\" }"),
+    ] {
+        host.write(
+            format!("connections/{name}.yaml"),
+            format!(
+                "connection: {name}\nbase-url: {}\nallow-private: true\nretry: {{ attempts: 1 }}\n{more}\n",
+                trap.url()
+            ),
+        );
+    }
     let mut acts = BTreeMap::from([
         ("first".to_owned(), "gate".to_owned()),
         ("last".to_owned(), "gate".to_owned()),
@@ -531,7 +580,7 @@ transformers:
     limits: {{ call-time: 500ms, wait-time: 10s, memory: 64MiB, output: 4MiB }}
     grants:
       files: {{ read: [in], write: [den], quota: 8MiB }}
-      connections: [gate, vault]
+      connections: [gate, vault, cookie, spaced, varied]
       http: [\"GET,POST {url}/granted\", \"http://localhost:{inner}/\"]
       tcp: [\"{address}\", \"localhost:{inner}\"]
 sinks:

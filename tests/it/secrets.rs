@@ -1,10 +1,15 @@
 //! Secrets of a project: set by people, used by connections, seen by nobody.
 
-use std::{fs, os::unix::fs::PermissionsExt as _};
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+};
 
 use crossdock_tests::{
+    daemon::TestDaemon,
+    gate::Gate,
     host::{Ended, TestHost, test_plugin},
-    trap_server::TrapServer,
+    trap_server::{Forbidden, TOKEN, TrapServer},
 };
 use serde_json::{Value, json};
 
@@ -232,4 +237,344 @@ batch: {{ records: 1 }}
     refused
         .exits(2)
         .tells(&["`CROSSDOCK_SECRETS_KEY` has no value"]);
+}
+
+/// What the connections of [`served`] authenticate with, and the tokens that they get.
+const HIDDEN: [&str; 8] = [
+    "bearer-secret-4471",
+    "basic-secret-4472",
+    "header-secret-4473",
+    "query-secret-4474",
+    "client-secret-4475",
+    "person-secret-4476",
+    "variable-secret-4477",
+    TOKEN,
+];
+
+/// A flow whose plugin asks for everything that it was sent, by every kind of authentication, and fails with it.
+fn served(trap: &TrapServer) -> TestHost {
+    let host = TestHost::new();
+    let nowhere = Forbidden::new();
+    let closed = format!("http://127.0.0.1:{}", nowhere.port());
+    drop(nowhere);
+    let [bearer, basic, header, query, client, person, variable, _] = HIDDEN;
+    let oauth = "token-url: /token, client-id: crossdock";
+    let connections = [
+        (
+            "bearer",
+            format!("auth: {{ bearer: {{ token: {bearer} }} }}"),
+        ),
+        (
+            "basic",
+            format!("auth: {{ basic: {{ username: ann, password: {basic} }} }}"),
+        ),
+        (
+            "header",
+            format!("auth: {{ api-key: {{ header: X-Api-Key, value: {header} }} }}"),
+        ),
+        (
+            "query",
+            format!("auth: {{ api-key: {{ query: key, value: {query} }} }}"),
+        ),
+        (
+            "client",
+            format!(
+                "auth: {{ oauth2-client-credentials: {{ {oauth}, client-secret: {client} }} }}"
+            ),
+        ),
+        (
+            "person",
+            format!(
+                "auth: {{ oauth2-password: {{ {oauth}, client-secret: {client}, username: ann, password: {person} }} }}"
+            ),
+        ),
+        ("variable", "headers: { X-Shop: \"${SHOP}\" }".to_owned()),
+        (
+            "closed",
+            format!("auth: {{ bearer: {{ token: {bearer} }} }}"),
+        ),
+        (
+            "no-token",
+            format!(
+                "auth: {{ oauth2-client-credentials: {{ {oauth}, client-secret: {client} }} }}"
+            ),
+        ),
+    ];
+    let (mut on, mut rows) = (serde_json::Map::new(), "id,n\n".to_owned());
+    for (at, (name, more)) in connections.iter().enumerate() {
+        let base = if ["closed", "no-token"].contains(name) {
+            closed.clone()
+        } else {
+            trap.url()
+        };
+        host.write(
+            format!("connections/{name}.yaml"),
+            format!("connection: {name}\nbase-url: {base}\nallow-private: true\nretry: {{ attempts: 1 }}\n{more}\n"),
+        );
+        on.insert(format!("r{at}"), json!(format!("via {name} GET /echo")));
+        rows = format!("{rows}r{at},{at}\n");
+    }
+    host.write("in/r.csv", rows);
+    let names: Vec<&str> = connections.iter().map(|(name, _)| *name).collect();
+    host.flow(
+        "served",
+        &format!(
+            "
+source:
+  plugin: csv
+  config: {{ files: in/*.csv, key: id }}
+  grants: {{ files: {{ read: [in] }} }}
+transformers:
+  - plugin: {}
+    config: {}
+    grants: {{ connections: [{}] }}
+sinks:
+  - plugin: jsonl
+    config: {{ file: out/r.jsonl }}
+    grants: {{ files: {{ write: [out] }} }}
+retry: {{ attempts: 1 }}
+batch: {{ records: 1 }}
+",
+            test_plugin("puppet").display(),
+            json!({ "on": on }),
+            names.join(", "),
+        ),
+    );
+    host.with("SHOP", variable)
+}
+
+/// Every question that the admin API describes, with what is there and what is not, and some that it does not take.
+fn questions(daemon: &TestDaemon<'_>) -> Vec<String> {
+    let description: Value =
+        serde_json::from_str(&daemon.api("GET", "openapi.json", true, "").body).unwrap();
+    let mut all = vec![
+        "health".to_owned(),
+        "openapi.json".to_owned(),
+        "dead-letters?limit=1000&stored=true".to_owned(),
+        "dead-letters?text=secret".to_owned(),
+        "dead-letters?nothing=1".to_owned(),
+        "nothing/here".to_owned(),
+    ];
+    for (path, methods) in description["paths"].as_object().unwrap() {
+        let path = path.trim_start_matches("/api/v1/");
+        if methods.get("get").is_none() {
+            continue;
+        }
+        for (flow, id) in [("served", "1"), ("other", "99")] {
+            all.push(path.replace("{flow}", flow).replace("{id}", id));
+        }
+    }
+    all.sort();
+    all.dedup();
+    for known in [
+        "audit",
+        "dead-letters/1",
+        "flows/served",
+        "metrics",
+        "swaps",
+    ] {
+        assert!(all.contains(&known.to_owned()), "{known} is not in {all:?}");
+    }
+    all
+}
+
+#[test]
+fn no_answer_of_the_admin_api_tells_a_secret() {
+    let trap = TrapServer::new();
+    let host = served(&trap);
+    let mut daemon = TestDaemon::start(&host);
+    daemon.until_state("served", "finished");
+    // A swap that is refused, and a replay that fails in the same way, are told, too.
+    daemon.swap(&["served", "puppet", "jsonl"]);
+    let again = daemon.api("POST", "flows/served/replay", true, "{}");
+    assert_eq!(again.status, 200, "{}", again.body);
+    let letters = daemon.api("GET", "dead-letters?limit=1000", true, "");
+    let letters: Vec<Value> = serde_json::from_str(&letters.body).unwrap();
+    let told: Vec<&str> = letters
+        .iter()
+        .map(|letter| letter["message"].as_str().unwrap())
+        .collect();
+    let all = told.join("\n");
+    for expected in [
+        "Bearer [secret]",
+        "Basic [secret]",
+        "x-api-key: [secret]",
+        "key=[secret]",
+        "x-shop: [secret]",
+    ] {
+        assert!(all.contains(expected), "{expected} is not in\n{all}");
+    }
+    let refused = told.iter().filter(|text| text.contains("refused: "));
+    assert!(refused.count() >= 2, "{all}");
+    let token = {
+        let endpoint: Value =
+            serde_json::from_slice(&host.bytes(".crossdock/daemon.json")).unwrap();
+        endpoint["token"].as_str().unwrap().to_owned()
+    };
+    let mut secrets: Vec<String> = HIDDEN.iter().map(|secret| (*secret).to_owned()).collect();
+    // As basic authentication sends them.
+    secrets.push("YW5uOmJhc2ljLXNlY3JldC00NDcy".to_owned());
+    secrets.push("Y3Jvc3Nkb2NrOmNsaWVudC1zZWNyZXQtNDQ3NQ".to_owned());
+    secrets.push(token);
+    for question in questions(&daemon) {
+        for token in [true, false] {
+            let answer = daemon.api("GET", &question, token, "");
+            for secret in &secrets {
+                let seen = answer.head.contains(secret) || answer.body.contains(secret);
+                assert!(!seen, "{secret} is in the answer to {question}");
+            }
+        }
+    }
+    let ended = daemon.end();
+    ended.exits(0).no_panic();
+    for secret in &secrets {
+        assert!(!ended.stderr.contains(secret), "{secret} is in the log");
+        for folder in [".crossdock", "out"] {
+            let mut files = vec![host.path(folder)];
+            while let Some(path) = files.pop() {
+                if path.is_dir() {
+                    files.extend(
+                        fs::read_dir(path)
+                            .unwrap()
+                            .map(|entry| entry.unwrap().path()),
+                    );
+                    continue;
+                }
+                let bytes = fs::read(&path).unwrap();
+                let seen = bytes
+                    .windows(secret.len())
+                    .any(|window| window == secret.as_bytes());
+                assert!(!seen, "{secret} is in {}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_config_of_a_plugin_cannot_name_a_secret() {
+    let (host, _keys) = project();
+    given(&host, SECRET, &["secret", "set", "vault-token"]).exits(0);
+    host.write("in/r.csv", "id,n\na,1\n");
+    let flow = |name: &str| {
+        host.flow(
+            "thief",
+            &format!(
+                "
+source:
+  plugin: csv
+  config: {{ files: in/*.csv, key: id }}
+  grants: {{ files: {{ read: [in] }} }}
+transformers:
+  - plugin: {}
+    config: {{ on: {{ a: tell-config, b: {name} }} }}
+sinks:
+  - plugin: jsonl
+    config: {{ file: out/r.jsonl }}
+    grants: {{ files: {{ write: [out] }} }}
+retry: {{ attempts: 1 }}
+",
+                test_plugin("puppet").display(),
+            ),
+        );
+    };
+    // What is a secret in a connection is an object like any other here, and nothing else is one either.
+    for (name, told) in [
+        ("{ secret: vault-token }", r#"{"secret":"vault-token"}"#),
+        ("\"{ secret: vault-token }\"", "{ secret: vault-token }"),
+        ("\"$${vault-token}\"", "${vault-token}"),
+    ] {
+        flow(name);
+        let ended = host.run_with("thief", ["--from-start"]);
+        ended.exits(3);
+        let letters = host.dead_letters();
+        let message = letters.last().unwrap()["message"].as_str().unwrap();
+        assert!(message.contains(told), "{message}");
+        assert!(!message.contains(SECRET) && !ended.stderr.contains(SECRET));
+    }
+    for (name, told) in [
+        ("\"${vault-token}\"", "is no variable"),
+        ("\"${CROSSDOCK_SECRETS_KEY}\"", "has no value"),
+    ] {
+        flow(name);
+        host.check("thief").exits(2).tells(&[told]);
+    }
+}
+
+/// The owner of a process as the kernel shows it: root for one of which there may be no dump.
+fn shown_owner(id: u32) -> u32 {
+    fs::metadata(format!("/proc/{id}/environ")).unwrap().uid()
+}
+
+#[test]
+fn no_core_dump_holds_a_secret_and_an_ordinary_user_can_work() {
+    const NOBODY: u32 = 65_534;
+    let gate = Gate::new();
+    let host = TestHost::new();
+    gate.connect(&host);
+    host.write("in/r.csv", "id,n\na,1\nb,2\n");
+    let config = json!({ "on": { "a": "gate" }, "connection": "gate" });
+    host.flow(
+        "held",
+        &format!(
+            "
+source:
+  plugin: csv
+  config: {{ files: in/*.csv, key: id }}
+  grants: {{ files: {{ read: [in] }} }}
+transformers:
+  - plugin: {}
+    config: {config}
+    grants: {{ connections: [gate] }}
+sinks:
+  - plugin: jsonl
+    config: {{ file: out/r.jsonl }}
+    grants: {{ files: {{ write: [out] }} }}
+",
+            test_plugin("puppet").display()
+        ),
+    );
+    // Who is root looks like root in any case: the program is somebody else then.
+    let is_root = fs::metadata("/proc/self/environ").unwrap().uid() == 0;
+    let mut folders = vec![host.path(".")];
+    while is_root && let Some(folder) = folders.pop() {
+        std::os::unix::fs::chown(&folder, Some(NOBODY), Some(NOBODY)).unwrap();
+        for entry in fs::read_dir(folder).unwrap().flatten() {
+            if entry.path().is_dir() {
+                folders.push(entry.path());
+            }
+        }
+    }
+    // Twice: what the first compiles, the second takes from the cache, by a path of /proc/self.
+    for _ in 0..2 {
+        let program = crossdock_tests::host::program().display().to_string();
+        let flow = ["run", "flows/held.yaml", "--from-start", "--json"];
+        let invocation = if is_root {
+            let user = NOBODY.to_string();
+            let as_nobody = [
+                "--reuid",
+                &user,
+                "--regid",
+                &user,
+                "--clear-groups",
+                &program,
+            ];
+            host.command("setpriv").args(as_nobody).args(flow)
+        } else {
+            host.crossdock(flow)
+        };
+        let cache = host.path("cache").display().to_string();
+        let mut running = invocation.env("XDG_CACHE_HOME", &cache).start();
+        let arrival = gate.arrival(&mut running);
+        assert_eq!(shown_owner(running.id()), 0, "it may be dumped");
+        let limits = fs::read_to_string(format!("/proc/{}/limits", running.id())).unwrap();
+        let core = limits.lines().find(|line| line.starts_with("Max core"));
+        let core: Vec<&str> = core.unwrap().split_whitespace().collect();
+        assert_eq!(core[4..6], ["0", "0"], "{core:?}");
+        arrival.pass();
+        let ended = running.end();
+        ended.no_panic().exits(0);
+        assert!(!ended.stderr.contains("compiled plugin"), "{ended}");
+    }
+    let kept = fs::read_dir(host.path("cache/crossdock/compiled")).unwrap();
+    assert!(kept.count() > 3, "nothing was compiled for the cache");
 }

@@ -6,11 +6,25 @@
     reason = "a helper of tests fails the test"
 )]
 
-use std::time::Instant;
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    time::Instant,
+};
 
 use serde_json::Value;
 
 use crate::host::{Ended, PATIENCE, Running, TestHost};
+
+/// What the admin API has answered.
+pub struct Answer {
+    /// `200`, ...
+    pub status: u16,
+    /// Status line and headers.
+    pub head: String,
+    /// The body, as it came: in chunks when it has no length.
+    pub body: String,
+}
 
 /// A daemon. It is killed when this is dropped.
 pub struct TestDaemon<'a> {
@@ -39,6 +53,37 @@ impl<'a> TestDaemon<'a> {
     /// A command about the project, to its end.
     pub fn ask(&self, arguments: &[&str]) -> Ended {
         self.host.crossdock(arguments).end()
+    }
+
+    /// Asks the admin API, with the daemon's token when `token` says so. Gives status, head and body.
+    pub fn api(&self, method: &str, path: &str, token: bool, body: &str) -> Answer {
+        let endpoint = self.host.bytes(".crossdock/daemon.json");
+        let endpoint: Value = serde_json::from_slice(&endpoint).expect("it is JSON");
+        let url = endpoint["url"].as_str().expect("it says where it is");
+        let address = url.trim_start_matches("http://");
+        let authorization = match endpoint["token"].as_str() {
+            Some(given) if token => format!("authorization: Bearer {given}\r\n"),
+            _ => String::new(),
+        };
+        let length = body.len();
+        let head = format!(
+            "{method} /api/v1/{path} HTTP/1.1\r\nhost: {address}\r\n{authorization}content-type: application/json\r\n\
+             content-length: {length}\r\nconnection: close\r\n\r\n"
+        );
+        let mut stream = TcpStream::connect(address).expect("it listens");
+        stream
+            .write_all(format!("{head}{body}").as_bytes())
+            .expect("it reads");
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).expect("it answers");
+        let all = String::from_utf8_lossy(&all).into_owned();
+        let (head, body) = all.split_once("\r\n\r\n").expect("it has a head");
+        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
+        Answer {
+            status: status.expect("it has a status"),
+            head: head.to_owned(),
+            body: body.to_owned(),
+        }
     }
 
     /// The status of a flow.

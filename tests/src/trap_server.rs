@@ -4,7 +4,7 @@
 #![allow(clippy::expect_used, reason = "a helper of tests fails the test")]
 
 use std::{
-    io::{BufRead as _, BufReader, Write as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{Ipv4Addr, TcpListener, TcpStream},
     sync::Arc,
     time::Duration,
@@ -16,6 +16,9 @@ use flate2::{Compression, write::GzEncoder};
 pub const BOMB: usize = 256 << 20;
 /// Bytes that a smaller one becomes: it stays below what the host takes of one response.
 pub const SMALL_BOMB: usize = 63 << 20;
+
+/// What `/token` gives.
+pub const TOKEN: &str = "trap-token-5512-ocelot";
 
 /// The server; it ends with the test's process.
 pub struct TrapServer {
@@ -101,7 +104,8 @@ fn bomb(size: usize) -> Vec<u8> {
 
 fn answer(mut stream: TcpStream, [bomb, small_bomb]: &[Vec<u8>; 2]) -> std::io::Result<()> {
     let mut head = Vec::new();
-    for line in BufReader::new(&stream).lines().map_while(Result::ok) {
+    let mut reader = BufReader::new(stream.try_clone()?);
+    for line in reader.by_ref().lines().map_while(Result::ok) {
         if line.is_empty() || line == "hello" {
             break;
         }
@@ -137,6 +141,29 @@ fn answer(mut stream: TcpStream, [bomb, small_bomb]: &[Vec<u8>; 2]) -> std::io::
             &format!("x-seen: {}\r\n", head.join(" | ")),
             b"in the header",
         ),
+        // Takes whoever asks, and gives the same token every time.
+        "token" => {
+            let length = head.iter().find_map(|line| {
+                let (name, length) = line.split_once(": ")?;
+                name.eq_ignore_ascii_case("content-length")
+                    .then(|| length.parse().ok())?
+            });
+            let body = length.unwrap_or(0);
+            std::io::copy(&mut reader.take(body), &mut std::io::sink())?;
+            let given = format!(r#"{{"access_token":"{TOKEN}","expires_in":3600}}"#);
+            plain("content-type: application/json\r\n", given.as_bytes())
+        }
+        // A secret that cannot be seen, in what says that it is compressed.
+        "echo-encoded" => {
+            let turned: String = head.join("\n").chars().rev().collect();
+            plain("content-encoding: br\r\n", turned.as_bytes())
+        }
+        // What stands last in a header that has several values.
+        "echo-last" => {
+            let last = |line: &String| line.rsplit(';').next().map(str::to_owned);
+            let all: Vec<String> = head.iter().filter_map(last).collect();
+            plain("", all.join("\n").as_bytes())
+        }
         "bomb" => plain("content-encoding: gzip\r\n", bomb),
         "small-bomb" => plain("content-encoding: gzip\r\n", small_bomb),
         "many-headers" => plain(&"x-many: 1\r\n".repeat(20_000), b""),

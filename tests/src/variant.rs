@@ -45,6 +45,40 @@ fn before(bytes: &[u8], text: &str) -> Vec<u8> {
     out
 }
 
+/// The component in `plugin` with one more module, which traps as soon as anything of the component runs.
+pub fn trapping_at_start(plugin: &Path) -> Vec<u8> {
+    let mut bytes = fs::read(plugin).unwrap_or_else(|e| panic!("{}: {e}", plugin.display()));
+    // Modules are numbered as they come; each is a section of its own.
+    let (mut at, mut modules) = (8, 0);
+    while let Some(kind) = bytes.get(at) {
+        modules += usize::from(*kind == 1);
+        let (mut size, mut shift) = (0, 0);
+        loop {
+            at += 1;
+            size |= usize::from(bytes[at] & 0x7f) << shift;
+            shift += 7;
+            if bytes[at] & 0x80 == 0 {
+                break;
+            }
+        }
+        at += 1 + size;
+    }
+    // One function without parameters, which starts, and is nothing but `unreachable`.
+    let module =
+        *b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\x08\x01\0\x0a\x05\x01\x03\0\0\x0b";
+    bytes.push(1);
+    put_leb(&mut bytes, module.len());
+    bytes.extend_from_slice(&module);
+    // An instance of it that is given nothing.
+    let mut instance = vec![1, 0];
+    put_leb(&mut instance, modules);
+    instance.push(0);
+    bytes.push(2);
+    put_leb(&mut bytes, instance.len());
+    bytes.extend_from_slice(&instance);
+    bytes
+}
+
 /// The component in `plugin` with this text as its manifest, whatever it is.
 pub fn with_manifest_text(plugin: &Path, text: &str) -> Vec<u8> {
     let bytes = fs::read(plugin).unwrap_or_else(|e| panic!("{}: {e}", plugin.display()));

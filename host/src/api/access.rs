@@ -13,7 +13,8 @@ use utoipa::{
     openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
 };
 
-use super::problem::Problem;
+use super::{flows::ACTOR, problem::Problem};
+use crate::app::{Action, AuditEntry, Daemon};
 
 /// The fewest characters of a token that somebody chooses.
 const FEWEST: usize = 16;
@@ -55,8 +56,13 @@ impl Token {
     }
 }
 
-/// Lets a request with the token through.
-pub(super) async fn check(State(token): State<Token>, request: Request, next: Next) -> Response {
+/// Lets a request with the token through, and puts every other one on record. The same one again is counted there, and
+/// what is refused pushes out nothing that an operator did.
+pub(super) async fn check(
+    State((token, daemon)): State<(Token, Daemon)>,
+    request: Request,
+    next: Next,
+) -> Response {
     let given = request
         .headers()
         .get(AUTHORIZATION)
@@ -68,6 +74,17 @@ pub(super) async fn check(State(token): State<Token>, request: Request, next: Ne
     if given.is_some_and(|given| token.is(given)) {
         return next.run(request).await;
     }
+    let tried = if given.is_some() {
+        "another token"
+    } else {
+        "no token"
+    };
+    let target = format!("{} {}", request.method(), request.uri().path());
+    daemon.note(
+        AuditEntry::new(Action::AccessRefused, ACTOR)
+            .target(target)
+            .detail(tried),
+    );
     Problem::unauthorized().into_response()
 }
 

@@ -2,6 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
+use bytes::Bytes;
 use reqwest::Method;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -98,6 +99,15 @@ impl Client {
         self.send(Method::GET, path, None::<&()>).await
     }
 
+    /// Asks for something that is no JSON.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn text(&self, path: &str) -> Result<String, ClientError> {
+        let bytes = self.answered(Method::GET, path, None::<&()>).await?.1;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
     /// Asks to do something.
     ///
     /// # Errors
@@ -136,6 +146,23 @@ impl Client {
         path: &str,
         body: Option<&impl Serialize>,
     ) -> Result<T, ClientError> {
+        let (status, bytes) = self.answered(method, path, body).await?;
+        serde_json::from_slice(&bytes).map_err(|error| ClientError::Refused {
+            status,
+            error: format!(
+                "the daemon's answer is not understood: {error}; is it of another version?"
+            ),
+            findings: Vec::new(),
+        })
+    }
+
+    /// Status and body of an answer that says yes.
+    async fn answered(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+    ) -> Result<(u16, Bytes), ClientError> {
         let url = format!("{}/api/v1/{path}", self.endpoint.url);
         let mut request = self
             .http
@@ -156,13 +183,7 @@ impl Client {
         let status = response.status();
         let bytes = response.bytes().await.map_err(lost)?;
         if status.is_success() {
-            return serde_json::from_slice(&bytes).map_err(|error| ClientError::Refused {
-                status: status.as_u16(),
-                error: format!(
-                    "the daemon's answer is not understood: {error}; is it of another version?"
-                ),
-                findings: Vec::new(),
-            });
+            return Ok((status.as_u16(), bytes));
         }
         let (error, findings) = match serde_json::from_slice::<Problem>(&bytes) {
             Ok(problem) => (problem.error, problem.findings),

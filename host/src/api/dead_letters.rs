@@ -13,7 +13,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{flows::ACTOR, problem::Problem};
 use crate::app::{
     Action, AuditEntry, Daemon, DeadLetter, DeadLetterDocument, DeadLetterFilter, Edit,
-    ReplaySummary,
+    ReplaySummary, edited,
 };
 
 /// The most that one answer has.
@@ -199,7 +199,8 @@ async fn edit(
     Query(form): Query<Form>,
     Json(edit): Json<Edit>,
 ) -> Result<Json<Value>, Problem> {
-    let letter = daemon.dead_letters().edit(id, edit).await?;
+    let letter = daemon.dead_letters().edit(id, edit.clone()).await?;
+    daemon.note(edited(&letter, &edit, ACTOR));
     Ok(Json(shown(&letter, form.stored)?))
 }
 

@@ -8,6 +8,7 @@ mod access;
 pub mod client;
 mod dead_letters;
 mod flows;
+mod metrics;
 mod problem;
 mod swaps;
 #[cfg(test)]
@@ -135,7 +136,8 @@ fn open_api(daemon: Daemon) -> (Router, utoipa::openapi::OpenApi) {
     let v1 = OpenApiRouter::new()
         .merge(flows::router())
         .merge(swaps::router())
-        .merge(dead_letters::router());
+        .merge(dead_letters::router())
+        .merge(metrics::router());
     OpenApiRouter::with_openapi(Description::openapi())
         .nest("/api/v1", v1)
         .with_state(daemon)
@@ -145,6 +147,7 @@ fn open_api(daemon: Daemon) -> (Router, utoipa::openapi::OpenApi) {
 /// The API as a service, without a socket.
 pub fn router(daemon: Daemon, token: Token) -> Router {
     let (guarded, description) = open_api(daemon.clone());
+    let doorkeeper = (token, daemon.clone());
     let (open, _) = OpenApiRouter::<Daemon>::new()
         .nest("/api/v1", OpenApiRouter::new().routes(routes!(health)))
         .with_state(daemon)
@@ -153,7 +156,7 @@ pub fn router(daemon: Daemon, token: Token) -> Router {
         .fallback(|| async {
             Problem::missing("there is nothing here; /api/v1/openapi.json says what there is")
         })
-        .layer(middleware::from_fn_with_state(token, access::check))
+        .layer(middleware::from_fn_with_state(doorkeeper, access::check))
         .route(
             "/api/v1/openapi.json",
             get(|| async move { Json(description) }),
@@ -168,7 +171,8 @@ pub fn description() -> serde_json::Value {
     let v1 = OpenApiRouter::<Daemon>::new()
         .merge(flows::router())
         .merge(swaps::router())
-        .merge(dead_letters::router());
+        .merge(dead_letters::router())
+        .merge(metrics::router());
     let (_, description) = OpenApiRouter::with_openapi(Description::openapi())
         .nest("/api/v1", v1)
         .split_for_parts();

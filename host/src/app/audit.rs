@@ -1,12 +1,18 @@
 //! What goes into the audit log, and how it is read.
 
-use std::{collections::BTreeSet, path::Path, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+};
 
-use super::{AppError, Project, RunSummary, run::Outcome};
+use super::{AppError, Edit, Project, Resolved, RunSummary, run::Outcome};
 use crate::{
     flow::{Grants, Plan, StagePlan},
     plugin::{Denial, DenialWatcher},
-    storage::{Action, Audit, AuditEntry, AuditFilter, AuditPage, Granted, Store, audit},
+    storage::{
+        Action, Audit, AuditEntry, AuditFilter, AuditPage, DeadLetter, Granted, Store, audit,
+    },
 };
 
 /// Who is meant when the host itself does something.
@@ -35,6 +41,24 @@ pub fn note(state: &Path, entry: AuditEntry) -> Result<(), AppError> {
     Ok(audit.flush()?)
 }
 
+/// That somebody has changed a dead letter: where it came from and what of it was given anew, not what it says now.
+pub fn edited(letter: &DeadLetter, edit: &Edit, actor: &str) -> AuditEntry {
+    let parts = [
+        ("key", edit.key.is_some()),
+        ("headers", edit.headers.is_some()),
+        ("payload", edit.payload.is_some()),
+        ("form", edit.form.is_some()),
+    ];
+    let parts = parts.iter().filter(|(_, given)| *given);
+    let parts: Vec<&str> = parts.map(|(name, _)| *name).collect();
+    AuditEntry::new(Action::DeadLetterEdited, actor)
+        .flow(&letter.flow)
+        .stage(&letter.stage)
+        .plugin(&letter.plugin, &letter.version, &letter.digest)
+        .target(format!("dead letter {}", letter.id))
+        .detail(parts.join(", "))
+}
+
 /// The audit log of a state folder, whether or not a host runs on it.
 pub fn audit_log(state: &Path, filter: &AuditFilter) -> Result<AuditPage, AppError> {
     Ok(audit::read(state, filter)?)
@@ -49,32 +73,76 @@ struct Denials(Audit);
 
 impl DenialWatcher for Denials {
     fn denied(&self, denial: &Denial) {
-        let Denial {
-            flow,
-            stage,
-            plugin,
-            version,
-            digest,
-            what,
-            name,
-            count,
-        } = denial;
-        let mut entry = AuditEntry::new(Action::Denied, PLUGIN)
-            .flow(flow)
-            .stage(stage)
-            .plugin(plugin, version, digest)
-            .target(format!("{what} {name}"));
-        entry.count = *count;
-        self.0.record(entry);
+        self.0.record(entry(denial));
     }
 }
 
-/// Notes what the flow's stages are granted now and were not in its last run, or were and are not, and remembers it.
+/// A log that is opened when there is something to put into it: a flow that is only checked needs no state folder.
+#[derive(Clone)]
+pub(super) struct WhenNeeded(Arc<(PathBuf, OnceLock<Audit>)>);
+
+impl WhenNeeded {
+    /// That of a state folder.
+    pub(super) fn of(state: &Path) -> Self {
+        Self(Arc::new((state.to_owned(), OnceLock::new())))
+    }
+
+    /// For [`Runtime::tell_denials`](crate::plugin::Runtime).
+    pub(super) fn watcher(&self) -> Arc<dyn DenialWatcher> {
+        Arc::new(self.clone())
+    }
+
+    /// Waits until everything is on the disk. Blocks.
+    pub(super) fn flush(&self) -> Result<(), AppError> {
+        match self.0.1.get() {
+            Some(audit) => Ok(audit.flush()?),
+            None => Ok(()),
+        }
+    }
+}
+
+impl DenialWatcher for WhenNeeded {
+    fn denied(&self, denial: &Denial) {
+        let (state, log) = &*self.0;
+        // Makes a folder, once; what is written waits for a thread of its own.
+        let log = log.get_or_init(|| {
+            Audit::open(state).unwrap_or_else(|error| {
+                tracing::error!(%error, "denials are in no audit log");
+                Audit::off()
+            })
+        });
+        log.record(entry(denial));
+    }
+}
+
+fn entry(denial: &Denial) -> AuditEntry {
+    let Denial {
+        flow,
+        stage,
+        plugin,
+        version,
+        digest,
+        what,
+        name,
+        count,
+    } = denial;
+    let mut entry = AuditEntry::new(Action::Denied, PLUGIN)
+        .flow(flow)
+        .stage(stage)
+        .plugin(plugin, version, digest)
+        .target(format!("{what} {name}"));
+    entry.count = *count;
+    entry
+}
+
+/// Notes what the flow's stages are granted now and were not in its last run, or were and are not, and remembers it:
+/// one entry for each grant, so that none is cut off, with the plugin that has it now.
 ///
 /// # Errors
 /// When the store fails: a run must not begin with grants that nobody can look up.
 pub(super) async fn grants_changed(
     plan: &Plan,
+    resolved: &[Resolved<'_>],
     store: &Store,
     audit: &Audit,
     actor: &str,
@@ -84,11 +152,16 @@ pub(super) async fn grants_changed(
     if granted == before {
         return Ok(());
     }
-    for (stage, detail) in difference(&before, &granted) {
-        let entry = AuditEntry::new(Action::GrantChanged, actor)
+    for Change { stage, line, given } in difference(&before, &granted) {
+        let mut entry = AuditEntry::new(Action::GrantChanged, actor)
             .flow(&plan.name)
             .stage(stage)
-            .detail(detail);
+            .target(line)
+            .detail(if given { "granted" } else { "taken away" });
+        if let Some(holder) = resolved.iter().find(|one| one.stage.name == *stage) {
+            let [plugin, version, digest] = holder.plugin();
+            entry = entry.plugin(plugin, version, digest);
+        }
         audit.record(entry);
     }
     store.set_granted(&plan.name, &granted).await?;
@@ -130,18 +203,25 @@ fn lines(grants: &Grants) -> BTreeSet<String> {
     lines
 }
 
-/// By stage, what was added and removed: `+ http: https://a/, - tables: *`.
-fn difference(before: &Granted, now: &Granted) -> Vec<(String, String)> {
-    let nothing = BTreeSet::new();
+/// One line of what a stage is granted is new, or gone.
+#[derive(Debug, PartialEq, Eq)]
+struct Change<'a> {
+    stage: &'a str,
+    line: &'a str,
+    given: bool,
+}
+
+/// What was added and removed, by stage.
+fn difference<'a>(before: &'a Granted, now: &'a Granted) -> Vec<Change<'a>> {
+    static NOTHING: BTreeSet<String> = BTreeSet::new();
     let stages: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
-    let changed = stages.into_iter().filter_map(|stage| {
-        let [old, new] = [before, now].map(|all| all.get(stage).unwrap_or(&nothing));
-        let added = new.difference(old).map(|line| format!("+ {line}"));
-        let removed = old.difference(new).map(|line| format!("- {line}"));
-        let all: Vec<String> = added.chain(removed).collect();
-        (!all.is_empty()).then(|| (stage.clone(), all.join(", ")))
+    let changes = stages.into_iter().flat_map(|stage| {
+        let [old, new] = [before, now].map(|all| all.get(stage).unwrap_or(&NOTHING));
+        let change = move |given| move |line: &'a String| Change { stage, line, given };
+        let added = new.difference(old).map(change(true));
+        added.chain(old.difference(new).map(change(false)))
     });
-    changed.collect()
+    changes.collect()
 }
 
 impl Project {
@@ -196,16 +276,17 @@ mod tests {
             ("a", &["http: https://a/", "tables: x"]),
             ("b", &["tcp: d:1"]),
         ]);
-        let told: Vec<_> = difference(&before, &now);
+        let told: Vec<_> = difference(&before, &now)
+            .into_iter()
+            .map(|Change { stage, line, given }| (stage, line, given))
+            .collect();
         let expected = [
-            ("a", "+ tables: x, - tables: *"),
-            ("b", "+ tcp: d:1"),
-            ("c", "- tables: t"),
+            ("a", "tables: x", true),
+            ("a", "tables: *", false),
+            ("b", "tcp: d:1", true),
+            ("c", "tables: t", false),
         ];
-        assert_eq!(
-            told,
-            expected.map(|(stage, text)| (stage.to_owned(), text.to_owned()))
-        );
+        assert_eq!(told, expected);
         assert!(difference(&now, &now).is_empty());
     }
 

@@ -1,9 +1,9 @@
 //! Everything that can be found out about a flow without running it.
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use super::{
-    AppError, Project, Resolved,
+    AppError, Project, Resolved, audit,
     catalogues::Catalogues,
     run::{grants, limits, network},
 };
@@ -34,6 +34,9 @@ impl Project {
                 return findings;
             }
         };
+        // What is asked below runs the plugins' code.
+        let log = audit::WhenNeeded::of(&self.state);
+        runtime.tell_denials(log.watcher());
         let sound = !finding::has_errors(&findings);
         for resolved in &resolved {
             let stage = resolved.stage;
@@ -70,6 +73,10 @@ impl Project {
                 });
             }
         }
+        let written = tokio::task::spawn_blocking(move || log.flush()).await;
+        if let Ok(Err(error)) = written {
+            findings.push(Finding::error("audit.unwritten", error.to_string()));
+        }
         finding::sort(&mut findings);
         findings
     }
@@ -77,7 +84,9 @@ impl Project {
     /// Finds the plugin of every stage and holds the stage against what it says of itself.
     pub(super) fn resolve(&self, findings: &mut Vec<Finding>) -> Vec<Resolved<'_>> {
         let mut resolved = Vec::new();
+        let own = self.own_files();
         for stage in self.plan.stages() {
+            self.keep_own(&own, stage, findings);
             let reference = match &stage.plugin {
                 PluginRef::Name(name) => name.clone(),
                 // Joined with the flow's folder already.
@@ -94,7 +103,6 @@ impl Project {
                         inspection,
                     };
                     judge(&found, findings);
-                    self.own_files(stage, findings);
                     resolved.push(found);
                 }
                 Err(error) => {
@@ -150,44 +158,6 @@ impl Project {
         }
     }
 
-    /// Grants of folders that hold what the host itself goes by: a plugin that writes there grants itself the rest.
-    fn own_files(&self, stage: &StagePlan, findings: &mut Vec<Finding>) {
-        let own = ["flows", "connections", "grants", "plugins"].map(|name| self.folder.join(name));
-        let own: Vec<_> = own
-            .into_iter()
-            .chain([self.state.clone()])
-            .map(real)
-            .collect();
-        let files = &stage.grants.files;
-        for (verb, list, folders) in [
-            ("write", "write", &files.write),
-            ("read", "read", &files.read),
-        ] {
-            for (at, folder) in folders.iter().enumerate() {
-                let granted = real(self.folder.join(folder));
-                let touched = own
-                    .iter()
-                    .find(|own| own.starts_with(&granted) || granted.starts_with(own));
-                let Some(touched) = touched else { continue };
-                let message = format!(
-                    "stage `{}` may {verb} `{folder}`, which reaches {}",
-                    stage.name,
-                    touched.display()
-                );
-                let place = stage.locate_field(&format!("grants/files/{list}/{at}"));
-                let found = if verb == "write" {
-                    Finding::error("grant.own-files", message).advice(
-                        "grant a folder of its own: who writes there can change what plugins may do, and what they did",
-                    )
-                } else {
-                    Finding::warning("grant.own-files", message)
-                        .advice("grant a folder of its own: the records and snapshots of other flows are there, too")
-                };
-                findings.push(found.at(place));
-            }
-        }
-    }
-
     /// Shows a config fault of a stage at its line of the flow file.
     pub(super) fn locate(&self, error: RunError) -> AppError {
         if let RunError::Stage(failure) = &error
@@ -207,28 +177,6 @@ impl Project {
             )]);
         }
         AppError::Run(error)
-    }
-}
-
-/// A path without links, as far as it is there.
-fn real(path: PathBuf) -> PathBuf {
-    let path = std::path::absolute(&path).unwrap_or(path);
-    let mut missing = Vec::new();
-    let mut there = path.as_path();
-    loop {
-        if let Ok(found) = there.canonicalize() {
-            return missing
-                .iter()
-                .rev()
-                .fold(found, |path, part| path.join(part));
-        }
-        match (there.file_name(), there.parent()) {
-            (Some(name), Some(parent)) => {
-                missing.push(name.to_owned());
-                there = parent;
-            }
-            _ => return path,
-        }
     }
 }
 

@@ -53,7 +53,7 @@ pub use self::{
 use super::{AppError, DeadLetters, Options, Project, audit};
 use crate::{
     flow::Finding,
-    plugin::Runtime,
+    plugin::{Denial, Metric, Runtime},
     storage::{Audit, AuditEntry, AuditFilter, AuditPage, Store},
 };
 
@@ -314,6 +314,16 @@ impl Daemon {
     /// It cannot be read.
     pub fn audit(&self, filter: &AuditFilter) -> Result<AuditPage, AppError> {
         tokio::task::block_in_place(|| audit::audit_log(&self.0.shared.state, filter))
+    }
+
+    /// Numbers that plugins have reported since the daemon started.
+    pub fn metrics(&self) -> Vec<Metric> {
+        self.0.shared.runtime.metrics()
+    }
+
+    /// What plugins have tried to reach without a grant since the daemon started, counted.
+    pub fn denials(&self) -> Vec<Denial> {
+        self.0.shared.runtime.denials()
     }
 
     /// Notes something in the audit log.

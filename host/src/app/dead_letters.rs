@@ -432,6 +432,7 @@ mod tests {
         let options = ReplayOptions {
             filter: DeadLetterFilter::default(),
             with: None,
+            actor: "test".to_owned(),
             stop: CancellationToken::new(),
             progress: watch::Sender::default(),
         };

@@ -149,7 +149,7 @@ impl Project {
         if options.from_start {
             store.forget(&self.plan.name).await?;
         }
-        audit::grants_changed(&self.plan, &store, audit, &options.actor).await?;
+        audit::grants_changed(&self.plan, resolved, &store, audit, &options.actor).await?;
         let settings = self.settings();
         let kept = settings.keep.now();
         let expired = store.retain_dead_letters(&self.plan.name, kept).await?;

@@ -177,6 +177,11 @@ impl Locator {
         }
     }
 
+    /// Where names are looked up.
+    pub fn folders(&self) -> &[PathBuf] {
+        &self.folders
+    }
+
     /// Finds a plugin's file by what a flow writes.
     ///
     /// # Errors

@@ -17,6 +17,7 @@ use super::{
     dlq::arguments::DlqCommand,
     flow::FlowCommand,
     key::KeyCommand,
+    metrics::MetricsArguments,
     plugin::arguments::{
         BUNDLE_EXAMPLES, BundleArguments, INFO_EXAMPLES, INSTALL_EXAMPLES, InfoArguments,
         InstallArguments, LIST_EXAMPLES, ListArguments, OUTDATED_EXAMPLES, OutdatedArguments,
@@ -168,6 +169,15 @@ Examples:
 It can be read while a host is running. A count says how often the same thing was denied since the
 line about it before.")]
     Audit(AuditArguments),
+    /// Show the numbers of a running daemon, as a monitoring system gets them
+    #[command(after_help = "\
+Examples:
+  crossdock metrics
+  crossdock metrics flow_records
+
+A monitoring system asks for /api/v1/metrics with the daemon's token, and gets the text format of
+Prometheus. `crossdock serve --token-file FILE` gives it a token that stays the same.")]
+    Metrics(MetricsArguments),
     /// Print a completion script for a shell
     #[command(after_help = "\
 Example:

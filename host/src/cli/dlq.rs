@@ -29,7 +29,7 @@ use crate::{
     api::client::Client,
     app::{
         Action, DeadLetter, DeadLetterDocument, DeadLetterFilter, DeadLetters, Progress, Project,
-        ReplayOptions, ReplaySummary,
+        ReplayOptions, ReplaySummary, cli_actor,
     },
 };
 
@@ -195,6 +195,7 @@ async fn replay(arguments: ReplayArguments, output: Output) -> Result<u8, Failur
     let options = ReplayOptions {
         filter,
         with: arguments.with,
+        actor: cli_actor(),
         stop: stop.clone(),
         progress: sender,
     };
@@ -204,6 +205,15 @@ async fn replay(arguments: ReplayArguments, output: Output) -> Result<u8, Failur
         // It ends with the sender, which is gone with the run; that it panicked changes nothing about the run.
         let _ = shown.await;
     }
+    let detail = match &ended {
+        None => "aborted; what a checkpoint had settled by then is settled".to_owned(),
+        Some(Err(error)) => format!("failed: {error}"),
+        Some(Ok(summary)) => format!(
+            "{} given again, {} settled",
+            summary.records, summary.settled
+        ),
+    };
+    letters::on_record(&letters, Action::DeadLettersReplayed, Some(&flow), detail)?;
     let Some(result) = ended else {
         output.tell(&format!(
             "{} {flow} aborted; dead letters that were not settled are still there",
@@ -212,11 +222,6 @@ async fn replay(arguments: ReplayArguments, output: Output) -> Result<u8, Failur
         return Ok(run::ABORTED);
     };
     let summary = result?;
-    let detail = format!(
-        "{} given again, {} settled",
-        summary.records, summary.settled
-    );
-    letters::on_record(&letters, Action::DeadLettersReplayed, Some(&flow), detail)?;
     Ok(tell_replay(&summary, arguments.json, output))
 }
 

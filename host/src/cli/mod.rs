@@ -30,6 +30,7 @@ mod folders;
 mod follow;
 mod key;
 mod map;
+mod metrics;
 mod output;
 mod plugin;
 mod progress;
@@ -143,6 +144,7 @@ fn dispatch(command: Command, output: Output) -> Result<u8, Failure> {
         Command::Swaps(arguments) => block_on(swap::swaps(arguments, output)),
         Command::Rollback(arguments) => block_on(swap::rollback(arguments, output)),
         Command::Audit(arguments) => audit::show(arguments, output),
+        Command::Metrics(arguments) => block_on(metrics::metrics(arguments, output)),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "crossdock", &mut script);
@@ -198,6 +200,7 @@ impl Command {
             Self::Plugin(PluginCommand::Why(arguments)) => arguments.project.json,
             Self::Plugin(PluginCommand::Bundle(arguments)) => arguments.project.json,
             Self::Plugin(PluginCommand::Dev(_))
+            | Self::Metrics(_)
             | Self::Serve(_)
             | Self::Schema(_)
             | Self::Completions { .. } => false,

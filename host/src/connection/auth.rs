@@ -119,6 +119,14 @@ impl Auth {
         }
     }
 
+    /// What is behind the tokens, which a server might repeat from the request for one.
+    pub(super) fn secrets(&self) -> Vec<Vec<u8>> {
+        match self {
+            Self::Fixed(_) => Vec::new(),
+            Self::Token(source) => source.secrets(),
+        }
+    }
+
     /// Which fields of the definition to look at when the server refuses.
     pub(super) fn advice(&self) -> &'static str {
         match self {
@@ -143,11 +151,7 @@ impl Credential {
         match self {
             Self::None => Vec::new(),
             Self::Header(_, value) | Self::Token(value, _) => within(value.as_bytes()),
-            Self::Query(_, value) => {
-                let encoded: String =
-                    url::form_urlencoded::byte_serialize(value.expose().as_bytes()).collect();
-                vec![value.expose().as_bytes().to_vec(), encoded.into_bytes()]
-            }
+            Self::Query(_, value) => within(value.expose().as_bytes()),
         }
     }
 
@@ -166,15 +170,33 @@ impl Credential {
     }
 }
 
-/// A header's secret: what follows the scheme, and the password in it when it is name and password.
+/// First words of header values that say how to read the rest. They are no secrets, and stand in many texts.
+const SCHEMES: [&str; 8] = [
+    "basic",
+    "bearer",
+    "digest",
+    "token",
+    "apikey",
+    "api-key",
+    "negotiate",
+    "signature",
+];
+
+/// A header's secrets: the whole value, or what follows the scheme when it has one, every part of it (a cookie has several), and the
+/// password when it is name and password.
 pub(super) fn within(value: &[u8]) -> Vec<Vec<u8>> {
-    let secret = value
-        .split(|byte| *byte == b' ')
-        .next_back()
-        .unwrap_or(value);
-    let mut all = vec![secret.to_vec()];
-    if value.starts_with(b"Basic ")
-        && let Ok(pair) = STANDARD.decode(secret)
+    let mut rest = value;
+    if let Some(at) = value.iter().position(|byte| *byte == b' ') {
+        let is_scheme = |scheme: &str| value[..at].eq_ignore_ascii_case(scheme.as_bytes());
+        if SCHEMES.iter().any(|scheme| is_scheme(scheme)) {
+            rest = value[at..].trim_ascii();
+        }
+    }
+    let mut all = vec![rest.to_vec()];
+    let parts = rest.split(|byte| b" \t;,=\"".contains(byte));
+    all.extend(parts.filter(|part| !part.is_empty()).map(<[u8]>::to_vec));
+    if value.len() > rest.len()
+        && let Ok(pair) = STANDARD.decode(rest)
         && let Some(at) = pair.iter().position(|byte| *byte == b':')
     {
         all.push(pair[at + 1..].to_vec());
@@ -273,6 +295,35 @@ fn token_url(base: &Base, text: &str) -> Option<Url> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_part_of_a_header_is_looked_for() {
+        let of = |value: &str| -> Vec<String> {
+            let parts = within(value.as_bytes()).into_iter();
+            parts
+                .map(|part| String::from_utf8_lossy(&part).into_owned())
+                .collect()
+        };
+        assert_eq!(of("plain-key"), ["plain-key", "plain-key"]);
+        let cookie = of("session=s3cr3t-s3cr3t; lang=en");
+        for part in [
+            "session=s3cr3t-s3cr3t; lang=en",
+            "session",
+            "s3cr3t-s3cr3t",
+            "lang",
+        ] {
+            assert!(cookie.contains(&part.to_owned()), "{part}: {cookie:?}");
+        }
+        let spaced = of("correct horse ab");
+        assert!(spaced.contains(&"correct horse ab".to_owned()));
+        assert!(spaced.contains(&"correct".to_owned()));
+        let bearer = of("Bearer abc.def=");
+        assert!(bearer.contains(&"abc.def=".to_owned()) && bearer.contains(&"abc.def".to_owned()));
+        assert!(!bearer.contains(&"Bearer".to_owned()), "{bearer:?}");
+        let named = of("Basic YW5uOmh1bnRlcjItZ2VoZWlt");
+        assert!(named.contains(&"hunter2-geheim".to_owned()), "{named:?}");
+        assert_eq!(of("Bearer "), [""]);
+    }
 
     #[test]
     fn a_key_in_the_query_replaces_only_its_own() {

@@ -224,6 +224,42 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, Finding> {
     Ok(files)
 }
 
+/// A file that a connection is made of, besides its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Whether it holds a secret, and not a certificate, which everybody may see.
+    pub is_secret: bool,
+}
+
+/// Files that the connections of a folder name: secrets, private keys, certificates. What is wrong with a connection is
+/// told when it is used. Blocks.
+pub fn key_files(folder: &Path, variables: &Variables) -> Vec<KeyFile> {
+    let mut found = Vec::new();
+    for file in files(folder).unwrap_or_default() {
+        let Ok(document) = read(&file, variables) else {
+            continue;
+        };
+        let value = document.value();
+        let mut note = |path: Option<&Value>, is_secret| {
+            if let Some(path) = path.and_then(Value::as_str) {
+                let path = folder.join(path);
+                found.push(KeyFile { path, is_secret });
+            }
+        };
+        note(value.get("ca-file"), false);
+        note(value.pointer("/client-certificate/file"), false);
+        let mut pointers = Vec::new();
+        collect_secrets(value, &mut String::new(), false, &mut pointers);
+        for pointer in pointers {
+            let named = value.pointer(&pointer);
+            note(named.and_then(|named| named.get("file")), true);
+        }
+    }
+    found
+}
+
 fn read(file: &Path, variables: &Variables) -> Result<Document, Vec<Finding>> {
     Document::parse(AREA, &document::read(AREA, file)?, file, variables)
 }
@@ -262,6 +298,15 @@ fn fetch_secrets(document: &mut Document, folder: &Path, secrets: &Secrets) -> V
     headers
 }
 
+/// The headers that a variable was put into. Whoever takes a value out of the file does so because it is a secret, more
+/// often than not, whatever the header is called.
+fn varied_headers(document: &Document) -> impl Iterator<Item = String> {
+    document.varied().filter_map(|pointer| {
+        let name = pointer.strip_prefix("/headers/")?;
+        Some(name.split('/').next()?.to_ascii_lowercase())
+    })
+}
+
 /// The text of a file that holds one secret, without the line break that editors leave at its end.
 fn secret_file(path: &Path) -> Result<String, Finding> {
     let wrong = |why: &str| {
@@ -296,7 +341,8 @@ fn define(
     secrets: &Secrets,
 ) -> Result<Connection, Vec<Finding>> {
     let folder = file.parent().unwrap_or(Path::new(""));
-    let secret_headers = fetch_secrets(document, folder, secrets);
+    let mut secret_headers = fetch_secrets(document, folder, secrets);
+    secret_headers.extend(varied_headers(document));
     let spec: ConnectionSpec = document
         .decode()
         .map_err(|findings| discreet(findings, document))?;
@@ -320,7 +366,7 @@ pub(super) struct Beside {
     pub(super) authorities: Option<Vec<u8>>,
     /// Of `client-certificate`.
     pub(super) client: Option<Vec<u8>>,
-    /// Headers whose values came from the secret store or a file of their own.
+    /// Headers whose values came from the secret store, a file of their own or a variable.
     pub(super) secret_headers: Vec<String>,
 }
 

@@ -43,7 +43,7 @@ use crate::flow::Budget;
 pub use self::{
     client::Counters,
     direct::{BodyStream, Direct, StreamRequest, StreamResponse},
-    load::ConnectionError,
+    load::{ConnectionError, KeyFile, key_files},
     remote::Connection,
     secret::Secret,
     secrets::{SecretInfo, SecretStore, Secrets, SecretsError},

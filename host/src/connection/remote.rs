@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr, time::Duration};
 
 use reqwest::{
     Method, Url,
-    header::{HeaderMap, HeaderName},
+    header::{CONTENT_ENCODING, HeaderMap, HeaderName},
 };
 
 use super::{
@@ -14,7 +14,7 @@ use super::{
     client::{Call, Counters, Http, count, follow, owned_headers, shown},
     load::Beside,
     retry::{self, Failure, Policy},
-    secret::conceal,
+    secret::{conceal, forms},
     spec::ConnectionSpec,
     target::{self, Base},
 };
@@ -33,8 +33,10 @@ pub struct Connection {
     headers: HeaderMap,
     /// Headers that plugins may not set.
     owned: Vec<HeaderName>,
-    /// Of `headers` those that are secrets whatever they are called.
-    secret_headers: Vec<String>,
+    /// What is secret in `headers`.
+    fixed: Vec<Vec<u8>>,
+    /// Whether responses are searched for secrets at all.
+    has_secrets: bool,
     policy: Policy,
     timeout: Duration,
     max_response: u64,
@@ -122,11 +124,18 @@ impl Connection {
             let advice = "install the certificates of the system (package ca-certificates) or name a `ca-file`";
             vec![("/base-url", format!("cannot be reached with TLS: {error}"), advice.to_owned())]
         })?;
+        let mut owned = owned_headers(&headers, auth.header());
+        let fixed = fixed_secrets(&headers, &beside.secret_headers);
+        let has_secrets = !auth.is_none() || !fixed.is_empty();
+        if has_secrets {
+            owned.extend(target::SHAPING);
+        }
         Ok(Self {
             name: spec.connection.clone(),
             place: place.to_owned(),
-            owned: owned_headers(&headers, auth.header()),
-            secret_headers: beside.secret_headers.clone(),
+            owned,
+            fixed,
+            has_secrets,
             base,
             auth,
             headers,
@@ -183,20 +192,38 @@ impl Connection {
                 self.auth.advice()
             )));
         }
-        Ok(self.concealed(response, &secrets))
+        self.readable(&response, &call.url)?;
+        Ok(self.concealed(response, &forms(secrets)))
     }
 
     /// What must not come back in a response. Invariant 7
     fn secrets(&self, credential: &Credential) -> Vec<Vec<u8>> {
-        let telling = ["auth", "key", "token", "secret", "cookie", "password"];
-        let fixed = self.headers.iter().filter(|(name, _)| {
-            let name = name.as_str();
-            telling.iter().any(|part| name.contains(part))
-                || self.secret_headers.iter().any(|secret| secret == name)
-        });
         let mut secrets = credential.secrets();
-        secrets.extend(fixed.flat_map(|(_, value)| within(value.as_bytes())));
+        secrets.extend(self.auth.secrets());
+        secrets.extend(self.fixed.iter().cloned());
         secrets
+    }
+
+    /// Refuses a body that cannot be searched for secrets: a server that compresses what it repeats, without being
+    /// asked to, would hand them to a plugin that can read it.
+    fn readable(&self, response: &Response, url: &Url) -> Result<(), SendError> {
+        if !self.has_secrets || response.body.is_empty() {
+            return Ok(());
+        }
+        // What the client has decompressed has no such header any more.
+        let mut encodings = response
+            .headers
+            .iter()
+            .filter(|(name, _)| name == CONTENT_ENCODING.as_str())
+            .map(|(_, value)| value.trim());
+        match encodings.find(|one| !one.is_empty() && !one.eq_ignore_ascii_case("identity")) {
+            None => Ok(()),
+            Some(encoding) => Err(SendError::Denied(format!(
+                "{} answered in the encoding `{}`, in which secrets of the connection cannot be found; make the server send it plain or with gzip",
+                shown(url),
+                encoding.escape_debug().take(40).collect::<String>()
+            ))),
+        }
     }
 
     /// Whether a request carries this secret, somewhere.
@@ -213,7 +240,7 @@ impl Connection {
     /// What is taken out of responses when there is no token.
     #[cfg(test)]
     pub(super) fn hides(&self) -> Vec<Vec<u8>> {
-        self.secrets(&Credential::None)
+        self.fixed.clone()
     }
 
     /// Takes secrets that the server repeats out of its response.
@@ -223,9 +250,13 @@ impl Connection {
             response.body = body.into();
             repeated = true;
         }
-        for (_, value) in &mut response.headers {
-            if let Some(hidden) = conceal(value.as_bytes(), secrets) {
-                *value = String::from_utf8_lossy(&hidden).into_owned();
+        for text in response
+            .headers
+            .iter_mut()
+            .flat_map(|(name, value)| [name, value])
+        {
+            if let Some(hidden) = conceal(text.as_bytes(), secrets) {
+                *text = String::from_utf8_lossy(&hidden).into_owned();
                 repeated = true;
             }
         }
@@ -349,6 +380,18 @@ fn check_literal(url: &Url, allow_private: bool) -> Option<String> {
         address,
     };
     (!name_may_lead_to(address, allow_private)).then(|| format!("cannot be used: {denied}"))
+}
+
+/// The secrets among the headers that are added to each request: what tells so by its name, and those that are named.
+fn fixed_secrets(headers: &HeaderMap, named: &[String]) -> Vec<Vec<u8>> {
+    let telling = ["auth", "key", "token", "secret", "cookie", "password"];
+    let secret = headers.iter().filter(|(name, _)| {
+        let name = name.as_str();
+        telling.iter().any(|part| name.contains(part)) || named.iter().any(|one| one == name)
+    });
+    secret
+        .flat_map(|(_, value)| within(value.as_bytes()))
+        .collect()
 }
 
 fn fixed_headers(spec: &ConnectionSpec) -> Result<HeaderMap, Problem> {

@@ -81,6 +81,33 @@ const HIDDEN: &[u8] = b"[secret]";
 /// Shorter secrets are not looked for in responses: they would be found by chance.
 const SHORTEST: usize = 6;
 
+/// What to look for in responses: each secret in the forms in which servers repeat what they got, as it is, in JSON
+/// and in a URL. The longest come first, so that none is only found in parts.
+pub(super) fn forms(secrets: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    let mut all = Vec::new();
+    for secret in secrets {
+        if secret.len() < SHORTEST {
+            continue;
+        }
+        if let Ok(text) = std::str::from_utf8(&secret) {
+            let json = serde_json::Value::from(text).to_string();
+            let json = json.trim_start_matches('"');
+            let json = json.strip_suffix('"').unwrap_or(json);
+            let query: String = url::form_urlencoded::byte_serialize(text.as_bytes()).collect();
+            all.extend([
+                json.replace('/', "\\/").into_bytes(),
+                json.to_owned().into_bytes(),
+                query.replace('+', "%20").into_bytes(),
+                query.into_bytes(),
+            ]);
+        }
+        all.push(secret);
+    }
+    all.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+    all.dedup();
+    all
+}
+
 /// Replaces secrets in what a server sent, before a plugin sees it: some servers repeat the headers that they got.
 /// `None`: there are none in it.
 pub(super) fn conceal(bytes: &[u8], secrets: &[Vec<u8>]) -> Option<Vec<u8>> {
@@ -117,6 +144,31 @@ mod tests {
             b"a [secret] [secret] [secret] abc"
         );
         assert_eq!(conceal(b"nothing in it, abc", &secrets), None);
+    }
+
+    #[test]
+    fn secrets_are_looked_for_as_servers_write_them() {
+        let found = forms(vec![b"a/b\"c d".to_vec(), b"short".to_vec()]);
+        let told: Vec<_> = found
+            .iter()
+            .map(|one| String::from_utf8_lossy(one).into_owned())
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "a%2Fb%22c%20d",
+                "a%2Fb%22c+d",
+                "a\\/b\\\"c d",
+                "a/b\\\"c d",
+                "a/b\"c d"
+            ]
+        );
+        // The whole before its parts, so that nothing of it is left.
+        let secrets = forms(vec![b"hunter2".to_vec(), b"hunter2-geheim".to_vec()]);
+        assert_eq!(
+            conceal(b"x hunter2-geheim hunter2", &secrets).unwrap(),
+            b"x [secret] [secret]"
+        );
     }
 
     #[test]

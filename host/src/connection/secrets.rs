@@ -25,7 +25,7 @@ use std::{
 
 use super::secret::Secret;
 use key::Key;
-pub use key::{KEY_FILE_VARIABLE, KEY_VARIABLE, KeySource};
+pub use key::{KEY_FILE_VARIABLE, KEY_VARIABLE, KeySource, key_file};
 
 /// The file's name in a project's folder.
 pub const FILE: &str = "secrets.sealed";

@@ -2,7 +2,7 @@
 
 use reqwest::{
     Method, Url,
-    header::{HeaderMap, HeaderName, HeaderValue},
+    header::{ACCEPT_ENCODING, HeaderMap, HeaderName, HeaderValue, IF_RANGE, RANGE},
 };
 
 use super::SendError;
@@ -24,6 +24,15 @@ const RESERVED: [&str; 9] = [
     "te",
     "trailer",
     "expect",
+];
+
+/// Headers by which who asks chooses the form of the answer. Where the answer is searched for secrets they are the
+/// host's: compressed in a way that only the guest reads, or cut into ranges, a repeated secret would not be found.
+pub(super) const SHAPING: [HeaderName; 4] = [
+    ACCEPT_ENCODING,
+    RANGE,
+    IF_RANGE,
+    HeaderName::from_static("a-im"),
 ];
 
 /// The part of the web that a connection may reach.

@@ -1,7 +1,7 @@
 //! Tokens of OAuth 2: got once, used until shortly before they expire, renewed by one request for all who wait. Who was
 //! refused is not sent again for a while.
 
-use std::time::Duration;
+use std::{collections::VecDeque, sync::PoisonError, time::Duration};
 
 use bytes::Bytes;
 use reqwest::{
@@ -30,6 +30,8 @@ const MIN_QUIET: Duration = Duration::from_secs(30);
 const MAX_QUIET: Duration = Duration::from_mins(15);
 /// No answer with a token is larger.
 const MAX_TOKEN_RESPONSE: u64 = 1 << 20;
+/// Tokens that are kept out of responses.
+const MAX_ISSUED: usize = 8;
 /// Longer texts of a token endpoint are cut when they are shown.
 const MAX_SHOWN: usize = 200;
 
@@ -46,6 +48,8 @@ pub(super) struct TokenSource {
     /// The connection, for messages.
     place: String,
     state: Mutex<State>,
+    /// The last tokens of both kinds. Not in `state`, which is locked while one is asked for.
+    issued: std::sync::Mutex<VecDeque<Secret>>,
 }
 
 #[derive(Default)]
@@ -94,11 +98,42 @@ impl TokenSource {
             grant,
             place: place.to_owned(),
             state: Mutex::default(),
+            issued: std::sync::Mutex::default(),
         }
     }
 
     pub(super) fn url(&self) -> &Url {
         &self.url
+    }
+
+    /// What requests for a token carry, and the last tokens. Not to come back to a plugin, from a page that shows the last
+    /// requests, say.
+    pub(super) fn secrets(&self) -> Vec<Vec<u8>> {
+        let plain = |secret: &Secret| secret.expose().as_bytes().to_vec();
+        let (client_id, client_secret) = match &self.grant {
+            Grant::Password(spec) => (&spec.client_id, &spec.client_secret),
+            Grant::Client(spec) => (&spec.client_id, &spec.client_secret),
+        };
+        let mut all = basic(client_id, client_secret).secrets();
+        all.push(plain(client_secret));
+        if let Grant::Password(spec) = &self.grant {
+            all.push(plain(&spec.password));
+        }
+        let issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
+        all.extend(issued.iter().map(plain));
+        all
+    }
+
+    /// Keeps a token in mind beyond its life: servers let some live longer than they say.
+    fn issue(&self, token: &Token) {
+        let mut issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
+        let access = token.header.to_str().unwrap_or_default();
+        let access = access.strip_prefix("Bearer ").unwrap_or(access);
+        issued.push_back(Secret::new(access));
+        issued.extend(token.refresh.clone());
+        while issued.len() > MAX_ISSUED {
+            issued.pop_front();
+        }
     }
 
     /// A token that is probably good. `refused` is one that was not. Cancel safe: the next caller asks again.
@@ -127,6 +162,7 @@ impl TokenSource {
         match self.fetch(http, policy, timeout, refresh).await {
             Ok(token) => {
                 count(&http.tally.tokens, 1);
+                self.issue(&token);
                 state.generation += 1;
                 state.failure = None;
                 let credential = Credential::Token(token.header.clone(), state.generation);

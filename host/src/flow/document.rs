@@ -32,6 +32,8 @@ pub struct Document {
     findings: Vec<Finding>,
     /// Pointers of values that are wrong already: what the schema says about them adds nothing.
     spoiled: BTreeSet<String>,
+    /// Pointers of the texts that a variable was put into.
+    varied: BTreeSet<String>,
     /// Files whose content was put into the value.
     files: Vec<PathBuf>,
 }
@@ -123,6 +125,7 @@ impl Document {
             places: Arc::new(places),
             findings: Vec::new(),
             spoiled: BTreeSet::new(),
+            varied: BTreeSet::new(),
             files: Vec::new(),
         };
         document.value = document.substituted(value, String::new(), text, variables);
@@ -147,6 +150,11 @@ impl Document {
     /// Files whose content was put into the value, also those that could not be read.
     pub fn files(&self) -> &[PathBuf] {
         &self.files
+    }
+
+    /// JSON pointers of the texts that a variable was put into.
+    pub fn varied(&self) -> impl Iterator<Item = &str> {
+        self.varied.iter().map(String::as_str)
     }
 
     /// Replaces every `{ $file: path }` below a pointer. What cannot be read is a finding of [`Document::decode`].
@@ -223,7 +231,10 @@ impl Document {
         match value {
             Value::String(written) if written.contains("${") => {
                 match substitute(&written, variables) {
-                    Ok(replaced) => Value::String(replaced),
+                    Ok(replaced) => {
+                        self.varied.insert(pointer);
+                        Value::String(replaced)
+                    }
                     Err(errors) => {
                         for error in errors {
                             self.report_variable(&error, &pointer, text);

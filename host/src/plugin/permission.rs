@@ -300,7 +300,7 @@ pub struct Denial {
     pub version: String,
     /// `sha256:…` of its component.
     pub digest: String,
-    /// `connection`, `table`, `url`, `name`, `address`, `path`, `link` or `quota`.
+    /// `connection`, `table`, `url`, `name`, `address`, `socket`, `path`, `link` or `quota`.
     pub what: &'static str,
     /// Its name.
     pub name: String,

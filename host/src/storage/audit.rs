@@ -43,7 +43,7 @@ const MAX_TEXT: usize = 500;
 pub enum Action {
     /// A plugin tried to reach what it was not granted.
     Denied,
-    /// Somebody asked this host for something without being allowed to.
+    /// Somebody asked the admin API for something without its token.
     AccessRefused,
     /// A flow has other grants than in its last run.
     GrantChanged,
@@ -69,6 +69,8 @@ pub enum Action {
     PluginRemoved,
     /// Dead letters were removed without another try.
     DeadLettersDiscarded,
+    /// A dead letter was changed before another try.
+    DeadLetterEdited,
     /// Dead letters were given to their flow again.
     DeadLettersReplayed,
     /// A checkpoint was thrown away.
@@ -92,7 +94,7 @@ pub enum Action {
 
 impl Action {
     /// All of them but [`Self::Unknown`].
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Denied,
         Self::AccessRefused,
         Self::GrantChanged,
@@ -107,6 +109,7 @@ impl Action {
         Self::PluginInstalled,
         Self::PluginRemoved,
         Self::DeadLettersDiscarded,
+        Self::DeadLetterEdited,
         Self::DeadLettersReplayed,
         Self::CheckpointForgotten,
         Self::TableChanged,
@@ -134,6 +137,7 @@ impl Action {
             Self::PluginInstalled => "plugin-installed",
             Self::PluginRemoved => "plugin-removed",
             Self::DeadLettersDiscarded => "dead-letters-discarded",
+            Self::DeadLetterEdited => "dead-letter-edited",
             Self::DeadLettersReplayed => "dead-letters-replayed",
             Self::CheckpointForgotten => "checkpoint-forgotten",
             Self::TableChanged => "table-changed",

@@ -23,8 +23,8 @@ const ROW: usize = 116;
 const FLOW: &str = "flow: files
 source:
   plugin: csv
-  config: { files: rows.csv }
-  grants: { files: { read: [.] } }
+  config: { files: in/rows.csv }
+  grants: { files: { read: [in] } }
 sinks:
   - plugin: jsonl
     config: { file: out/rows.jsonl }
@@ -34,7 +34,7 @@ sinks:
 const FAUCET: &str = "version: 1
 name: files
 pipeline:
-  source: { type: csv, config: { path: rows.csv } }
+  source: { type: csv, config: { path: in/rows.csv } }
   sink: { type: jsonl, config: { path: out/faucet.jsonl } }
 ";
 
@@ -57,9 +57,10 @@ pub(crate) fn rows(bench: &Bench) -> Result<Vec<Row>, String> {
     let folder = bench.folder.join("files");
     let out = folder.join("out");
     fs::create_dir_all(&out)
+        .and_then(|()| fs::create_dir_all(folder.join("in")))
         .and_then(|()| fs::write(folder.join("flow.yaml"), FLOW))
         .and_then(|()| fs::write(folder.join("faucet.yaml"), FAUCET))
-        .and_then(|()| generate(&folder.join("rows.csv"), count))
+        .and_then(|()| generate(&folder.join("in/rows.csv"), count))
         .map_err(|e| format!("{}: {e}", folder.display()))?;
     let mut candidates = vec![
         candidate("crossdock", crossdock, out.join("rows.jsonl")),
@@ -115,14 +116,14 @@ fn crossdock(bench: &Bench, _: &Path) -> Command {
 
 /// All three keep every cell a text, as crossdock does without `types`.
 fn mlr(_: &Bench, out: &Path) -> Command {
-    let mut command = shell(out, r#"mlr -S --icsv --ojsonl cat rows.csv > "$OUT""#);
+    let mut command = shell(out, r#"mlr -S --icsv --ojsonl cat in/rows.csv > "$OUT""#);
     command.env("LC_ALL", "C.UTF-8");
     command
 }
 
 fn duckdb(_: &Bench, out: &Path) -> Command {
     let sql =
-        "COPY (SELECT * FROM read_csv('rows.csv', all_varchar = true)) TO '$OUT' (FORMAT json)";
+        "COPY (SELECT * FROM read_csv('in/rows.csv', all_varchar = true)) TO '$OUT' (FORMAT json)";
     shell(out, &format!(r#"duckdb -c "{sql}""#))
 }
 

@@ -246,7 +246,14 @@ async fn moving(
 ) -> Result<RunSummary, AppError> {
     let mut findings = Vec::new();
     let resolved = tokio::task::block_in_place(|| project.resolve(&mut findings));
-    audit::grants_changed(&project.plan, &shared.store, &shared.audit, audit::HOST).await?;
+    audit::grants_changed(
+        &project.plan,
+        &resolved,
+        &shared.store,
+        &shared.audit,
+        audit::HOST,
+    )
+    .await?;
     let mut settings = project.settings();
     settings.drain = shared.drain;
     let kept = settings.keep.now();

@@ -218,6 +218,7 @@ impl Daemon {
         let options = ReplayOptions {
             filter: filter.clone(),
             with,
+            actor: actor.to_owned(),
             stop: self.0.shared.ending.clone(),
             progress: channel::channel(Progress::default()).0,
         };

@@ -36,6 +36,18 @@ pub enum FlowState {
 }
 
 impl FlowState {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Starting,
+        Self::Running,
+        Self::Paused,
+        Self::Stopping,
+        Self::Stopped,
+        Self::Finished,
+        Self::Retrying,
+        Self::Failed,
+    ];
+
     /// The name shown to people.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -17,6 +17,7 @@ use crate::{
         stage::{Budget, Identity, Instance, Opener, Read, Snapshot, Source},
     },
     flow::{Finding, StageKind},
+    plugin::Runtime,
     storage::{Audit, Checkpoint, DeadLetterFilter, Journal},
 };
 
@@ -26,6 +27,8 @@ pub struct ReplayOptions {
     pub filter: DeadLetterFilter,
     /// Another version of the plugin of their stage: a path (`new.wasm`, `mapper@new.wasm`) or what a flow file can say.
     pub with: Option<String>,
+    /// Who gives them, for the audit log.
+    pub actor: String,
     /// Cancelled: what was given is settled, and the rest stays.
     pub stop: CancellationToken,
     /// Told how it goes.
@@ -138,6 +141,8 @@ impl Project {
         let runtime = Self::runtime()?;
         let audit = Audit::open(&self.state)?;
         runtime.tell_denials(audit::denials(&audit));
+        // The flow file may have changed since the last run.
+        audit::grants_changed(&self.plan, &resolved, store, &audit, &options.actor).await?;
         let mut pipeline = self.pipeline(&runtime, &resolved, &wiring).await?;
         pipeline.source.opener = Arc::new(AtItsEnd(pipeline.source.opener.identity().clone()));
         let (commands, receiver) = mpsc::channel(1);
@@ -168,12 +173,16 @@ impl Project {
         let (ended, given) = tokio::join!(Box::pin(running), giving);
         ended.map_err(|error| self.locate(error))?;
         let summary = given?;
+        let tried = match own {
+            Some(own) => {
+                let checkpoint = store.checkpoint(flow)?;
+                self.try_own(&runtime, &own, checkpoint, &wiring).await
+            }
+            None => Ok(()),
+        };
         // Writing what waits takes a moment of the disk.
         let _closed = tokio::task::spawn_blocking(move || drop(audit)).await;
-        if let Some(own) = own {
-            self.try_own(&own, store.checkpoint(flow)?, &wiring).await?;
-        }
-        Ok(summary)
+        tried.map(|()| summary)
     }
 
     /// The one stage that the dead letters are of.
@@ -255,6 +264,7 @@ impl Project {
     /// Opens the flow's own version of a stage from what the other one has left, while somebody is there to be told.
     async fn try_own(
         &self,
+        runtime: &Runtime,
         replaced: &Replaced<'_>,
         checkpoint: Option<Checkpoint>,
         wiring: &Wiring,
@@ -264,7 +274,6 @@ impl Project {
         let Some(state) = state.filter(|state| !state.snapshot.is_empty()) else {
             return Ok(());
         };
-        let runtime = Self::runtime()?;
         let plugin = runtime.load(&replaced.own.path).await?;
         let context = self.context(stage, wiring);
         let snapshot = Some(&*state.snapshot);

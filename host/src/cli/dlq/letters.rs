@@ -71,7 +71,12 @@ impl Letters {
 
     pub(super) async fn edit(&self, id: u64, edit: Edit) -> Result<DeadLetter, Failure> {
         match self {
-            Self::Own(letters) => Ok(letters.edit(id, edit).await?),
+            Self::Own(letters) => {
+                let letter = letters.edit(id, edit.clone()).await?;
+                let entry = app::edited(&letter, &edit, &app::cli_actor());
+                noted(letters, entry)?;
+                Ok(letter)
+            }
             Self::Daemon(daemon) => {
                 let asked = format!("dead-letters/{id}?stored=true");
                 Ok(daemon.patch(&asked, &edit).await?)
@@ -184,7 +189,10 @@ pub(super) fn on_record(
     detail: String,
 ) -> Result<(), Failure> {
     let entry = AuditEntry::new(action, app::cli_actor());
-    let entry = entry.flow(flow.unwrap_or_default()).detail(detail);
+    noted(letters, entry.flow(flow.unwrap_or_default()).detail(detail))
+}
+
+fn noted(letters: &DeadLetters, entry: AuditEntry) -> Result<(), Failure> {
     match letters.store().path() {
         Some(state) => Ok(app::note(state, entry)?),
         None => Ok(()),

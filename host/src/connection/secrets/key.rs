@@ -34,6 +34,12 @@ pub enum KeySource {
     File(PathBuf),
 }
 
+/// The file of the key, when the environment says that it is in one.
+pub fn key_file() -> Option<PathBuf> {
+    let path = env::var_os(KEY_FILE_VARIABLE)?;
+    (!path.is_empty()).then(|| path.into())
+}
+
 impl KeySource {
     /// As the environment says. Empty variables do not count.
     pub fn from_environment() -> Self {

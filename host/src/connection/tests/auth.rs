@@ -15,7 +15,7 @@ use axum::{
     extract::State,
     http::{HeaderMap, StatusCode, Uri},
     response::{IntoResponse as _, Response as Answer},
-    routing::{any, post},
+    routing::{any, get as on_get, post},
 };
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -109,6 +109,73 @@ async fn a_plugin_cannot_replace_the_credential() {
     assert_eq!(
         seen(&send(&connect(address, ""), asked).await.unwrap()),
         "/x mine "
+    );
+}
+
+#[tokio::test]
+async fn who_has_secrets_chooses_the_form_of_the_answer() {
+    let encoded = async |uri: Uri| ([("content-encoding", uri.path()[1..].to_owned())], "abc");
+    let address = serve(Router::new().fallback(encoded)).await;
+    let with = connect(
+        address,
+        "auth: { basic: { username: ann, password: hunter2-geheim } }\n",
+    );
+    let without = connect(address, "headers: { X-Shop: a }\n");
+    for (name, value) in [
+        ("Accept-Encoding", "br"),
+        ("Range", "bytes=0-3"),
+        ("If-Range", "\"x\""),
+        ("A-IM", "gzip"),
+    ] {
+        let mut asked = request("GET", "/identity");
+        asked.headers.push((name.into(), value.into()));
+        let refused = send(&with, asked.clone()).await.unwrap_err();
+        assert!(
+            matches!(&refused, SendError::Invalid(text) if text.contains("set by the connection")),
+            "{refused}"
+        );
+        // Where nothing is secret, it is the plugin's to say.
+        assert_eq!(text(&send(&without, asked).await.unwrap()), "abc");
+    }
+    for encoding in [
+        "br",
+        "zstd",
+        "deflate",
+        "x-gzip",
+        "BR",
+        "gzip,%20br",
+        "compress",
+    ] {
+        let refused = get(&with, &format!("/{encoding}")).await.unwrap_err();
+        assert!(
+            matches!(&refused, SendError::Denied(text) if text.contains("in the encoding")),
+            "{encoding}: {refused}"
+        );
+        assert!(get(&without, &format!("/{encoding}")).await.is_ok());
+    }
+    assert_eq!(text(&get(&with, "/identity").await.unwrap()), "abc");
+}
+
+#[tokio::test]
+async fn what_tokens_are_got_with_does_not_come_back() {
+    let router = Router::new()
+        .route(
+            "/token",
+            post(async || {
+                Json(json!({ "access_token": "token-1-geheim", "refresh_token": "refresh-1-geheim" }))
+            }),
+        )
+        .route(
+            "/last",
+            on_get(async || "hunter2-geheim password-9 refresh-1-geheim token-1-geheim Zm9vOmh1bnRlcjItZ2VoZWlt"),
+        );
+    let address = serve(router).await;
+    let auth = "auth: { oauth2-password: { token-url: /token, client-id: foo, client-secret: hunter2-geheim, username: ann, password: password-9 } }\n";
+    let connections = connect(address, auth);
+    let answer = get(&connections, "/last").await.unwrap();
+    assert_eq!(
+        text(&answer),
+        "[secret] [secret] [secret] [secret] [secret]"
     );
 }
 

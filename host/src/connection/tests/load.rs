@@ -421,11 +421,14 @@ fn secrets_come_from_the_store_and_from_files() {
     // What came from the store is taken out of responses, whatever its header is called.
     let named = load(
         &key,
-        "headers: { X-Shop: { secret: shop-token }, X-Other: plain-value }",
+        "headers: { X-Shop: { secret: shop-token }, X-Other: plain-value, X-Some: \"one of ${NAME}\" }",
     )
     .unwrap();
     let hidden = named.get("shop").unwrap().hides();
     assert!(hidden.contains(&SECRET.as_bytes().to_vec()));
+    // So is what came from a variable.
+    assert!(hidden.contains(&b"one of shop-token".to_vec()));
+    assert!(hidden.contains(&b"shop-token".to_vec()));
     assert!(!hidden.contains(&b"plain-value".to_vec()));
     // Nobody asks for a secret: neither key nor store is needed.
     load(&KeySource::Both, "auth: { bearer: { token: x } }").unwrap();

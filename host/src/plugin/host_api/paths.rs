@@ -3,14 +3,14 @@
 
 use wasmtime::{
     StoreContextMut,
-    component::{Linker, Resource},
+    component::{Linker, LinkerInstance, Resource},
 };
 use wasmtime_wasi::{
     filesystem::{Descriptor, WasiFilesystemView},
     p2::{
         FsError,
         bindings::filesystem::types::{
-            DescriptorFlags, ErrorCode, HostDescriptor, OpenFlags, PathFlags,
+            DescriptorFlags, ErrorCode, HostDescriptor, NewTimestamp, OpenFlags, PathFlags,
         },
     },
 };
@@ -47,6 +47,7 @@ pub(super) fn link(linker: &mut Linker<State>, interface: &str) -> wasmtime::Res
             })
         },
     )?;
+    looks(&mut types)?;
     types.func_wrap_async(
         "[method]descriptor.create-directory-at",
         |mut store: Store<'_>, (folder, path): (Folder, String)| {
@@ -106,6 +107,67 @@ pub(super) fn link(linker: &mut Linker<State>, interface: &str) -> wasmtime::Res
                 let mut files = state.filesystem();
                 let outcome = HostDescriptor::link_at(&mut files, folder, at, from, target, to);
                 let outcome = outcome.await;
+                Ok((told(state, &named, outcome)?,))
+            })
+        },
+    )
+}
+
+/// Those that only look at what is there, or at when it was written.
+fn looks(types: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
+    types.func_wrap_async(
+        "[method]descriptor.stat-at",
+        |mut store: Store<'_>, (folder, at, path): (Folder, PathFlags, String)| {
+            Box::new(async move {
+                let state = store.data_mut();
+                let named = path.clone();
+                let mut files = state.filesystem();
+                let outcome = HostDescriptor::stat_at(&mut files, folder, at, path).await;
+                Ok((told(state, &named, outcome)?,))
+            })
+        },
+    )?;
+    types.func_wrap_async(
+        "[method]descriptor.set-times-at",
+        |mut store: Store<'_>,
+         (folder, at, path, read, written): (
+            Folder,
+            PathFlags,
+            String,
+            NewTimestamp,
+            NewTimestamp,
+        )| {
+            Box::new(async move {
+                let state = store.data_mut();
+                let named = path.clone();
+                let mut files = state.filesystem();
+                let outcome =
+                    HostDescriptor::set_times_at(&mut files, folder, at, path, read, written);
+                let outcome = outcome.await;
+                Ok((told(state, &named, outcome)?,))
+            })
+        },
+    )?;
+    types.func_wrap_async(
+        "[method]descriptor.readlink-at",
+        |mut store: Store<'_>, (folder, path): (Folder, String)| {
+            Box::new(async move {
+                let state = store.data_mut();
+                let named = path.clone();
+                let mut files = state.filesystem();
+                let outcome = HostDescriptor::readlink_at(&mut files, folder, path).await;
+                Ok((told(state, &named, outcome)?,))
+            })
+        },
+    )?;
+    types.func_wrap_async(
+        "[method]descriptor.metadata-hash-at",
+        |mut store: Store<'_>, (folder, at, path): (Folder, PathFlags, String)| {
+            Box::new(async move {
+                let state = store.data_mut();
+                let named = path.clone();
+                let mut files = state.filesystem();
+                let outcome = HostDescriptor::metadata_hash_at(&mut files, folder, at, path).await;
                 Ok((told(state, &named, outcome)?,))
             })
         },

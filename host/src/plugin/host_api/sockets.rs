@@ -12,10 +12,13 @@ use wasmtime::{
 };
 use wasmtime_wasi::{
     WasiCtxBuilder,
-    p2::bindings::sockets::{
-        network::{ErrorCode, IpAddressFamily},
-        tcp::{HostTcpSocket, TcpSocket},
-        tcp_create_socket::Host as _,
+    p2::{
+        UdpSocket,
+        bindings::sockets::{
+            network::{ErrorCode, IpAddressFamily},
+            tcp::{HostTcpSocket, TcpSocket},
+            tcp_create_socket::Host as _,
+        },
     },
     sockets::{SocketAddrUse, WasiSocketsView},
 };
@@ -29,11 +32,12 @@ use super::{
 /// The interfaces of the version that wasmtime links; older and newer 0.2 names lead to them.
 const TCP: &str = "wasi:sockets/tcp@0.2.12";
 const CREATE: &str = "wasi:sockets/tcp-create-socket@0.2.12";
+const CREATE_UDP: &str = "wasi:sockets/udp-create-socket@0.2.12";
 
 /// Lets the sandbox connect as far as its grants go.
 pub(in crate::plugin) fn allow(wasi: &mut WasiCtxBuilder, scope: &Arc<Scope>, lookups: &Lookups) {
-    let granted = !scope.grants.egress.tcp.is_empty();
-    wasi.allow_udp(false).allow_tcp(granted);
+    // TCP is refused below, by address, so that what was tried is on record; UDP where its sockets would be made.
+    wasi.allow_udp(false).allow_tcp(true);
     let (scope, lookups) = (Arc::clone(scope), lookups.clone());
     wasi.socket_addr_check(move |address, used| {
         let allowed = match used {
@@ -72,6 +76,15 @@ pub(in crate::plugin) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()
             // After the socket itself: a place is free when the system's socket is closed.
             state.sockets_open.remove(&socket);
             Ok(())
+        },
+    )?;
+    // There is no UDP at all, whatever address it would be for.
+    linker.instance(CREATE_UDP)?.func_wrap(
+        "create-udp-socket",
+        |store: StoreContextMut<'_, State>, (_,): (IpAddressFamily,)| {
+            store.data().scope.denied("socket", "udp");
+            let refused: Result<Resource<UdpSocket>, ErrorCode> = Err(ErrorCode::AccessDenied);
+            Ok((refused,))
         },
     )?;
     linker.allow_shadowing(false);

@@ -16,6 +16,9 @@ pub(crate) struct Script {
     pub(crate) on: HashMap<String, String>,
     pub(crate) snapshot: String,
     pub(crate) open: String,
+    pub(crate) check: String,
+    /// As it came.
+    pub(crate) raw: String,
     pub(crate) connection: String,
     pub(crate) stateful: bool,
     pub(crate) records: u64,
@@ -34,6 +37,8 @@ impl Script {
                 .collect(),
             snapshot: text("snapshot"),
             open: text("open"),
+            check: text("check"),
+            raw: config.to_string(),
             connection: text("connection"),
             stateful: config["stateful"].as_bool().unwrap_or_default(),
             records: config["records"].as_u64().unwrap_or_default(),
@@ -113,6 +118,12 @@ impl Script {
                 field: "/on".to_owned(),
                 advice: "take it out".to_owned(),
             })),
+            "count" => {
+                crossdock_sdk::metrics::count("acts", 7);
+                crossdock_sdk::metrics::gauge("mood", -1.5);
+                Ok(())
+            }
+            "tell-config" => Err(permanent(&format!("got: {}", self.raw))),
             "fail" => Err(permanent(&format!(
                 "the puppet was told to fail on {key:?}"
             ))),

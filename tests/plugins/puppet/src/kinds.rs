@@ -33,8 +33,9 @@ fn snapshot() -> Result<Vec<u8>, Fault> {
 struct Puppet;
 
 impl transformer::Guest for Puppet {
-    fn check(_: String) -> Result<(), Fault> {
-        Ok(())
+    fn check(config: String) -> Result<(), Fault> {
+        let script = Script::read(&config);
+        script.act(&script.check, "check")
     }
 
     fn open(config: String, snapshot: Option<Vec<u8>>) -> Result<transformer::Mode, Fault> {

@@ -19,6 +19,8 @@
 //! | `flood`, `flood-some` | more output than any host takes, or 8 MiB |
 //! | `transient`, `permanent` | the record is rejected |
 //! | `config` | the whole call fails with a config fault |
+//! | `count` | the call counts `acts` up by 7 and sets `mood` to -1.5 |
+//! | `tell-config` | the whole call fails with the config as it came |
 //! | `fail` | the whole call fails with a permanent fault |
 //! | `recurse` | the call calls itself for ever |
 //! | `grow` | the call grows its memory until it gets no more, and goes on |

@@ -44,6 +44,7 @@ pub(crate) fn attempt(text: &str) -> Option<String> {
             .map(|()| "linked".to_owned())
             .map_err(shown),
         "symlink" => symlink(one, rest[1]),
+        "stat" | "times" | "readlink" | "hash" => look(act, one),
         "list" => list(one),
         "fill" => fill(one, rest[1].parse().unwrap_or_default()),
         "stretch" => stretch(one, rest[1].parse().unwrap_or_default()),
@@ -119,6 +120,24 @@ fn symlink(target: &str, link: &str) -> Result<String, String> {
         .map_err(|e| format!("{e:?}"))?;
     let bytes = fs::read(link).map_err(shown)?;
     Ok(text_of(&bytes))
+}
+
+/// Looks at a path without opening it, or changes when it was written.
+fn look(act: &str, path: &str) -> Result<String, String> {
+    let (folder, name) = folder(path)?;
+    let flags = files::PathFlags::empty();
+    let same = files::NewTimestamp::Now;
+    let seen = match act {
+        "stat" => folder.stat_at(flags, &name).map(|s| format!("{}", s.size)),
+        "times" => folder
+            .set_times_at(flags, &name, same, same)
+            .map(|()| "set".to_owned()),
+        "readlink" => folder.readlink_at(&name),
+        _ => folder
+            .metadata_hash_at(flags, &name)
+            .map(|hash| format!("{}", hash.lower)),
+    };
+    seen.map_err(|e| format!("{e:?}"))
 }
 
 fn list(path: &str) -> Result<String, String> {
