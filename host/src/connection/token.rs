@@ -69,6 +69,19 @@ struct Failed {
     quiet: Duration,
 }
 
+impl Failed {
+    /// The same for somebody who asks later.
+    fn quietly(&self, left: Duration) -> SendError {
+        let SendError::Unauthenticated(why) = &self.error else {
+            return self.error.clone();
+        };
+        let seconds = left.as_secs() + 1;
+        SendError::Unauthenticated(format!(
+            "{why} (so that nobody is locked out it is not asked again for {seconds} s)"
+        ))
+    }
+}
+
 struct Token {
     header: HeaderValue,
     refresh: Option<Secret>,
@@ -146,17 +159,21 @@ impl TokenSource {
     ) -> Result<Credential, SendError> {
         let asked = Instant::now();
         let mut state = self.state.lock().await;
-        if let Some(failed) = &state.failure
-            && (failed.at >= asked || failed.at.elapsed() < failed.quiet)
-        {
-            return Err(failed.error.clone());
-        }
         let is_refused = matches!(refused, Some(Credential::Token(_, generation)) if *generation == state.generation);
         if let Some(token) = &state.token
             && !is_refused
             && token.renew_at.is_none_or(|at| Instant::now() < at)
         {
             return Ok(Credential::Token(token.header.clone(), state.generation));
+        }
+        if let Some(failed) = &state.failure {
+            if failed.at >= asked {
+                return Err(failed.error.clone());
+            }
+            let left = failed.quiet.saturating_sub(failed.at.elapsed());
+            if !left.is_zero() {
+                return Err(failed.quietly(left));
+            }
         }
         let refresh = state.token.as_ref().and_then(|token| token.refresh.clone());
         match self.fetch(http, policy, timeout, refresh).await {

@@ -469,7 +469,11 @@ async fn a_wrong_password_is_sent_once_and_never_shown() {
             assert!(message.contains(&status.to_string()), "{message}");
         }
         // Those who come later are told the same.
-        assert!(get(&connections, "/x").await.is_err());
+        let later = get(&connections, "/x").await.unwrap_err().to_string();
+        assert!(
+            later.contains(advice) && later.contains("not asked again for"),
+            "{later}"
+        );
         assert_eq!(pim.grants(), ["password"], "{status}");
     }
 }
@@ -509,6 +513,23 @@ async fn a_wrong_password_is_sent_again_after_a_while_that_doubles() {
     pim.revoke();
     assert!(get(&connections, "/x").await.is_err());
     assert_eq!(get(&connections, "/x").await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn a_refused_renewal_stops_nobody_whose_token_is_good() {
+    let pim = Pim::default();
+    let router = Router::new()
+        .route("/oauth/token", post(token))
+        .route("/forbidden", any(async || StatusCode::UNAUTHORIZED))
+        .fallback(resource);
+    let connections = connect(serve(router.with_state(pim.clone())).await, PASSWORD);
+    get(&connections, "/x").await.unwrap();
+    *pim.failures.lock().unwrap() = vec![(400, json!({"error": "invalid_grant"})); 9];
+    for _ in 0..3 {
+        assert!(get(&connections, "/forbidden").await.is_err());
+        assert_eq!(get(&connections, "/x").await.unwrap().status, 200);
+    }
+    assert_eq!(pim.grants().len(), 2);
 }
 
 #[tokio::test]
