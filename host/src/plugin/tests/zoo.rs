@@ -91,6 +91,25 @@ fn two_manifests() -> Vec<u8> {
     bytes
 }
 
+fn of_schema(config: &serde_json::Value) -> serde_json::Value {
+    json!({ "name": "x", "version": "1.0.0", "kinds": { "transformer": { "config": config } } })
+}
+
+/// Forty schemas, each of them twice the next one.
+fn multiplying_schema() -> Vec<u8> {
+    let next = |at: usize| json!({ "$ref": format!("#/$defs/a{at}") });
+    let mut defs: serde_json::Map<_, _> = (0..40)
+        .map(|at| {
+            (
+                format!("a{at}"),
+                json!({ "allOf": [next(at + 1), next(at + 1)] }),
+            )
+        })
+        .collect();
+    defs.insert("a40".to_owned(), json!({ "required": ["nothing"] }));
+    manifest(&of_schema(&json!({ "$ref": "#/$defs/a0", "$defs": defs })))
+}
+
 fn nested(depth: usize) -> Vec<u8> {
     let text = format!("{}{}", "(component ".repeat(depth), ")".repeat(depth));
     component(&format!("{text} {POSE}"))
@@ -166,6 +185,8 @@ fn attacks() -> Vec<(&'static str, Vec<u8>, &'static [&'static str])> {
             &["fine"],
         ),
         ("two manifests", two_manifests(), &["fine"]),
+        ("a config schema that multiplies", multiplying_schema(), &["fine"]),
+        ("a config schema without an end", manifest(&of_schema(&json!({ "$ref": "#" }))), &["fine"]),
         ("a manifest of a megabyte", manifest(&json!({ "name": "x".repeat(1 << 20), "version": "1.0.0", "kinds": {} })), &["fine"]),
     ]
 }
@@ -208,6 +229,13 @@ fn a_manifest_that_lies_is_caught() {
     );
     assert!(
         findings.contains("exports a transformer that the manifest leaves out"),
+        "{findings}"
+    );
+    let multiplying = crate::catalogue::inspect(&multiplying_schema()).unwrap();
+    assert!(multiplying.manifest.is_none());
+    let findings = multiplying.findings().join("; ");
+    assert!(
+        findings.contains("config schema of its transformer is refused"),
         "{findings}"
     );
     // The first manifest counts, everywhere.
