@@ -30,6 +30,7 @@ mod fixed_width;
 mod golang;
 mod guide;
 mod hostile;
+mod hostile_attacks;
 mod hostile_network;
 mod hostile_registry;
 mod hostile_zoo;
