@@ -96,8 +96,11 @@ fn without_a_cache_each_batch_asks_and_many_keys_are_one_request() {
         return;
     };
     host.run("enrich").finished();
+    let mut asked = server.asked();
+    // The two of the first batch are on their way at the same time.
+    asked[..2].sort();
     assert_eq!(
-        server.asked(),
+        asked,
         [
             "/customers?ids=c1,c2,c3",
             "/customers?ids=c4,c5",

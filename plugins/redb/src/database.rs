@@ -81,6 +81,34 @@ fn failed<E: Into<redb::Error>>(path: &str) -> impl Fn(E) -> Fault + '_ {
     }
 }
 
+/// Makes the file of a database under another name first: a process that is killed meanwhile leaves nothing at its own
+/// that is neither a database nor empty.
+fn make(path: &str) -> Result<()> {
+    let new = format!("{path}.new");
+    match std::fs::remove_file(&new) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(unreachable(path, &error));
+        }
+        _ => {}
+    }
+    drop(open_or_make(&new, path)?);
+    std::fs::rename(&new, path).map_err(|error| unreachable(path, &error))
+}
+
+/// The database in this file. Faults name the one that people know.
+fn open_or_make(file: &str, path: &str) -> Result<Redb> {
+    let file = DatabaseFile::open(file).map_err(|error| unreachable(path, &error))?;
+    let mut builder = Redb::builder();
+    builder.set_cache_size(CACHE);
+    builder.create_with_backend(file).map_err(failed(path))
+}
+
+fn unreachable(path: &str, error: &std::io::Error) -> Fault {
+    Fault::config(format!("cannot open `{path}`: {error}"))
+        .field("/file")
+        .advice("its folder must be there and granted under `grants.files.write`")
+}
+
 impl Database {
     /// Opens it and drops what was staged behind the mark. Without a mark everything staged is dropped.
     pub(crate) fn open(path: &str, mark: Option<Mark>) -> Result<Self> {
@@ -123,15 +151,11 @@ impl Database {
     fn redb(&mut self) -> Result<&Redb> {
         if self.redb.is_none() {
             let path = self.path.as_str();
-            let file = DatabaseFile::open(path).map_err(|error| {
-                Fault::config(format!("cannot open `{path}`: {error}"))
-                    .field("/file")
-                    .advice("its folder must be there and granted under `grants.files.write`")
-            })?;
-            let mut builder = Redb::builder();
-            builder.set_cache_size(CACHE);
-            let opened = builder.create_with_backend(file);
-            self.redb = Some(opened.map_err(failed(path))?);
+            let is_made = std::fs::metadata(path).is_ok_and(|file| file.len() > 0);
+            if !is_made {
+                make(path)?;
+            }
+            self.redb = Some(open_or_make(path, path)?);
         }
         match &self.redb {
             Some(redb) => Ok(redb),

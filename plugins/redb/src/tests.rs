@@ -158,6 +158,22 @@ fn a_commit_that_is_made_again_does_nothing() {
 }
 
 #[test]
+fn a_file_that_was_not_made_to_its_end_is_made_anew() {
+    let Folder { path, config, _dir } = folder();
+    let new = format!("{path}.new");
+    // What a process leaves that is killed while redb writes the first pages, and a file that somebody has touched.
+    fs::write(&new, vec![0; 4096]).unwrap();
+    fs::write(&path, "").unwrap();
+    let mut sink = SinkDriver::<RedbSink>::open(&config, None).unwrap();
+    sink.write(batch("items", &[("a", Some("1"))])).unwrap();
+    let snapshot = sink.snapshot().unwrap();
+    sink.commit(&snapshot).unwrap();
+    sink.close();
+    assert_eq!(content(&path), seen(&[("items", "a", "1")]));
+    assert!(!fs::exists(&new).unwrap());
+}
+
+#[test]
 fn a_file_that_is_another_one_is_refused() {
     let Folder { path, config, _dir } = folder();
     let mut sink = SinkDriver::<RedbSink>::open(&config, None).unwrap();
