@@ -58,6 +58,8 @@ transformers:
 {stage}
 sinks: [{{ plugin: jsonl, config: {{ file: out/r.jsonl }}, grants: {{ files: {{ write: [out] }} }} }}]
 retry: {{ attempts: 1, initial: 1ms }}
+# One after the other.
+in-flight: {{ batches: 1 }}
 batch: {{ records: 1 }}
 ",
                 puppet.display()
