@@ -288,7 +288,10 @@ fn served(trap: &TrapServer) -> TestHost {
                 "auth: {{ oauth2-password: {{ {oauth}, client-secret: {client}, username: ann, password: {person} }} }}"
             ),
         ),
-        ("variable", "headers: { X-Shop: \"${SHOP}\" }".to_owned()),
+        (
+            "variable",
+            "headers: { X-Shop: \"${SHOP_PASS}\" }".to_owned(),
+        ),
         (
             "closed",
             format!("auth: {{ bearer: {{ token: {bearer} }} }}"),
@@ -340,7 +343,7 @@ batch: {{ records: 1 }}
             names.join(", "),
         ),
     );
-    host.with("SHOP", variable)
+    host.with("SHOP_PASS", variable)
 }
 
 /// Every question that the admin API describes, with what is there and what is not, and some that it does not take.

@@ -182,8 +182,8 @@ const SCHEMES: [&str; 8] = [
     "signature",
 ];
 
-/// A header's secrets: the whole value, or what follows the scheme when it has one, every part of it (a cookie has several), and the
-/// password when it is name and password.
+/// A header's secrets: the whole value, or what follows the scheme when it has one, every part of it (a cookie has several;
+/// their names are none), and the password when it is name and password.
 pub(super) fn within(value: &[u8]) -> Vec<Vec<u8>> {
     let mut rest = value;
     if let Some(at) = value.iter().position(|byte| *byte == b' ') {
@@ -193,8 +193,15 @@ pub(super) fn within(value: &[u8]) -> Vec<Vec<u8>> {
         }
     }
     let mut all = vec![rest.to_vec()];
-    let parts = rest.split(|byte| b" \t;,=\"".contains(byte));
-    all.extend(parts.filter(|part| !part.is_empty()).map(<[u8]>::to_vec));
+    for part in rest.split(|byte| b" \t;,\"".contains(byte)) {
+        // What is behind a text in Base64 makes no name of it.
+        let padding = part.iter().rev().take_while(|byte| **byte == b'=').count();
+        let unpadded = &part[..part.len() - padding];
+        let named = unpadded.iter().position(|byte| *byte == b'=');
+        let from = named.map_or(0, |at| at + 1);
+        all.extend([part[from..].to_vec(), unpadded[from..].to_vec()]);
+    }
+    all.retain(|part| !part.is_empty());
     if value.len() > rest.len()
         && let Ok(pair) = STANDARD.decode(rest)
         && let Some(at) = pair.iter().position(|byte| *byte == b':')
@@ -304,16 +311,15 @@ mod tests {
                 .map(|part| String::from_utf8_lossy(&part).into_owned())
                 .collect()
         };
-        assert_eq!(of("plain-key"), ["plain-key", "plain-key"]);
+        assert!(of("plain-key").iter().all(|part| part == "plain-key"));
         let cookie = of("session=s3cr3t-s3cr3t; lang=en");
-        for part in [
-            "session=s3cr3t-s3cr3t; lang=en",
-            "session",
-            "s3cr3t-s3cr3t",
-            "lang",
-        ] {
+        for part in ["session=s3cr3t-s3cr3t; lang=en", "s3cr3t-s3cr3t", "en"] {
             assert!(cookie.contains(&part.to_owned()), "{part}: {cookie:?}");
         }
+        // A word that is no secret would be taken out of texts about sessions.
+        assert!(!cookie.contains(&"session".to_owned()), "{cookie:?}");
+        let padded = of("k=abc.def==");
+        assert!(padded.contains(&"abc.def==".to_owned()) && padded.contains(&"abc.def".to_owned()));
         let spaced = of("correct horse ab");
         assert!(spaced.contains(&"correct horse ab".to_owned()));
         assert!(spaced.contains(&"correct".to_owned()));
@@ -322,7 +328,7 @@ mod tests {
         assert!(!bearer.contains(&"Bearer".to_owned()), "{bearer:?}");
         let named = of("Basic YW5uOmh1bnRlcjItZ2VoZWlt");
         assert!(named.contains(&"hunter2-geheim".to_owned()), "{named:?}");
-        assert_eq!(of("Bearer "), [""]);
+        assert!(of("Bearer ").is_empty() && of("").is_empty());
     }
 
     #[test]

@@ -10,7 +10,8 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    Connection, Connections, Secrets, auth::Problem, secrets::MAX_VALUE, spec::ConnectionSpec,
+    Connection, Connections, Secrets, auth::Problem, secret::is_telling, secrets::MAX_VALUE,
+    spec::ConnectionSpec,
 };
 use crate::flow::{Document, Finding, Location, Variables, document};
 
@@ -298,12 +299,13 @@ fn fetch_secrets(document: &mut Document, folder: &Path, secrets: &Secrets) -> V
     headers
 }
 
-/// The headers that a variable was put into. Whoever takes a value out of the file does so because it is a secret, more
-/// often than not, whatever the header is called.
+/// The headers that a secret was put into from a variable, as the variable's name says. Others hold what an installation
+/// has of its own, the name of a channel, say, which stands in many responses and must stay there.
 fn varied_headers(document: &Document) -> impl Iterator<Item = String> {
-    document.varied().filter_map(|pointer| {
+    document.varied().filter_map(|(pointer, written)| {
         let name = pointer.strip_prefix("/headers/")?;
-        Some(name.split('/').next()?.to_ascii_lowercase())
+        let name = name.split('/').next()?.to_ascii_lowercase();
+        is_telling(written).then_some(name)
     })
 }
 

@@ -14,7 +14,7 @@ use super::{
     client::{Call, Counters, Http, count, follow, owned_headers, shown},
     load::Beside,
     retry::{self, Failure, Policy},
-    secret::{conceal, forms},
+    secret::{conceal, forms, is_telling},
     spec::ConnectionSpec,
     target::{self, Base},
 };
@@ -384,10 +384,9 @@ fn check_literal(url: &Url, allow_private: bool) -> Option<String> {
 
 /// The secrets among the headers that are added to each request: what tells so by its name, and those that are named.
 fn fixed_secrets(headers: &HeaderMap, named: &[String]) -> Vec<Vec<u8>> {
-    let telling = ["auth", "key", "token", "secret", "cookie", "password"];
     let secret = headers.iter().filter(|(name, _)| {
         let name = name.as_str();
-        telling.iter().any(|part| name.contains(part)) || named.iter().any(|one| one == name)
+        is_telling(name) || named.iter().any(|one| one == name)
     });
     secret
         .flat_map(|(_, value)| within(value.as_bytes()))

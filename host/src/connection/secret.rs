@@ -108,6 +108,23 @@ pub(super) fn forms(secrets: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
     all
 }
 
+/// Whether a name, of a header or a variable, says that its value is a secret.
+pub(super) fn is_telling(name: &str) -> bool {
+    const WORDS: [&str; 9] = [
+        "auth",
+        "key",
+        "token",
+        "secret",
+        "cookie",
+        "pass",
+        "pwd",
+        "credential",
+        "session",
+    ];
+    let name = name.to_ascii_lowercase();
+    WORDS.iter().any(|word| name.contains(word))
+}
+
 /// Replaces secrets in what a server sent, before a plugin sees it: some servers repeat the headers that they got.
 /// `None`: there are none in it.
 pub(super) fn conceal(bytes: &[u8], secrets: &[Vec<u8>]) -> Option<Vec<u8>> {

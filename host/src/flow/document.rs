@@ -1,7 +1,7 @@
 //! A YAML file on its way to a typed value: places kept, variables replaced, checked against the schema of its type.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     sync::Arc,
@@ -32,8 +32,8 @@ pub struct Document {
     findings: Vec<Finding>,
     /// Pointers of values that are wrong already: what the schema says about them adds nothing.
     spoiled: BTreeSet<String>,
-    /// Pointers of the texts that a variable was put into.
-    varied: BTreeSet<String>,
+    /// Texts that a variable was put into, as they are written, by their pointers.
+    varied: BTreeMap<String, String>,
     /// Files whose content was put into the value.
     files: Vec<PathBuf>,
 }
@@ -125,7 +125,7 @@ impl Document {
             places: Arc::new(places),
             findings: Vec::new(),
             spoiled: BTreeSet::new(),
-            varied: BTreeSet::new(),
+            varied: BTreeMap::new(),
             files: Vec::new(),
         };
         document.value = document.substituted(value, String::new(), text, variables);
@@ -152,9 +152,10 @@ impl Document {
         &self.files
     }
 
-    /// JSON pointers of the texts that a variable was put into.
-    pub fn varied(&self) -> impl Iterator<Item = &str> {
-        self.varied.iter().map(String::as_str)
+    /// Texts that a variable was put into: where they are, by JSON pointer, and how they are written.
+    pub fn varied(&self) -> impl Iterator<Item = (&str, &str)> {
+        let varied = self.varied.iter();
+        varied.map(|(pointer, written)| (pointer.as_str(), written.as_str()))
     }
 
     /// Replaces every `{ $file: path }` below a pointer. What cannot be read is a finding of [`Document::decode`].
@@ -232,7 +233,7 @@ impl Document {
             Value::String(written) if written.contains("${") => {
                 match substitute(&written, variables) {
                     Ok(replaced) => {
-                        self.varied.insert(pointer);
+                        self.varied.insert(pointer, written);
                         Value::String(replaced)
                     }
                     Err(errors) => {

@@ -341,7 +341,7 @@ fn secrets_come_from_the_store_and_from_files() {
         let yaml = format!("connection: shop\nbase-url: https://shop.example\n{more}\n");
         std::fs::write(folder.path().join("shop.yaml"), yaml).unwrap();
         let secrets = Secrets::new(sealed.clone(), key.clone());
-        let name = variables(&[("NAME", "shop-token")]);
+        let name = variables(&[("NAME", "shop-token"), ("SHOP_PASS", "hunter2-pass")]);
         Connections::load(folder.path(), &name, &secrets)
     };
     for (at, fine) in [
@@ -421,14 +421,15 @@ fn secrets_come_from_the_store_and_from_files() {
     // What came from the store is taken out of responses, whatever its header is called.
     let named = load(
         &key,
-        "headers: { X-Shop: { secret: shop-token }, X-Other: plain-value, X-Some: \"one of ${NAME}\" }",
+        "headers: { X-Shop: { secret: shop-token }, X-Other: plain-value, X-Some: \"one of ${SHOP_PASS}\", X-Channel: \"${NAME}\" }",
     )
     .unwrap();
     let hidden = named.get("shop").unwrap().hides();
     assert!(hidden.contains(&SECRET.as_bytes().to_vec()));
-    // So is what came from a variable.
-    assert!(hidden.contains(&b"one of shop-token".to_vec()));
-    assert!(hidden.contains(&b"shop-token".to_vec()));
+    // So is what came from a variable whose name says so; the name of a channel stays where it is.
+    assert!(hidden.contains(&b"one of hunter2-pass".to_vec()));
+    assert!(hidden.contains(&b"hunter2-pass".to_vec()));
+    assert!(!hidden.contains(&b"shop-token".to_vec()));
     assert!(!hidden.contains(&b"plain-value".to_vec()));
     // Nobody asks for a secret: neither key nor store is needed.
     load(&KeySource::Both, "auth: { bearer: { token: x } }").unwrap();
