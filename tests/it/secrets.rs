@@ -3,12 +3,13 @@
 use std::{
     fs,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    path::Path,
 };
 
 use crossdock_tests::{
     daemon::TestDaemon,
     gate::Gate,
-    host::{Ended, TestHost, test_plugin},
+    host::{Ended, TestHost, plugin, test_plugin},
     trap_server::{Forbidden, TOKEN, TrapServer},
 };
 use serde_json::{Value, json};
@@ -514,6 +515,19 @@ fn no_core_dump_holds_a_secret_and_an_ordinary_user_can_work() {
     let gate = Gate::new();
     let host = TestHost::new();
     gate.connect(&host);
+    // What was built may lie where nobody else can look, in root's home: the other user has everything of its own.
+    fs::create_dir(host.path("plugins")).unwrap();
+    let own = |built: &Path, name: &str| {
+        let path = host.path(name);
+        fs::copy(built, &path).unwrap();
+        path
+    };
+    let program = own(crossdock_tests::host::program(), "crossdock");
+    for name in ["csv", "jsonl"] {
+        own(&plugin(name), &format!("plugins/{name}.wasm"));
+    }
+    let puppet = own(&test_plugin("puppet"), "plugins/puppet.wasm");
+    let plugins = host.path("plugins").display().to_string();
     host.write("in/r.csv", "id,n\na,1\nb,2\n");
     let config = json!({ "on": { "a": "gate" }, "connection": "gate" });
     host.flow(
@@ -533,7 +547,7 @@ sinks:
     config: {{ file: out/r.jsonl }}
     grants: {{ files: {{ write: [out] }} }}
 ",
-            test_plugin("puppet").display()
+            puppet.display()
         ),
     );
     // Who is root looks like root in any case: the program is somebody else then.
@@ -549,24 +563,23 @@ sinks:
     }
     // Twice: what the first compiles, the second takes from the cache, by a path of /proc/self.
     for _ in 0..2 {
-        let program = crossdock_tests::host::program().display().to_string();
         let flow = ["run", "flows/held.yaml", "--from-start", "--json"];
         let invocation = if is_root {
             let user = NOBODY.to_string();
-            let as_nobody = [
-                "--reuid",
-                &user,
-                "--regid",
-                &user,
-                "--clear-groups",
-                &program,
-            ];
-            host.command("setpriv").args(as_nobody).args(flow)
+            let as_nobody = ["--reuid", &user, "--regid", &user, "--clear-groups"];
+            host.command("setpriv")
+                .args(as_nobody)
+                .args([&program])
+                .args(flow)
         } else {
-            host.crossdock(flow)
+            host.command(&program).args(flow)
         };
         let cache = host.path("cache").display().to_string();
-        let mut running = invocation.env("XDG_CACHE_HOME", &cache).start();
+        let mut running = invocation
+            .env("XDG_CACHE_HOME", &cache)
+            .env("CROSSDOCK_BIN", &program.display().to_string())
+            .env("CROSSDOCK_PLUGINS", &plugins)
+            .start();
         let arrival = gate.arrival(&mut running);
         assert_eq!(shown_owner(running.id()), 0, "it may be dumped");
         let limits = fs::read_to_string(format!("/proc/{}/limits", running.id())).unwrap();
