@@ -22,6 +22,8 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::{Built, build, guests, print, say, workspace};
 
+/// The flow of the main job.
+pub(crate) const FLOW: &str = "plugins/akeneo-to-spryker/flows/akeneo-to-spryker.yaml";
 /// What a shell gives for a program that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
 
@@ -186,7 +188,7 @@ pub(crate) fn command(
     let mut crossdock = Command::new(&built.crossdock);
     crossdock
         .arg("run")
-        .arg(workspace().join("plugins/akeneo-to-spryker/flows/akeneo-to-spryker.yaml"))
+        .arg(workspace().join(FLOW))
         .args(["--from-start", "--json"])
         .arg("--state")
         .arg(state)
@@ -221,7 +223,7 @@ fn text(ready: &Value, path: &[&str]) -> Result<String, String> {
 }
 
 /// The channel to export: the one that the flow names by default, or the catalogue's first.
-fn channel(ready: &Value) -> &str {
+pub(crate) fn channel(ready: &Value) -> &str {
     const USUAL: &str = "ecommerce";
     let channels = ready["channels"].as_array().into_iter().flatten();
     let mut names = channels.filter_map(Value::as_str).peekable();

@@ -244,7 +244,8 @@ impl Project {
         }
     }
 
-    pub(super) fn settings(&self) -> Settings {
+    /// How the engine runs the flow.
+    pub fn settings(&self) -> Settings {
         let plan = &self.plan;
         Settings {
             batch: Budget {

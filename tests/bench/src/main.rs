@@ -2,8 +2,8 @@
 //! with one line, both JSON. `xtask` asks for a few milliseconds of one candidate at a time, in turns, so that what
 //! disturbs the machine disturbs all of them alike.
 
-mod bare;
 mod by_value;
+mod job;
 mod languages;
 mod load;
 mod products;
@@ -14,6 +14,7 @@ mod products;
 mod reshape;
 mod swap;
 mod transform;
+mod unguarded;
 
 use std::{
     io::{BufRead, Write},
@@ -90,6 +91,12 @@ enum Request {
     },
     /// How long a plugin takes to be there.
     Start { plugin: PathBuf, config: Value },
+    /// Runs the main job, with its sandboxes or without them.
+    Job {
+        flow: PathBuf,
+        akeneo: job::Akeneo,
+        guarded: bool,
+    },
     /// Runs so many records through a flow while one of its stages is swapped.
     Swap {
         stage: Option<swap::Stage>,
@@ -133,6 +140,7 @@ fn main() -> Result<(), Failure> {
 struct Kept {
     transform: Option<transform::Bench>,
     language: Option<languages::Open>,
+    job: job::Kept,
 }
 
 async fn answer(request: Request, places: &Places, kept: &mut Kept) -> Result<Value, Failure> {
@@ -167,6 +175,11 @@ async fn answer(request: Request, places: &Places, kept: &mut Kept) -> Result<Va
             languages::apply(open, places, &plugin, config, (records, batches)).await
         }
         Request::Start { plugin, config } => languages::start(places, &plugin, config).await,
+        Request::Job {
+            flow,
+            akeneo,
+            guarded,
+        } => kept.job.run(places, flow, &akeneo, guarded).await,
         Request::Swap {
             stage,
             every_ms,
@@ -177,7 +190,12 @@ async fn answer(request: Request, places: &Places, kept: &mut Kept) -> Result<Va
 
 /// Nanoseconds that this thread was on a processor: what others do on the machine does not count.
 fn cpu() -> u64 {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
+    spent(ClockId::ThreadCPUTime)
+}
+
+/// Nanoseconds of one of the processor's clocks.
+fn spent(clock: ClockId) -> u64 {
+    let time = clock_gettime(clock);
     let seconds: u64 = time.tv_sec.try_into().unwrap_or_default();
     let nanos: u64 = time.tv_nsec.try_into().unwrap_or_default();
     seconds * 1_000_000_000 + nanos

@@ -23,7 +23,9 @@ impl Worker {
         command
             .arg(&bench.test_plugins)
             .arg(&bench.built.plugins)
-            .arg(&bench.folder);
+            .arg(&bench.folder)
+            // What flows compile is kept there.
+            .env("XDG_CACHE_HOME", bench.folder.join("home"));
         Self::spawn(&mut command)
     }
 
