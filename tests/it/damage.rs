@@ -178,6 +178,54 @@ fn a_disk_that_fills_up_costs_nothing_but_the_last_epochs() {
     assert!(host.bytes("out/all.jsonl") == undisturbed("replace"));
 }
 
+#[test]
+fn a_state_that_is_looked_at_on_a_full_disk_is_left_as_it_is() {
+    let possible = Command::new("unshare")
+        .args(["-Urm", "mount", "-t", "tmpfs", "tmpfs", "/tmp"])
+        .output();
+    if !possible.is_ok_and(|done| done.status.success()) {
+        println!("skipped: this machine does not let a test mount a file system of its own");
+        return;
+    }
+    let host = TestHost::new();
+    host.flow(
+        "many",
+        "
+source: { plugin: generate, config: { stream: live, records: 3000 } }
+sinks:
+  - plugin: jsonl
+    config: { file: out/many.jsonl, mode: append }
+    grants: { files: { write: [out] } }
+checkpoint: { records: 20 }
+batch: { records: 10 }
+",
+    );
+    fs::create_dir(host.state()).unwrap();
+    // The database has more than one of sled's segments: opening it moves entries.
+    let script = format!(
+        "mount -t tmpfs -o size=64m tmpfs .crossdock
+         for _ in 1 2 3; do {program} run flows/many.yaml --from-start --json > run.json || exit 9; done
+         dd if=/dev/zero of=.crossdock/filler bs=4k 2> /dev/null
+         cp -r .crossdock/db before; {program} dlq list > full.txt 2>&1; code=$?; diff -r before .crossdock/db || exit 7
+         rm .crossdock/filler
+         {program} dlq list >&2 || exit 8
+         {program} run flows/many.yaml --json > after.json || exit 6
+         exit $code",
+        program = program().display()
+    );
+    let ended = host
+        .command("unshare")
+        .args(["-Urm", "sh", "-c", &script])
+        .end();
+    ended.no_panic().exits(1);
+    let told = host.text("full.txt");
+    assert!(told.contains("free some space and run again"), "{told}");
+    let after: Value = serde_json::from_str(&host.text("after.json")).unwrap();
+    assert_eq!(after["records"], 0, "it goes on behind the last record");
+    let lines = host.text("out/many.jsonl");
+    assert_eq!(lines.lines().count(), 9000);
+}
+
 /// Writes format 9 where a value says that it is of format 1, as a host of the future would have.
 fn from_the_future(host: &TestHost, wanted: &[u8]) {
     let old = b"\"format\":1,";

@@ -193,18 +193,8 @@ impl SledKv {
             .iter()
             .map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len) + 64)
             .sum();
-        let needed = 2 * bytes as u64 + RESERVE_BYTES;
-        // A file system that cannot say how much is free is left to the write itself.
-        match fs4::available_space(&self.path) {
-            Ok(free) if free < needed => {
-                let message = format!(
-                    "{free} bytes are free, {needed} are needed; nothing was written: free some space and run again"
-                );
-                let source = io::Error::new(io::ErrorKind::StorageFull, message);
-                Err(StorageError::io("write", &self.path, source))
-            }
-            _ => Ok(()),
-        }
+        room(&self.path, 2 * bytes as u64 + RESERVE_BYTES)
+            .map_err(|source| StorageError::io("write", &self.path, source))
     }
 }
 
@@ -287,7 +277,25 @@ fn open_patiently(path: &Path) -> Result<Opened, Failure> {
     }
 }
 
+/// Whether so many bytes are free.
+fn room(path: &Path, needed: u64) -> io::Result<()> {
+    // A file system that cannot say how much is free is left to the write itself.
+    match fs4::available_space(path) {
+        Ok(free) if free < needed => Err(io::Error::new(
+            io::ErrorKind::StorageFull,
+            format!(
+                "{free} bytes are free, {needed} are needed; nothing was written: free some space and run again"
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
 fn open_sled(path: &Path) -> Result<Opened, Failure> {
+    // sled writes while it opens, and what it cannot write whole then it does not read again: all that was there is lost.
+    // Where there is no folder yet, its place is asked.
+    let place = path.ancestors().find(|place| place.exists());
+    room(place.unwrap_or(path), RESERVE_BYTES)?;
     // Everything outside of the default tree is sled's own.
     let db = sled::Config::new()
         .path(path)
