@@ -4,6 +4,9 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     forbid_core_dumps();
+    if let Some(code) = crossdock::plugin::compiles_here() {
+        return code;
+    }
     allow_open_files();
     crossdock::cli::main()
 }

@@ -31,6 +31,7 @@ mod golang;
 mod guide;
 mod hostile;
 mod hostile_attacks;
+mod hostile_compile;
 mod hostile_network;
 mod hostile_registry;
 mod hostile_zoo;

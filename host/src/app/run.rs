@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,7 @@ use crate::{
         delivery::{Delivery, SinkDelivery, SourceDelivery, delivery},
         intake::SourceStage,
         keeper::Recycle,
+        ledger::Ledger,
         overlay::Overlay,
         retry::RetryPolicy,
         run::{Control, End, Pipeline, Progress, Settings, Summary, run},
@@ -28,11 +30,11 @@ use crate::{
     },
     flow::{Finding, StageKind, StagePlan, finding::has_errors},
     plugin::{Grants, Limits, Plugin, Runtime, StageContext},
-    storage::{Audit, Journal, Store, StreamCounts},
+    storage::{Audit, Checkpoint, Journal, Store, StreamCounts},
 };
 
 /// How long a stopped run may take to drain.
-const DRAIN: std::time::Duration = std::time::Duration::from_secs(30);
+const DRAIN: Duration = Duration::from_secs(30);
 
 /// How a run is started and watched. Dropping the run's future aborts it; the last checkpoint stands.
 pub struct RunOptions {
@@ -63,7 +65,7 @@ pub enum Outcome {
 pub struct RunSummary {
     /// The flow.
     pub flow: String,
-    /// The run's id.
+    /// The run's id. Empty when it was stopped before there was one.
     pub run: String,
     /// How it ended.
     #[serde(flatten)]
@@ -159,7 +161,10 @@ impl Project {
         let overlay = Arc::clone(&wiring.overlay);
         let runtime = Self::runtime()?;
         runtime.tell_denials(audit::denials(audit));
-        let pipeline = self.pipeline(&runtime, resolved, &wiring).await?;
+        let loading = self.pipeline(&runtime, resolved, &wiring);
+        let Some(pipeline) = until_stopped(loading, &options.stop).await? else {
+            return Ok(self.not_begun(checkpoint, resolved));
+        };
         let control = Control::new(options.stop, options.progress);
         let running = run(pipeline, settings, journal, overlay, checkpoint, control);
         let mut summary = Box::pin(running)
@@ -228,6 +233,28 @@ impl Project {
             transformers,
             sinks,
         })
+    }
+
+    /// What there is to tell of a run that was stopped before its stages were there.
+    pub(super) fn not_begun(
+        &self,
+        checkpoint: Option<Checkpoint>,
+        resolved: &[Resolved<'_>],
+    ) -> RunSummary {
+        let nothing = Summary {
+            end: End::Stopped,
+            run: checkpoint
+                .map(|checkpoint| checkpoint.run)
+                .unwrap_or_default(),
+            ledger: Ledger::default(),
+            records: 0,
+            dead_letters: 0,
+            expired: 0,
+            epochs: 0,
+            elapsed: Duration::ZERO,
+            resumed: false,
+        };
+        self.summary(nothing, resolved)
     }
 
     pub(super) fn context(&self, stage: &StagePlan, wiring: &Wiring) -> StageContext {
@@ -309,6 +336,18 @@ impl Project {
             epochs: summary.epochs,
             resumed: summary.resumed,
         }
+    }
+}
+
+/// The stages, or nothing when the run is stopped first: compiling a plugin may take minutes.
+pub(super) async fn until_stopped(
+    loading: impl Future<Output = Result<Pipeline, AppError>>,
+    stop: &CancellationToken,
+) -> Result<Option<Pipeline>, AppError> {
+    tokio::select! {
+        biased;
+        pipeline = loading => pipeline.map(Some),
+        () = stop.cancelled() => Ok(None),
     }
 }
 

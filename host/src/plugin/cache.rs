@@ -63,28 +63,38 @@ impl Cache {
         Self { store }
     }
 
-    /// The component's machine code: from the cache, or compiled and kept there. Blocks; compiling takes long.
-    pub(super) fn component(
+    /// The component's machine code, when it is there. Blocks for a moment.
+    pub(super) fn find(&self, engine: &Engine, digest: &str) -> Option<Component> {
+        let store = self.store.as_ref()?;
+        store.load(engine, &file_name(engine, digest))
+    }
+
+    /// Loads machine code that was compiled just now, for this engine, by this process or one that it started, and keeps
+    /// it. Blocks for a moment.
+    pub(super) fn keep(
         &self,
         engine: &Engine,
         digest: &str,
-        bytes: &[u8],
-    ) -> wasmtime::Result<(Component, Origin)> {
-        let Some(store) = &self.store else {
-            return Ok((Component::from_binary(engine, bytes)?, Origin::Compiled));
-        };
-        let name = file_name(engine, digest);
-        if let Some(component) = store.load(engine, &name) {
-            return Ok((component, Origin::Cached));
+        code: &[u8],
+    ) -> wasmtime::Result<Component> {
+        if let Some(store) = &self.store {
+            let name = file_name(engine, digest);
+            match store.keep(&name, code) {
+                Ok(()) => {
+                    if let Some(component) = store.load(engine, &name) {
+                        return Ok(component);
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(folder = %store.folder.display(), %error, "the compiled plugin could not be kept");
+                }
+            }
         }
-        let code = engine.precompile_component(bytes)?;
-        if let Err(error) = store.keep(&name, &code) {
-            tracing::warn!(folder = %store.folder.display(), %error, "the compiled plugin could not be kept");
-            return Ok((Component::from_binary(engine, bytes)?, Origin::Compiled));
-        }
-        match store.load(engine, &name) {
-            Some(component) => Ok((component, Origin::Compiled)),
-            None => Ok((Component::from_binary(engine, bytes)?, Origin::Compiled)),
+        // SAFETY: these bytes are what the compiler of this program gave, in this process or through a pipe that nobody
+        // else has; wasmtime checks that they are for an engine like this one.
+        #[allow(unsafe_code, reason = "see the safety argument")]
+        unsafe {
+            Component::deserialize(engine, code)
         }
     }
 }

@@ -35,7 +35,8 @@ const CORE_PER_COMPONENT: u32 = super::limits::MODULES as u32;
 const MEMORIES_PER_COMPONENT: u32 = 4;
 const TABLES_PER_COMPONENT: u32 = 16;
 
-fn config(max_instances: u32, lines: bool) -> Config {
+/// Code that is compiled with the same `lines` is good for all engines of it.
+pub(super) fn config(max_instances: u32, lines: bool) -> Config {
     let mut config = Config::new();
     config.wasm_component_model(true);
     // Guests are synchronous (the contract says so); without this an empty call costs three times as much.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`runtime`] | the front door: load a plugin, make openers of its kinds, check a config |
 //! | `engine` | wasmtime's configuration and the ticker that lets long calls be interrupted |
+//! | `compiler` | machine code of a component, made in a process of its own |
 //! | `cache` | machine code on disk, so that a component is compiled once |
 //! | `exports` | what a component exports: whether it is all there, and where |
 //! | `wit` | the contract versions this host offers, one file each: bindings and conversions |
@@ -42,6 +43,7 @@ mod transformer;
 mod verify;
 mod wit;
 
+pub use compiler::compiles_here;
 pub use error::PluginError;
 pub use host_api::http_client::{
     HttpBody, HttpError, HttpRequest, HttpResponse, HttpSend, HttpStreamRequest,

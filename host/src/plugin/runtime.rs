@@ -9,12 +9,12 @@ use std::{
 use sha2::{Digest, Sha256};
 use wasmtime::{
     Engine,
-    component::{Instance, InstancePre, Linker},
+    component::{Component, Instance, InstancePre, Linker},
 };
 
 use super::{
     cache::{Cache, Origin},
-    compiler::Compiler,
+    compiler::{Compiler, Pace},
     engine::{self, Ticker},
     error::{PluginError, one_line},
     exports::{Kinds, whole},
@@ -76,7 +76,7 @@ struct Inner {
     ticker: Ticker,
     linker: Linker<State>,
     cache: Cache,
-    compiler: Compiler,
+    compiler: Arc<Compiler>,
     book: Arc<Book>,
     watcher: Arc<Watcher>,
     /// Files that plugins may have open.
@@ -85,13 +85,11 @@ struct Inner {
     loaded: Mutex<HashMap<String, Weak<Plugin>>>,
 }
 
-/// How a plugin is compiled.
-#[derive(Debug, Clone, Copy)]
-enum Pace {
-    /// Somebody waits for it.
-    Full,
-    /// Flows are running.
-    Aside,
+/// A component that is not in use.
+struct Unused {
+    inspection: Inspection,
+    /// `None`: it is to be compiled.
+    code: Option<Component>,
 }
 
 /// Everything about a stage that its plugin does not bring along.
@@ -149,7 +147,7 @@ impl Runtime {
             ticker,
             linker,
             cache: Cache::open(options.cache_dir.as_deref()),
-            compiler: Compiler::start(),
+            compiler: Arc::new(Compiler::new(options.lines)),
             book: Arc::default(),
             watcher: Arc::default(),
             files: Budget::of_process(),
@@ -205,12 +203,34 @@ impl Runtime {
         origin: String,
         pace: Pace,
     ) -> Result<Arc<Plugin>, PluginError> {
+        let bytes = Arc::new(bytes);
+        let (runtime, given, name) = (self.clone(), Arc::clone(&bytes), origin.clone());
+        let unused = match blocking(move || runtime.find(&given, &name)).await? {
+            Ok(plugin) => return Ok(plugin),
+            Err(unused) => unused,
+        };
+        let Unused { inspection, code } = unused;
+        let (component, code) = if let Some(component) = code {
+            (component, Origin::Cached)
+        } else {
+            let inner = &self.0;
+            tracing::info!(target: "plugin", plugin = %origin, "compiling it: the next time it is there at once");
+            let failed = |message: String| PluginError::Compile {
+                origin: origin.clone(),
+                message,
+            };
+            let code = inner.compiler.compile(&inner.engine, bytes, pace).await;
+            let code = code.map_err(|error| failed(error.to_string()))?;
+            let (runtime, digest) = (self.clone(), inspection.digest.clone());
+            let kept = move || Ok(runtime.0.cache.keep(&runtime.0.engine, &digest, &code));
+            let component = blocking(kept).await?;
+            (
+                component.map_err(|error| failed(one_line(&error)))?,
+                Origin::Compiled,
+            )
+        };
         let runtime = self.clone();
-        // Compiling takes seconds for large plugins, checking the cache a moment.
-        let loading = tokio::task::spawn_blocking(move || runtime.load_now(&bytes, &origin, pace));
-        loading
-            .await
-            .map_err(|error| PluginError::Engine(format!("loading was cut off: {error}")))?
+        blocking(move || runtime.link(inspection, &component, code, &origin)).await
     }
 
     /// Numbers that plugins reported through `metrics`.
@@ -228,33 +248,35 @@ impl Runtime {
         self.0.book.denials()
     }
 
-    fn load_now(&self, bytes: &[u8], origin: &str, pace: Pace) -> Result<Arc<Plugin>, PluginError> {
+    /// A plugin that is in use, or what is to be made one.
+    fn find(&self, bytes: &[u8], origin: &str) -> Result<Result<Arc<Plugin>, Unused>, PluginError> {
         let inspection = inspect(bytes).map_err(|source| PluginError::Inspect {
             origin: origin.to_owned(),
             source,
         })?;
         if let Some(plugin) = self.in_use(&inspection.digest) {
-            return Ok(plugin);
+            return Ok(Ok(plugin));
         }
         admit(&inspection, origin)?;
+        let code = self.0.cache.find(&self.0.engine, &inspection.digest);
+        Ok(Err(Unused { inspection, code }))
+    }
+
+    fn link(
+        &self,
+        inspection: Inspection,
+        component: &Component,
+        code: Origin,
+        origin: &str,
+    ) -> Result<Arc<Plugin>, PluginError> {
         let inner = &self.0;
         let compile = |error: wasmtime::Error| PluginError::Compile {
             origin: origin.to_owned(),
             message: one_line(&error),
         };
-        let component = || {
-            inner
-                .cache
-                .component(&inner.engine, &inspection.digest, bytes)
-        };
-        let (component, code) = match pace {
-            Pace::Full => component(),
-            Pace::Aside => inner.compiler.run(component),
-        }
-        .map_err(compile)?;
-        let pre = inner.linker.instantiate_pre(&component).map_err(compile)?;
-        whole(&component, &inspection.kinds, origin)?;
-        let kinds = Kinds::find(&pre, &component, &inspection.kinds).map_err(compile)?;
+        let pre = inner.linker.instantiate_pre(component).map_err(compile)?;
+        whole(component, &inspection.kinds, origin)?;
+        let kinds = Kinds::find(&pre, component, &inspection.kinds).map_err(compile)?;
         let name = match &inspection.manifest {
             Some(manifest) => manifest.name.clone(),
             None => stem(origin),
@@ -285,6 +307,15 @@ impl Runtime {
             .get(digest)
             .and_then(Weak::upgrade)
     }
+}
+
+/// Does on a thread for it what takes a moment of the disk or the processor.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, PluginError> + Send + 'static,
+) -> Result<T, PluginError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| PluginError::Engine(format!("loading was cut off: {error}")))?
 }
 
 /// `sha256:…` of a config as checkpoints and dead letters have it.

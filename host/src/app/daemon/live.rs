@@ -20,7 +20,7 @@ use super::{
 use crate::{
     app::{
         AppError, Delivery, Progress, Project, RunSummary, audit,
-        run::{Wiring, label},
+        run::{Wiring, label, until_stopped},
     },
     engine::run::{Command, Control, RunError, run},
     flow::{PluginRef, has_errors},
@@ -262,7 +262,10 @@ async fn moving(
         .retain_dead_letters(&project.plan.name, kept)
         .await?;
     let checkpoint: Option<Checkpoint> = journal.checkpoint(&project.plan.name)?;
-    let pipeline = project.pipeline(&shared.runtime, &resolved, wiring).await?;
+    let loading = project.pipeline(&shared.runtime, &resolved, wiring);
+    let Some(pipeline) = until_stopped(loading, &control.stop).await? else {
+        return Ok(project.not_begun(checkpoint, &resolved));
+    };
     let overlay = Arc::clone(&wiring.overlay);
     // A run's state is large; boxed, it does not have to fit into the task.
     let running = Box::pin(run(

@@ -20,6 +20,9 @@ use crate::{
     storage::{Action, AuditEntry, Journal},
 };
 
+/// Why a swap ended that somebody did not want any more.
+const CALLED_OFF: &str = "it was called off";
+
 /// See the module's documentation.
 pub(super) struct UnderWay {
     pub(super) record: Arc<Record>,
@@ -128,7 +131,13 @@ impl Supervisor {
         let stage = options.stage.clone();
         let task = {
             let (shared, record) = (Arc::clone(&self.shared), Arc::clone(&record));
-            tokio::spawn(async move { prepare(&shared, &place, &options, &record).await })
+            tokio::spawn(async move {
+                tokio::select! {
+                    biased;
+                    () = record.cancel.cancelled() => Err(CALLED_OFF.to_owned()),
+                    prepared = prepare(&shared, &place, &options, &record) => prepared,
+                }
+            })
         };
         self.swap = Some(UnderWay {
             record,
@@ -186,7 +195,7 @@ impl Supervisor {
     async fn on_prepared(&mut self, prepared: Prepared) {
         let Some(swap) = &mut self.swap else { return };
         if swap.record.cancel.is_cancelled() {
-            return self.end_swap(SwapState::Refused, Some("it was called off".to_owned()));
+            return self.end_swap(SwapState::Refused, Some(CALLED_OFF.to_owned()));
         }
         let same_run = match (&self.live, &swap.run) {
             (Some(live), Some(run)) => Arc::ptr_eq(&live.wiring, run),
