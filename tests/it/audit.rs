@@ -294,11 +294,27 @@ fn what_is_moved_counted_and_denied_is_in_the_metrics() {
         .exits(0)
         .tells(&["# TYPE crossdock_plugin_denied_total counter", &lines[7]]);
     assert!(!chosen.text().contains("crossdock_flow_state"), "{chosen}");
+    let listed = daemon.ask(&["metrics", "plugin_denied", "--json"]);
+    let listed = listed.exits(0).json();
+    let labels = json!({ "flow": "watched", "stage": "puppet", "plugin": "puppet", "way": "url" });
+    assert_eq!(listed["ok"], true);
+    assert_eq!(listed["metrics"].as_array().unwrap().len(), 1, "{listed}");
+    let denied = &listed["metrics"][0];
+    assert_eq!(denied["name"], "crossdock_plugin_denied_total");
+    assert_eq!(denied["kind"], "counter");
+    assert_eq!(denied["labels"], labels);
+    assert_eq!(denied["value"], 2);
+    let help = denied["help"].as_str().unwrap();
+    assert!(help.starts_with("Attempts of plugins"), "{help}");
     daemon.end().exits(0);
     host.crossdock(["metrics"])
         .end()
         .exits(2)
         .tells(&["no daemon serves"]);
+    let refused = host.crossdock(["metrics", "--json"]).end();
+    let told = refused.exits(2).json();
+    assert_eq!(told["ok"], false);
+    assert!(told.to_string().contains("no daemon serves"), "{told}");
 }
 
 #[test]

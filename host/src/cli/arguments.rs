@@ -174,6 +174,7 @@ line about it before.")]
 Examples:
   crossdock metrics
   crossdock metrics flow_records
+  crossdock metrics dead_letters --json | jq '.metrics[] | select(.value > 0) | .labels.flow'
 
 A monitoring system asks for /api/v1/metrics with the daemon's token, and gets the text format of
 Prometheus. `crossdock serve --token-file FILE` gives it a token that stays the same.")]

@@ -199,8 +199,8 @@ impl Command {
             Self::Plugin(PluginCommand::Rollback(arguments)) => arguments.project.json,
             Self::Plugin(PluginCommand::Why(arguments)) => arguments.project.json,
             Self::Plugin(PluginCommand::Bundle(arguments)) => arguments.project.json,
+            Self::Metrics(arguments) => arguments.json,
             Self::Plugin(PluginCommand::Dev(_))
-            | Self::Metrics(_)
             | Self::Serve(_)
             | Self::Schema(_)
             | Self::Completions { .. } => false,

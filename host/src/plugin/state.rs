@@ -125,7 +125,7 @@ impl State {
     /// A sandbox with nothing in it but the granted folders.
     ///
     /// # Errors
-    /// When a granted folder cannot be opened. It blocks for a moment when there are any.
+    /// When a granted folder cannot be opened, or no more may be open. It blocks for a moment when there are any.
     pub(super) fn new(scope: Arc<Scope>) -> Result<Self, Fault> {
         let log = Arc::clone(&scope.log);
         let stderr = Captured::new(Arc::clone(&log), Level::Warn);
@@ -148,8 +148,9 @@ impl State {
                 .monotonic_clock(Coarse::new());
         }
         wasi.max_random_size(RANDOM_BYTES);
+        let mut handles = Handles::new(&scope.files, &scope.process_files);
         for folder in &scope.grants.write {
-            preopen(&mut wasi, &scope, folder, FsPerms::ReadWrite)?;
+            preopen(&mut wasi, &mut handles, &scope, folder, FsPerms::ReadWrite)?;
         }
         for folder in scope
             .grants
@@ -157,7 +158,7 @@ impl State {
             .iter()
             .filter(|folder| !scope.grants.write.contains(folder))
         {
-            preopen(&mut wasi, &scope, folder, FsPerms::ReadOnly)?;
+            preopen(&mut wasi, &mut handles, &scope, folder, FsPerms::ReadOnly)?;
         }
         scope.quota.begin(&scope.project_dir, &scope.grants.write);
         let mut resources = ResourceTable::new();
@@ -169,7 +170,7 @@ impl State {
             resources,
             http,
             hooks: Hooks(Arc::clone(&scope)),
-            handles: Handles::new(&scope.files, &scope.process_files),
+            handles,
             lookups,
             sockets_open: BTreeMap::new(),
             limiter: Limiter::new(&scope.limits),
@@ -187,6 +188,7 @@ impl State {
 /// The guest sees the folder under the text of the grant, so paths in a config work as written.
 fn preopen(
     wasi: &mut WasiCtxBuilder,
+    handles: &mut Handles,
     scope: &Scope,
     folder: &str,
     perms: FsPerms,
@@ -215,9 +217,41 @@ fn preopen(
     {
         return Err(failed(&"it is a file; grant the folder that holds it"));
     }
+    let permits = handles
+        .place()
+        .map_err(|full| crowded(scope, folder, full))?;
     wasi.preopened_dir(&path, folder, perms)
         .map_err(|error| failed(&error.root_cause()))?;
+    handles.keeps(permits);
     Ok(())
+}
+
+/// No more files may be open.
+fn crowded(scope: &Scope, folder: &str, full: Full) -> Fault {
+    let (stage, grants) = (&scope.stage, &scope.grants);
+    let folders = grants.read.len() + grants.write.len();
+    let (kind, why) = match full {
+        // Not even the first instance can be made.
+        Full::Stage(most) if folders > most => (
+            FaultKind::Config,
+            format!(
+                "the stage is granted {folders} folders and may have {most} files and folders open"
+            ),
+        ),
+        Full::Stage(most) => (
+            FaultKind::Transient,
+            format!("all instances of the stage may have {most} files and folders open, and have"),
+        ),
+        Full::Process(most) => (
+            FaultKind::Transient,
+            format!("all plugins together may have {most} files and folders open, and have"),
+        ),
+    };
+    Fault::new(
+        kind,
+        format!("the folder `{folder}` of stage `{stage}` cannot be opened: {why}"),
+    )
+    .advice("grant a folder that holds the others instead of each of them, or let the host have more open files (`ulimit -n`)")
 }
 
 impl State {

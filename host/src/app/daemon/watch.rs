@@ -113,7 +113,8 @@ impl Watcher {
                 if is_news {
                     tracing::info!("{} is new", file.display());
                 }
-                if daemon.add(file, is_news) {
+                // It reads the file and all that it names.
+                if tokio::task::block_in_place(|| daemon.add(file, is_news)) {
                     self.waiting.remove(file);
                 }
             }

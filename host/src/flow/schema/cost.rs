@@ -5,6 +5,10 @@
 //! schema and each part of the value once, which takes no longer than both of them are large. A schema that refers to
 //! itself for a part of the value is fine: it ends where the value ends. One that does so for the same value never does.
 
+#[cfg(test)]
+mod tests;
+mod unique;
+
 use std::collections::{HashMap, hash_map::Entry};
 
 use serde_json::{Map, Value};
@@ -29,6 +33,11 @@ pub enum TooMuch {
     /// It ends too late.
     #[error("its references multiply: checking a value takes more than {0} steps")]
     Steps(u64),
+    /// Each item of a list is compared with too many others.
+    #[error(
+        "it compares the items of a list, and they are so many or so much alike that this takes more than {0} steps"
+    )]
+    Alike(u64),
     /// It fills the stack.
     #[error("more than {DEPTH} schemas are inside of each other")]
     Deep,
@@ -183,6 +192,8 @@ struct Counter<'a> {
     anchors: HashMap<&'a str, Vec<&'a Value>>,
     /// What is known of a schema for a value. `None`: it is being counted.
     known: HashMap<(*const Value, Option<*const Value>), Option<Cost>>,
+    /// What it takes to find equal items of a list.
+    compared: HashMap<*const Value, u64>,
     most: u64,
     depth: u32,
 }
@@ -190,7 +201,7 @@ struct Counter<'a> {
 impl<'a> Counter<'a> {
     fn new(root: &'a Value, most: u64) -> Result<Self, TooMuch> {
         let mut anchors: HashMap<&str, Vec<&Value>> = HashMap::new();
-        let mut patterns = 0;
+        let (mut patterns, mut compared) = (0, 0_u64);
         // Everywhere, also where no schema is expected: a reference can lead there.
         let mut rest = vec![root];
         while let Some(value) = rest.pop() {
@@ -206,6 +217,10 @@ impl<'a> Counter<'a> {
             patterns += usize::from(fields.get("pattern").is_some_and(Value::is_string));
             let named = fields.get("patternProperties").and_then(Value::as_object);
             patterns += named.map_or(0, Map::len);
+            compared = compared.saturating_add(own_lists(fields));
+        }
+        if compared > STEPS.0 {
+            return Err(TooMuch::Alike(STEPS.0));
         }
         if patterns > PATTERNS {
             return Err(TooMuch::Patterns);
@@ -220,6 +235,7 @@ impl<'a> Counter<'a> {
             root,
             anchors,
             known: HashMap::new(),
+            compared: HashMap::new(),
             most,
             depth: 0,
         })
@@ -282,6 +298,9 @@ impl<'a> Counter<'a> {
                 cost.add(self.schema(schema, value)?, word + way);
             }
         } else if let Some(value) = value {
+            if keyword == "uniqueItems" && inner == &Value::Bool(true) {
+                cost.steps = cost.steps.saturating_add(self.unique(value)?);
+            }
             for (schema, part, way) in parts_for(keyword, inner, value) {
                 if keyword == "patternProperties" {
                     cost.steps = cost.steps.saturating_add(PATTERN_STEPS);
@@ -290,6 +309,19 @@ impl<'a> Counter<'a> {
             }
         }
         Ok(())
+    }
+
+    /// What it takes to find equal items of a value. It is counted once, however often it is asked for.
+    fn unique(&mut self, value: &Value) -> Result<u64, TooMuch> {
+        let Value::Array(items) = value else {
+            return Ok(0);
+        };
+        let known = self.compared.entry(std::ptr::from_ref(value));
+        let steps = *known.or_insert_with(|| unique::steps(items));
+        if steps > self.most {
+            return Err(TooMuch::Alike(self.most));
+        }
+        Ok(steps)
     }
 
     /// Where a reference may lead to.
@@ -312,6 +344,16 @@ impl<'a> Counter<'a> {
         let named = self.anchors.get(fragment.as_str());
         named.cloned().ok_or_else(foreign)
     }
+}
+
+/// Steps for the lists of a schema whose own items must differ: whether a schema is one is checked, too.
+fn own_lists(fields: &Map<String, Value>) -> u64 {
+    let of = |keyword: &str| fields.get(keyword);
+    let lists = ["enum", "required", "type"].into_iter().filter_map(of);
+    let named = ["dependencies", "dependentRequired"].into_iter();
+    let named = named.filter_map(of).flat_map(children);
+    let lists = lists.chain(named).filter_map(Value::as_array);
+    lists.map(|items| unique::steps(items)).sum()
 }
 
 /// What a keyword takes beside the schemas below it.
@@ -392,160 +434,4 @@ fn decoded(fragment: &str) -> Option<String> {
         }
     }
     String::from_utf8(bytes).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    /// Schemas of which each is twice the next one, for the value that `inside` makes of it.
-    fn doubling(count: usize, inside: impl Fn(Value) -> Value) -> Value {
-        let mut defs = Map::new();
-        for at in 0..count {
-            let next = json!({ "$ref": format!("#/$defs/a{}", at + 1) });
-            let twice = json!({ "allOf": [next, next] });
-            defs.insert(format!("a{at}"), inside(twice));
-        }
-        defs.insert(format!("a{count}"), json!({ "required": ["nothing"] }));
-        json!({ "$ref": "#/$defs/a0", "$defs": defs })
-    }
-
-    fn nested(depth: usize) -> Value {
-        (0..depth).fold(json!({}), |inner, _| json!({ "x": inner }))
-    }
-
-    #[test]
-    fn what_multiplies_is_refused() {
-        let same = doubling(40, |twice| twice);
-        assert!(matches!(of_any(&same), Err(TooMuch::Steps(_))));
-        assert!(matches!(
-            of_value(&same, &json!({})),
-            Err(TooMuch::Steps(_))
-        ));
-        assert_eq!(of_value(&doubling(8, |twice| twice), &json!({})), Ok(()));
-        // One level of the value for each level of the schema.
-        for keyword in ["properties", "patternProperties", "additionalProperties"] {
-            let below = |twice: Value| match keyword {
-                "additionalProperties" => json!({ keyword: twice }),
-                _ => json!({ keyword: { "x": twice } }),
-            };
-            let deep = doubling(40, below);
-            assert_eq!(of_any(&deep), Ok(()), "{keyword}");
-            assert_eq!(of_value(&deep, &nested(3)), Ok(()), "{keyword}");
-            let error = of_value(&deep, &nested(40)).unwrap_err();
-            assert!(matches!(error, TooMuch::Steps(_)), "{keyword}");
-        }
-        // And one that is recursive.
-        let own =
-            json!({ "additionalProperties": { "allOf": [{ "$ref": "#" }, { "$ref": "#" }] } });
-        assert_eq!(of_value(&own, &nested(4)), Ok(()));
-        assert!(matches!(
-            of_value(&own, &nested(30)),
-            Err(TooMuch::Steps(_))
-        ));
-        let items = json!({ "items": { "anyOf": [{ "$ref": "#" }, { "$ref": "#" }] } });
-        let lists = (0..30).fold(json!([]), |inner, _| json!([inner]));
-        assert!(matches!(of_value(&items, &lists), Err(TooMuch::Steps(_))));
-    }
-
-    #[test]
-    fn what_has_no_end_is_refused() {
-        for schema in [
-            json!({ "$ref": "#" }),
-            json!({ "allOf": [{ "not": { "$ref": "#" } }] }),
-            json!({ "$ref": "#a", "$defs": { "a": { "$anchor": "a", "anyOf": [{ "$dynamicRef": "#a" }] } } }),
-        ] {
-            assert_eq!(of_any(&schema), Err(TooMuch::Endless), "{schema}");
-            assert_eq!(
-                of_value(&schema, &json!(1)),
-                Err(TooMuch::Endless),
-                "{schema}"
-            );
-        }
-    }
-
-    #[test]
-    fn long_chains_many_patterns_and_long_ways_are_refused() {
-        let mut defs = Map::new();
-        for at in 0..5000 {
-            defs.insert(
-                format!("a{at}"),
-                json!({ "$ref": format!("#/$defs/a{}", at + 1) }),
-            );
-        }
-        defs.insert("a5000".to_owned(), json!(true));
-        let chain = json!({ "$ref": "#/$defs/a0", "$defs": defs });
-        assert_eq!(of_any(&chain), Err(TooMuch::Deep));
-        let patterns: Vec<_> = (0..200).map(|_| json!({ "pattern": "x" })).collect();
-        assert_eq!(
-            of_any(&json!({ "anyOf": patterns })),
-            Err(TooMuch::Patterns)
-        );
-        // Each error tells the whole way.
-        let name = "n".repeat(100_000);
-        let fields: Vec<_> = (0..1000)
-            .map(|_| json!({ "$ref": "#/$defs/leaf" }))
-            .collect();
-        let long = json!({
-            "$ref": format!("#/$defs/{name}"),
-            "$defs": { name: { "allOf": fields }, "leaf": { "type": "null" } },
-        });
-        assert!(matches!(of_any(&long), Err(TooMuch::Steps(_))));
-    }
-
-    #[test]
-    fn what_cannot_be_counted_is_refused() {
-        for reference in [
-            "https://example.org/x",
-            "#/$defs/none",
-            "#none",
-            "x#/y",
-            "#/%zz",
-        ] {
-            let error = of_any(&json!({ "$ref": reference })).unwrap_err();
-            assert_eq!(error, TooMuch::Foreign(reference.to_owned()));
-        }
-        let inner = json!({ "properties": { "a": { "$id": "https://example.org/a" } } });
-        assert_eq!(of_any(&inner), Err(TooMuch::InnerId));
-        // A field of a config may have the name of a keyword.
-        let field =
-            json!({ "properties": { "$id": { "type": "string" }, "$ref": { "type": "string" } } });
-        assert_eq!(
-            of_value(&field, &json!({ "$id": "x", "$ref": "y" })),
-            Ok(())
-        );
-    }
-
-    #[test]
-    fn what_people_write_is_fine() {
-        let filter = json!({
-            "$id": "https://example.org/filter",
-            "anyOf": [
-                { "type": "object", "properties": { "all": { "items": { "$ref": "#" } } }, "required": ["all"] },
-                { "type": "object", "properties": { "any": { "items": { "$ref": "https://example.org/filter#" } } }, "required": ["any"] },
-                { "$ref": "#/$defs/my%20test" },
-            ],
-            "$defs": { "my test": { "type": "object", "properties": { "field": { "type": "string", "pattern": "^[a-z]+$" } } } },
-        });
-        assert_eq!(of_any(&filter), Ok(()));
-        let mut value = json!({ "field": "a" });
-        for at in 0..12 {
-            value = if at % 2 == 0 {
-                json!({ "all": [value, { "field": "b" }] })
-            } else {
-                json!({ "any": [{ "field": "c" }, value] })
-            };
-        }
-        assert_eq!(of_value(&filter, &value), Ok(()));
-        let rules = json!({
-            "properties": { "rules": { "items": { "anyOf": [{ "type": "string" }, { "$ref": "#/$defs/rule" }] } } },
-            "$defs": { "rule": { "properties": { "from": { "type": "string" }, "to": { "type": "string" } }, "required": ["from"] } },
-        });
-        let many: Vec<_> = (0..5000)
-            .map(|at| json!({ "from": at.to_string(), "to": "x" }))
-            .collect();
-        assert_eq!(of_value(&rules, &json!({ "rules": many })), Ok(()));
-    }
 }

@@ -1,4 +1,5 @@
-//! What an instance holds open of the host's process: files, raw connections, listings of folders.
+//! What an instance holds open of the host's process: files, raw connections, listings of folders, and the folders that it
+//! was granted.
 //!
 //! A process may have few files open, and every flow needs some, so that plugins get a part of them: a stage so many, all
 //! its instances together, and all stages at most half of what the process may have. What is still open is seen in the
@@ -97,6 +98,8 @@ pub(in crate::plugin) struct Handles {
     stage: Arc<Budget>,
     process: Arc<Budget>,
     open: Vec<(Open, Permits)>,
+    /// For what is open as long as the instance is there: the folders that it was granted.
+    kept: Vec<Permits>,
     listings: Vec<(u32, usize)>,
 }
 
@@ -121,6 +124,7 @@ impl Handles {
             stage: Arc::clone(stage),
             process: Arc::clone(process),
             open: Vec::new(),
+            kept: Vec::new(),
             listings: Vec::new(),
         }
     }
@@ -140,6 +144,11 @@ impl Handles {
     /// Room for one more file or socket, before it is opened.
     pub(in crate::plugin) fn room(&mut self, table: &ResourceTable) -> Result<Permits, Full> {
         self.sweep(table);
+        self.place()
+    }
+
+    /// The same where nothing can have been closed.
+    pub(in crate::plugin) fn place(&self) -> Result<Permits, Full> {
         let stage = self.stage.take().ok_or(Full::Stage(self.stage.most))?;
         let process = self
             .process
@@ -149,6 +158,11 @@ impl Handles {
             _of_stage: stage,
             _of_process: process,
         })
+    }
+
+    /// A folder was opened that stays open until the instance ends.
+    pub(in crate::plugin) fn keeps(&mut self, permits: Permits) {
+        self.kept.push(permits);
     }
 
     /// A file or folder was opened.
@@ -193,7 +207,11 @@ mod tests {
         drop(first);
         let others: Vec<_> = (0..7).map(|_| process.take().unwrap()).collect();
         assert_eq!(handles.room(&table).unwrap_err(), Full::Process(8));
-        drop((second, others));
+        handles.keeps(second);
+        drop(others);
+        handles.sweep(&table);
+        assert_eq!(stage.taken.load(Ordering::Relaxed), 1, "it is kept");
+        drop(handles);
         assert_eq!(stage.taken.load(Ordering::Relaxed), 0);
         assert_eq!(process.taken.load(Ordering::Relaxed), 0);
     }

@@ -83,6 +83,79 @@ async fn all_instances_of_a_stage_together_hold_a_bounded_number_of_files() {
     instance.apply(&batch(1)).await.unwrap();
 }
 
+/// The folders of a grant are open files of the process, too.
+#[tokio::test]
+async fn the_folders_of_all_instances_of_a_stage_are_bounded() {
+    const FOLDERS: usize = 20;
+    let dir = tempfile::tempdir().unwrap();
+    let folder = |name: String| {
+        let path = dir.path().join(name);
+        fs::create_dir(&path).unwrap();
+        path.display().to_string()
+    };
+    let grants = Grants {
+        read: (0..FOLDERS / 2)
+            .map(|at| folder(format!("r{at}")))
+            .collect(),
+        write: (0..FOLDERS / 2)
+            .map(|at| folder(format!("w{at}")))
+            .collect(),
+        ..Grants::default()
+    };
+    let plugin = load(&Guest::new(Kind::Transformer).wasi()).await;
+    let opener = plugin
+        .transformer(StageContext {
+            grants: grants.clone(),
+            ..context()
+        })
+        .unwrap();
+    let mut holding = Vec::new();
+    let refused = loop {
+        assert!(holding.len() < 13, "13 instances have 260 folders");
+        match opener.open(None).await {
+            Ok(instance) => holding.push(instance),
+            Err(fault) => break fault,
+        }
+    };
+    // It may work when another instance has ended.
+    assert_eq!(refused.kind, FaultKind::Transient, "{refused}");
+    assert!(
+        refused
+            .message
+            .contains("of stage `stage` cannot be opened")
+            && refused.message.contains("files and folders open, and have"),
+        "{refused}"
+    );
+    assert!(refused.advice.contains("ulimit -n"), "{refused}");
+    // What was opened for the one that was refused is closed, and each that ends makes room for one.
+    for _ in 0..3 {
+        holding.pop().unwrap();
+        holding.push(opener.open(None).await.unwrap());
+    }
+    let full = opener.open(None).await.err().unwrap();
+    assert_eq!(full.message, refused.message);
+    drop(holding);
+    drop(opener);
+
+    // More than one instance may have: nothing but another grant helps.
+    let read = (0..300).map(|at| folder(format!("many{at}"))).collect();
+    let opener = plugin
+        .transformer(StageContext {
+            grants: Grants {
+                read,
+                ..Grants::default()
+            },
+            ..context()
+        })
+        .unwrap();
+    let refused = opener.open(None).await.err().unwrap();
+    assert_eq!(refused.kind, FaultKind::Config, "{refused}");
+    assert!(
+        refused.message.contains("the stage is granted 300 folders"),
+        "{refused}"
+    );
+}
+
 #[tokio::test]
 async fn files_that_are_closed_do_not_count() {
     let dir = tempfile::tempdir().unwrap();
