@@ -179,16 +179,9 @@ impl Connections {
             .flatten()
             .filter(|(name, _)| !found.contains_key(**name))
         {
-            let known: Vec<&str> = seen.iter().map(String::as_str).collect();
-            let message = format!("there is no connection `{name}` in {}", folder.display());
-            let mut advice = document::suggestion(name, "known connections", &known);
-            if advice.is_empty() {
-                advice = format!("write {}", folder.join(format!("{name}.yaml")).display());
-            }
             // A file that cannot be read explains it better.
             if findings.is_empty() {
-                let missing = Finding::error("connection.missing", message);
-                findings.push(missing.at(place.clone()).advice(advice));
+                findings.push(missing(folder, name, &seen).at(place.clone()));
             }
         }
         if findings.is_empty() {
@@ -197,6 +190,17 @@ impl Connections {
             Err(ConnectionError { findings })
         }
     }
+}
+
+/// A flow names a connection that no file defines; `seen` are those that there are.
+fn missing(folder: &Path, name: &str, seen: &[String]) -> Finding {
+    let known: Vec<&str> = seen.iter().map(String::as_str).collect();
+    let message = format!("there is no connection `{name}` in {}", folder.display());
+    let mut advice = document::suggestion(name, "known connections", &known);
+    if advice.is_empty() {
+        advice = format!("write {}", folder.join(format!("{name}.yaml")).display());
+    }
+    Finding::error("connection.missing", message).advice(advice)
 }
 
 fn files(folder: &Path) -> Result<Vec<PathBuf>, Finding> {
