@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     fmt, fs,
     io::{self, Read as _},
     path::{Path, PathBuf},
@@ -133,10 +134,8 @@ impl Connections {
                 Ok(document) => document,
                 Err(wrong) => {
                     // Its name cannot be known, unless it is that of the file.
-                    let stem = file
-                        .file_stem()
-                        .and_then(|stem| stem.to_str())
-                        .unwrap_or_default();
+                    let stem = file.file_stem().and_then(OsStr::to_str);
+                    let stem = stem.unwrap_or_default();
                     if names.is_none_or(|names| names.contains_key(stem)) {
                         findings.extend(wrong);
                     }
@@ -156,16 +155,8 @@ impl Connections {
             if !name.is_empty()
                 && let Some(first) = found.insert(name.clone(), file.clone())
             {
-                let message = format!(
-                    "the connection `{name}` is defined in {} already",
-                    first.display()
-                );
-                let at = document.locate("/connection");
-                findings.push(
-                    Finding::error("connection.duplicate", message)
-                        .at(at)
-                        .advice("rename one of them"),
-                );
+                let twice = defined_twice(&name, &first);
+                findings.push(twice.at(document.locate("/connection")));
             }
             match define(&mut document, &file, secrets) {
                 Ok(connection) => {
@@ -190,6 +181,14 @@ impl Connections {
             Err(ConnectionError { findings })
         }
     }
+}
+
+fn defined_twice(name: &str, first: &Path) -> Finding {
+    let message = format!(
+        "the connection `{name}` is defined in {} already",
+        first.display()
+    );
+    Finding::error("connection.duplicate", message).advice("rename one of them")
 }
 
 /// A flow names a connection that no file defines; `seen` are those that there are.
