@@ -527,7 +527,7 @@ sinks:
         let cache = host.path("cache").display().to_string();
         let mut running = invocation
             .env("XDG_CACHE_HOME", &cache)
-            .env("CROSSDOCK_BIN", &program.display().to_string())
+            .env("CROSSDOCK_BIN", program.display().to_string())
             .env("CROSSDOCK_PLUGINS", &plugins)
             .start();
         let arrival = gate.arrival(&mut running);
