@@ -25,32 +25,8 @@ fn write_flow(host: &TestHost, acts: &[String], grants: &str) {
         .enumerate()
         .map(|(at, act)| (format!("r{at}"), json!(act)))
         .collect();
-    let config = json!({ "on": on });
-    let puppet = test_plugin("puppet");
-    host.flow(
-        "watched",
-        &format!(
-            "
-source:
-  plugin: csv
-  config: {{ files: in/*.csv, key: id }}
-  grants: {{ files: {{ read: [in] }} }}
-transformers:
-  - name: puppet
-    plugin: {}
-    workers: 1
-    config: {config}
-    grants: {grants}
-sinks:
-  - plugin: jsonl
-    config: {{ file: out/r.jsonl }}
-    grants: {{ files: {{ write: [out] }} }}
-retry: {{ attempts: 1 }}
-batch: {{ records: 1 }}
-",
-            puppet.display()
-        ),
-    );
+    let stage = format!("name: puppet\nworkers: 1\ngrants: {grants}");
+    host.puppet_flow("watched", &json!({ "on": on }), &stage);
 }
 
 fn entries(host: &TestHost, more: &[&str]) -> Vec<Value> {

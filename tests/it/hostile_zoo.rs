@@ -2,11 +2,11 @@
 //! process. Each is contained and reported in one line, the records between the attacks go through, and the process
 //! has as much memory afterwards as before.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs};
 
 use crossdock_tests::{
     gate::Gate,
-    host::{TestHost, program, test_plugin},
+    host::{TestHost, program},
     trap_server::{Forbidden, TrapServer},
 };
 use serde_json::{Value, json};
@@ -70,37 +70,18 @@ fn zoo(attacks: &[Attack], trap: &TrapServer, inner: u16, gate: &Gate) -> TestHo
         .map(|(at, id)| format!("{id},{at}"))
         .collect();
     host.write("in/r.csv", format!("id,n\n{}\n", rows.join("\n")));
-    let (config, puppet) = (
-        json!({ "on": acts, "connection": "gate" }),
-        test_plugin("puppet"),
-    );
     let (url, address) = (trap.url(), trap.address());
-    host.flow(
+    host.puppet_flow(
         "zoo",
+        &json!({ "on": acts, "connection": "gate" }),
         &format!(
-            "
-source:
-  plugin: csv
-  config: {{ files: in/*.csv, key: id }}
-  grants: {{ files: {{ read: [in] }} }}
-transformers:
-  - plugin: {}
-    workers: 1
-    config: {config}
-    limits: {{ call-time: 500ms, wait-time: 10s, memory: 64MiB, output: 4MiB }}
-    grants:
-      files: {{ read: [in], write: [den], quota: 8MiB }}
-      connections: [gate, vault, cookie, spaced, varied]
-      http: [\"GET,POST {url}/granted\", \"http://localhost:{inner}/\"]
-      tcp: [\"{address}\", \"localhost:{inner}\"]
-sinks:
-  - plugin: jsonl
-    config: {{ file: out/r.jsonl }}
-    grants: {{ files: {{ write: [out] }} }}
-retry: {{ attempts: 1, initial: 1ms }}
-batch: {{ records: 1 }}
-",
-            puppet.display()
+            "workers: 1
+limits: {{ call-time: 500ms, wait-time: 10s, memory: 64MiB, output: 4MiB }}
+grants:
+  files: {{ read: [in], write: [den], quota: 8MiB }}
+  connections: [gate, vault, cookie, spaced, varied]
+  http: [\"GET,POST {url}/granted\", \"http://localhost:{inner}/\"]
+  tcp: [\"{address}\", \"localhost:{inner}\"]"
         ),
     );
     host
@@ -112,18 +93,6 @@ fn is_plain(letter: &Value) -> bool {
         .as_str()
         .unwrap()
         .contains(char::is_control)
-}
-
-/// All bytes of all files below a folder.
-fn everything_below(folder: &Path, into: &mut Vec<(String, Vec<u8>)>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            everything_below(&path, into);
-        } else {
-            into.push((path.display().to_string(), fs::read(&path).unwrap()));
-        }
-    }
 }
 
 #[test]
@@ -227,7 +196,7 @@ fn every_attack_is_contained_and_reported_in_one_line() {
     // Nobody has seen the secret: neither output, log, dead letters nor state, and no core dump will be made of it.
     let mut seen = Vec::new();
     for folder in ["out", "den", ".crossdock", "flows", "connections"] {
-        everything_below(&host.path(folder), &mut seen);
+        seen.extend(host.everything(folder));
     }
     seen.push(("output".to_owned(), ended.stdout.clone()));
     seen.push(("log".to_owned(), ended.stderr.clone().into_bytes()));
@@ -258,29 +227,10 @@ fn instances_that_open_files_at_the_same_time_leave_enough_to_the_host() {
         .step_by(2)
         .map(|at| (format!("k{at:02}"), "handles in/r.csv"))
         .collect();
-    let (config, puppet) = (json!({ "on": hoards }), test_plugin("puppet"));
-    host.flow(
+    host.puppet_flow(
         "files",
-        &format!(
-            "
-source:
-  plugin: csv
-  config: {{ files: in/*.csv, key: id }}
-  grants: {{ files: {{ read: [in] }} }}
-transformers:
-  - plugin: {}
-    workers: 8
-    config: {config}
-    grants: {{ files: {{ read: [in] }} }}
-sinks:
-  - plugin: jsonl
-    config: {{ file: out/r.jsonl }}
-    grants: {{ files: {{ write: [out] }} }}
-retry: {{ attempts: 1, initial: 1ms }}
-batch: {{ records: 1 }}
-",
-            puppet.display()
-        ),
+        &json!({ "on": hoards }),
+        "workers: 8\ngrants: { files: { read: [in] } }",
     );
     let crossdock = program().display().to_string();
     let ended = host

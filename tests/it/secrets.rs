@@ -158,29 +158,8 @@ fn a_flow_uses_a_secret_that_no_plugin_and_no_file_sees() {
         "c": "env",
     });
     host.write("in/r.csv", "id,n\na,1\nb,2\nc,3\n");
-    host.flow(
-        "vault",
-        &format!(
-            "
-source:
-  plugin: csv
-  config: {{ files: in/*.csv, key: id }}
-  grants: {{ files: {{ read: [in] }} }}
-transformers:
-  - plugin: {}
-    config: {}
-    grants: {{ connections: [vault] }}
-sinks:
-  - plugin: jsonl
-    config: {{ file: out/r.jsonl }}
-    grants: {{ files: {{ write: [out] }} }}
-retry: {{ attempts: 1 }}
-batch: {{ records: 1 }}
-",
-            test_plugin("puppet").display(),
-            json!({ "on": on }),
-        ),
-    );
+    let config = json!({ "on": on });
+    host.puppet_flow("vault", &config, "grants: { connections: [vault] }");
     let ended = host.run_with("vault", ["--log", "trace"]);
     ended.exits(3).tells(&[]);
     let messages: Vec<String> = host
@@ -197,17 +176,7 @@ batch: {{ records: 1 }}
         ("summary".to_owned(), ended.stdout.clone()),
         ("dead letters".to_owned(), told.into_bytes()),
     ];
-    let mut folders = vec![host.path(".")];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap().flatten() {
-            let path = entry.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                places.push((path.display().to_string(), fs::read(&path).unwrap()));
-            }
-        }
-    }
+    places.extend(host.everything("."));
     for (place, bytes) in places {
         let seen = bytes
             .windows(SECRET.len())
@@ -320,29 +289,10 @@ fn served(trap: &TrapServer) -> TestHost {
     }
     host.write("in/r.csv", rows);
     let names: Vec<&str> = connections.iter().map(|(name, _)| *name).collect();
-    host.flow(
+    host.puppet_flow(
         "served",
-        &format!(
-            "
-source:
-  plugin: csv
-  config: {{ files: in/*.csv, key: id }}
-  grants: {{ files: {{ read: [in] }} }}
-transformers:
-  - plugin: {}
-    config: {}
-    grants: {{ connections: [{}] }}
-sinks:
-  - plugin: jsonl
-    config: {{ file: out/r.jsonl }}
-    grants: {{ files: {{ write: [out] }} }}
-retry: {{ attempts: 1 }}
-batch: {{ records: 1 }}
-",
-            test_plugin("puppet").display(),
-            json!({ "on": on }),
-            names.join(", "),
-        ),
+        &json!({ "on": on }),
+        &format!("grants: {{ connections: [{}] }}", names.join(", ")),
     );
     host.with("SHOP_PASS", variable)
 }

@@ -104,6 +104,35 @@ impl TestHost {
         )
     }
 
+    /// Writes `flows/NAME.yaml`: from `in/*.csv`, with the key `id`, through the puppet with this config to `out/r.jsonl`,
+    /// one record a batch and without another try. `stage` is what else the puppet's stage has, from the left edge.
+    pub fn puppet_flow(&self, name: &str, config: &Value, stage: &str) -> PathBuf {
+        let puppet = test_plugin("puppet");
+        let stage = stage.replace('\n', "\n    ");
+        self.flow(
+            name,
+            &format!(
+                "
+source:
+  plugin: csv
+  config: {{ files: in/*.csv, key: id }}
+  grants: {{ files: {{ read: [in] }} }}
+transformers:
+  - plugin: {}
+    config: {config}
+    {stage}
+sinks:
+  - plugin: jsonl
+    config: {{ file: out/r.jsonl }}
+    grants: {{ files: {{ write: [out] }} }}
+retry: {{ attempts: 1, initial: 1ms }}
+batch: {{ records: 1 }}
+",
+                puppet.display()
+            ),
+        )
+    }
+
     /// A file's bytes.
     pub fn bytes(&self, name: impl AsRef<Path>) -> Vec<u8> {
         let path = self.path(name);
@@ -182,6 +211,24 @@ impl TestHost {
     pub fn check(&self, flow: &str) -> Ended {
         self.crossdock(["check", &format!("flows/{flow}.yaml")])
             .end()
+    }
+
+    /// Every file below a folder, with its bytes.
+    pub fn everything(&self, folder: &str) -> Vec<(String, Vec<u8>)> {
+        let mut folders = vec![self.path(folder)];
+        let mut files = Vec::new();
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).expect("the folder can be listed") {
+                let path = entry.expect("the folder can be listed").path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    let bytes = fs::read(&path).expect("the file can be read");
+                    files.push((path.display().to_string(), bytes));
+                }
+            }
+        }
+        files
     }
 
     /// The dead letters of the project, as `crossdock dlq list --json` gives them.

@@ -4,7 +4,7 @@ mod swap;
 
 use std::{
     collections::BTreeMap,
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     fs,
     io::{BufRead, BufReader},
     os::unix::process::{CommandExt as _, ExitStatusExt as _},
@@ -184,7 +184,6 @@ pub(crate) fn command(
     files: &Path,
     state: &Path,
 ) -> Result<Command, String> {
-    let credential = |name| text(ready, &["credentials", name]);
     let mut crossdock = Command::new(&built.crossdock);
     crossdock
         .arg("run")
@@ -192,18 +191,35 @@ pub(crate) fn command(
         .args(["--from-start", "--json"])
         .arg("--state")
         .arg(state)
-        .arg("--plugins")
-        .arg(&built.plugins)
-        .arg("--var")
-        .arg(format!("OUT={}", files.display()))
-        .env("AKENEO_CHANNEL", channel(ready))
-        .env("AKENEO_URL", text(ready, &["url"])?)
-        .env("AKENEO_CLIENT_ID", credential("client_id")?)
-        .env("AKENEO_CLIENT_SECRET", credential("secret")?)
-        .env("AKENEO_USERNAME", credential("username")?)
-        .env("AKENEO_PASSWORD", credential("password")?)
+        .args(plugins_and_files(built, files))
+        .envs(standin(ready)?)
         .stdin(Stdio::null());
     Ok(crossdock)
+}
+
+/// The plugins of a run of the demo, and the folder that it writes to.
+fn plugins_and_files(built: &Built, files: &Path) -> [OsString; 4] {
+    let files = format!("OUT={}", files.display());
+    let plugins = built.plugins.clone();
+    [
+        "--plugins".into(),
+        plugins.into(),
+        "--var".into(),
+        files.into(),
+    ]
+}
+
+/// How the flow of the demo reaches the stand-in, by what that says when it is ready.
+fn standin(ready: &Value) -> Result<[(&'static str, String); 6], String> {
+    let credential = |name| text(ready, &["credentials", name]);
+    Ok([
+        ("AKENEO_CHANNEL", channel(ready).to_owned()),
+        ("AKENEO_URL", text(ready, &["url"])?),
+        ("AKENEO_CLIENT_ID", credential("client_id")?),
+        ("AKENEO_CLIENT_SECRET", credential("secret")?),
+        ("AKENEO_USERNAME", credential("username")?),
+        ("AKENEO_PASSWORD", credential("password")?),
+    ])
 }
 
 /// Whether a run was ended by Ctrl-C: a second one, or one before it could listen.

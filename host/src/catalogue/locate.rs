@@ -11,7 +11,7 @@ use semver::Version;
 use super::{
     config::nearest,
     inspect::{InspectError, Inspection, inspect, read_component},
-    lock::{FILE, Installed, LockError},
+    lock::{FILE, Installed, LockError, Locked},
     version::{self, VersionError, Wanted},
 };
 
@@ -192,17 +192,7 @@ impl Locator {
             .extension()
             .is_some_and(|extension| extension == EXTENSION)
         {
-            let path = self.flow_dir.join(path);
-            return if path.is_file() {
-                Ok(Located {
-                    path,
-                    name: None,
-                    wanted: Wanted::Newest,
-                    digest: None,
-                })
-            } else {
-                Err(LocateError::NoFile(path))
-            };
+            return self.file(path);
         }
         let (name, wanted) = version::split(reference);
         let usable = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
@@ -213,33 +203,26 @@ impl Locator {
         if let Some(installed) = &self.installed
             && let Some(locked) = installed.read()?.plugins.get(name)
         {
-            let path = installed.store().path(&locked.digest);
-            // A channel is whatever it was at when it was installed by that name.
-            let fits = wanted == Wanted::Newest
-                || wanted == locked.wanted && matches!(wanted, Wanted::Channel(_))
-                || wanted.takes(&locked.version);
-            if !fits {
-                return Err(LocateError::OtherVersion {
-                    name: name.to_owned(),
-                    wanted,
-                    found: locked.version.to_string(),
-                    path: installed.file().to_owned(),
-                    advice: "; `crossdock plugin install` gets another version",
-                });
-            }
-            if !path.is_file() {
-                return Err(LocateError::NotFetched {
-                    name: name.to_owned(),
-                    version: locked.version.to_string(),
-                });
-            }
-            return Ok(Located {
-                path,
-                name: Some(name.to_owned()),
-                wanted,
-                digest: Some(locked.digest.clone()),
-            });
+            return version_of(installed, name, locked, wanted);
         }
+        self.in_folders(name, wanted)
+    }
+
+    fn file(&self, path: &Path) -> Result<Located, LocateError> {
+        let path = self.flow_dir.join(path);
+        if path.is_file() {
+            Ok(Located {
+                path,
+                name: None,
+                wanted: Wanted::Newest,
+                digest: None,
+            })
+        } else {
+            Err(LocateError::NoFile(path))
+        }
+    }
+
+    fn in_folders(&self, name: &str, wanted: Wanted) -> Result<Located, LocateError> {
         let file = format!("{name}.{EXTENSION}");
         let found = self
             .folders
@@ -338,6 +321,41 @@ impl Locator {
         names.dedup();
         names
     }
+}
+
+/// The installed version of a plugin, when it is one that will do.
+fn version_of(
+    installed: &Installed,
+    name: &str,
+    locked: &Locked,
+    wanted: Wanted,
+) -> Result<Located, LocateError> {
+    let path = installed.store().path(&locked.digest);
+    // A channel is whatever it was at when it was installed by that name.
+    let fits = wanted == Wanted::Newest
+        || wanted == locked.wanted && matches!(wanted, Wanted::Channel(_))
+        || wanted.takes(&locked.version);
+    if !fits {
+        return Err(LocateError::OtherVersion {
+            name: name.to_owned(),
+            wanted,
+            found: locked.version.to_string(),
+            path: installed.file().to_owned(),
+            advice: "; `crossdock plugin install` gets another version",
+        });
+    }
+    if !path.is_file() {
+        return Err(LocateError::NotFetched {
+            name: name.to_owned(),
+            version: locked.version.to_string(),
+        });
+    }
+    Ok(Located {
+        path,
+        name: Some(name.to_owned()),
+        wanted,
+        digest: Some(locked.digest.clone()),
+    })
 }
 
 #[cfg(test)]

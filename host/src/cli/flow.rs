@@ -232,6 +232,28 @@ fn headline(status: &Value, paint: Paint) -> String {
 fn shown(status: &Value, paint: Paint) -> String {
     let mut out = headline(status, paint);
     out.push_str("\n\n");
+    out.push_str(&stages(status));
+    out.push_str(&delivery(status, paint));
+    out.push_str(&checkpoint(&status["checkpoint"]));
+    // Writing to a String cannot fail.
+    if status["dead-letters"].as_u64().unwrap_or(0) > 0 {
+        let waiting = paint.with(WARN, number(&status["dead-letters"]));
+        let _ = writeln!(
+            out,
+            " Dead letters  {waiting}: crossdock dlq list --flow {}",
+            text(&status["flow"])
+        );
+    }
+    if let Some(swap) = status["swap"].as_u64() {
+        let _ = writeln!(
+            out,
+            " Swap          {swap} is under way: crossdock swaps {swap}"
+        );
+    }
+    out
+}
+
+fn stages(status: &Value) -> String {
     let progress = status["progress"]["stages"].as_array();
     let rows: Vec<Vec<String>> = status["stages"]
         .as_array()
@@ -261,7 +283,11 @@ fn shown(status: &Value, paint: Paint) -> String {
         })
         .collect();
     let header = ["stage", "kind", "plugin", "in", "out", "rejected"];
-    out.push_str(&table(&header, 3, &rows));
+    table(&header, 3, &rows)
+}
+
+fn delivery(status: &Value, paint: Paint) -> String {
+    let mut out = String::new();
     // Writing to a String cannot fail.
     let label = text(&status["delivery"]["label"]);
     if !label.is_empty() {
@@ -274,45 +300,33 @@ fn shown(status: &Value, paint: Paint) -> String {
             let _ = writeln!(out, "               {}", paint.with(FAINT, text(reason)));
         }
     }
-    let checkpoint = &status["checkpoint"];
-    if checkpoint.is_object() {
-        let sum = |name: &str| -> u64 {
-            let streams = checkpoint["streams"].as_object().into_iter().flatten();
-            streams
-                .filter_map(|(_, counts)| counts[name].as_u64())
-                .sum()
-        };
-        let balanced = if checkpoint["balanced"] == true {
-            "balanced"
-        } else {
-            "NOT BALANCED"
-        };
-        let [read, written, filtered, dead] = ["read", "written", "filtered", "dead"].map(sum);
-        let _ = writeln!(
-            out,
-            " Checkpoint    {}: {} read, {} written, {} filtered, {} dead ({balanced})",
-            number(&checkpoint["epoch"]),
-            count(read),
-            count(written),
-            count(filtered),
-            count(dead),
-        );
-    }
-    if status["dead-letters"].as_u64().unwrap_or(0) > 0 {
-        let waiting = paint.with(WARN, number(&status["dead-letters"]));
-        let _ = writeln!(
-            out,
-            " Dead letters  {waiting}: crossdock dlq list --flow {}",
-            text(&status["flow"])
-        );
-    }
-    if let Some(swap) = status["swap"].as_u64() {
-        let _ = writeln!(
-            out,
-            " Swap          {swap} is under way: crossdock swaps {swap}"
-        );
-    }
     out
+}
+
+fn checkpoint(checkpoint: &Value) -> String {
+    if !checkpoint.is_object() {
+        return String::new();
+    }
+    let sum = |name: &str| -> u64 {
+        let streams = checkpoint["streams"].as_object().into_iter().flatten();
+        streams
+            .filter_map(|(_, counts)| counts[name].as_u64())
+            .sum()
+    };
+    let balanced = if checkpoint["balanced"] == true {
+        "balanced"
+    } else {
+        "NOT BALANCED"
+    };
+    let [read, written, filtered, dead] = ["read", "written", "filtered", "dead"].map(sum);
+    format!(
+        " Checkpoint    {}: {} read, {} written, {} filtered, {} dead ({balanced})\n",
+        number(&checkpoint["epoch"]),
+        count(read),
+        count(written),
+        count(filtered),
+        count(dead),
+    )
 }
 
 #[cfg(test)]

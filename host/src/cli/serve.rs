@@ -71,7 +71,7 @@ pub(super) async fn serve(arguments: ServeArguments, output: Output) -> Result<u
         )));
     }
     let token = token(arguments.token_file)?;
-    let mut signals = Signals::new()?;
+    let signals = Signals::new()?;
     let daemon = Daemon::start(ServeOptions {
         plugin_dirs: folders::plugins(arguments.plugins.folders, Some(&arguments.project)),
         project: arguments.project,
@@ -102,6 +102,16 @@ pub(super) async fn serve(arguments: ServeArguments, output: Output) -> Result<u
         api.url,
         style::path(daemon.project()),
     ));
+    until_stopped(&daemon, api, signals, output).await
+}
+
+/// Serves until somebody stops it, and then until the flows have come to their end or the next signal.
+async fn until_stopped(
+    daemon: &Daemon,
+    api: Api,
+    mut signals: Signals,
+    output: Output,
+) -> Result<u8, Failure> {
     let stop = CancellationToken::new();
     let stopped = stop.clone();
     let served = tokio::spawn(api.serve(async move { stopped.cancelled().await }));

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     fmt, fs,
     io::{self, Read as _},
     path::{Path, PathBuf},
@@ -133,10 +134,8 @@ impl Connections {
                 Ok(document) => document,
                 Err(wrong) => {
                     // Its name cannot be known, unless it is that of the file.
-                    let stem = file
-                        .file_stem()
-                        .and_then(|stem| stem.to_str())
-                        .unwrap_or_default();
+                    let stem = file.file_stem().and_then(OsStr::to_str);
+                    let stem = stem.unwrap_or_default();
                     if names.is_none_or(|names| names.contains_key(stem)) {
                         findings.extend(wrong);
                     }
@@ -156,16 +155,8 @@ impl Connections {
             if !name.is_empty()
                 && let Some(first) = found.insert(name.clone(), file.clone())
             {
-                let message = format!(
-                    "the connection `{name}` is defined in {} already",
-                    first.display()
-                );
-                let at = document.locate("/connection");
-                findings.push(
-                    Finding::error("connection.duplicate", message)
-                        .at(at)
-                        .advice("rename one of them"),
-                );
+                let twice = defined_twice(&name, &first);
+                findings.push(twice.at(document.locate("/connection")));
             }
             match define(&mut document, &file, secrets) {
                 Ok(connection) => {
@@ -179,16 +170,9 @@ impl Connections {
             .flatten()
             .filter(|(name, _)| !found.contains_key(**name))
         {
-            let known: Vec<&str> = seen.iter().map(String::as_str).collect();
-            let message = format!("there is no connection `{name}` in {}", folder.display());
-            let mut advice = document::suggestion(name, "known connections", &known);
-            if advice.is_empty() {
-                advice = format!("write {}", folder.join(format!("{name}.yaml")).display());
-            }
             // A file that cannot be read explains it better.
             if findings.is_empty() {
-                let missing = Finding::error("connection.missing", message);
-                findings.push(missing.at(place.clone()).advice(advice));
+                findings.push(missing(folder, name, &seen).at(place.clone()));
             }
         }
         if findings.is_empty() {
@@ -197,6 +181,25 @@ impl Connections {
             Err(ConnectionError { findings })
         }
     }
+}
+
+fn defined_twice(name: &str, first: &Path) -> Finding {
+    let message = format!(
+        "the connection `{name}` is defined in {} already",
+        first.display()
+    );
+    Finding::error("connection.duplicate", message).advice("rename one of them")
+}
+
+/// A flow names a connection that no file defines; `seen` are those that there are.
+fn missing(folder: &Path, name: &str, seen: &[String]) -> Finding {
+    let known: Vec<&str> = seen.iter().map(String::as_str).collect();
+    let message = format!("there is no connection `{name}` in {}", folder.display());
+    let mut advice = document::suggestion(name, "known connections", &known);
+    if advice.is_empty() {
+        advice = format!("write {}", folder.join(format!("{name}.yaml")).display());
+    }
+    Finding::error("connection.missing", message).advice(advice)
 }
 
 fn files(folder: &Path) -> Result<Vec<PathBuf>, Finding> {

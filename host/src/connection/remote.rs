@@ -79,29 +79,10 @@ impl Connection {
         );
         let auth = Auth::new(&spec.auth, &base, place).map_err(|problem| problems.push(problem));
         let headers = fixed_headers(spec).map_err(|problem| problems.push(problem));
-        let ca_pem = beside.authorities.as_deref();
-        let certificates = match ca_pem
-            .map(reqwest::Certificate::from_pem_bundle)
-            .transpose()
-        {
-            Ok(found) if ca_pem.is_some() && found.as_ref().is_none_or(Vec::is_empty) => {
-                problems.push((
-                    "/ca-file",
-                    "has no certificate in it".into(),
-                    "it must be in PEM form".into(),
-                ));
-                Vec::new()
-            }
-            Ok(found) => found.unwrap_or_default(),
-            Err(error) => {
-                problems.push((
-                    "/ca-file",
-                    format!("is not in PEM form: {error}"),
-                    String::new(),
-                ));
-                Vec::new()
-            }
-        };
+        let certificates = certificates(beside).unwrap_or_else(|problem| {
+            problems.push(problem);
+            Vec::new()
+        });
         let identity = identity(spec, beside).map_err(|problem| problems.push(problem));
         let (Ok(auth), Ok(headers), Ok(identity)) = (auth, headers, identity) else {
             return Err(problems);
@@ -395,6 +376,21 @@ fn readable(response: &Response, url: &Url) -> Result<(), SendError> {
     Err(SendError::Denied(format!(
         "{url} answered in the encoding `{named}`, in which secrets of the connection cannot be found; make the server send it plain or with gzip"
     )))
+}
+
+/// The authorities that the connection trusts beside those of the system.
+fn certificates(beside: &Beside) -> Result<Vec<reqwest::Certificate>, Problem> {
+    let Some(pem) = beside.authorities.as_deref() else {
+        return Ok(Vec::new());
+    };
+    let wrong = |text: String, advice: &str| ("/ca-file", text, advice.to_owned());
+    let found = reqwest::Certificate::from_pem_bundle(pem)
+        .map_err(|error| wrong(format!("is not in PEM form: {error}"), ""))?;
+    if found.is_empty() {
+        let text = "has no certificate in it".to_owned();
+        return Err(wrong(text, "it must be in PEM form"));
+    }
+    Ok(found)
 }
 
 /// What the connection shows to servers that ask for a certificate.

@@ -253,58 +253,7 @@ impl Sandbox {
         let state = self.store.data_mut();
         let stderr = state.stderr.take_tail();
         let last_error = state.last_error.take();
-        let limiter = &state.limiter;
-        let reason = error.root_cause().to_string();
-        let (kind, message) = if let Some(up) = error.downcast_ref::<TimeUp>() {
-            (FaultKind::Time, format!("{up} (in `{step}`)"))
-        } else if let Some(wanted) = limiter.refused() {
-            let (wanted, limit) = (mebibytes(wanted), mebibytes(limiter.limit()));
-            (
-                FaultKind::Memory,
-                format!("the plugin wanted {wanted} of memory in `{step}`, its limit is {limit}"),
-            )
-        } else if error.is::<PoolConcurrencyLimitError>() {
-            let text = format!("no sandbox is free: {reason}");
-            (FaultKind::Transient, text)
-        } else if let Some(trap) = error.downcast_ref::<Trap>() {
-            (
-                FaultKind::Trap,
-                format!("the plugin trapped in `{step}`: {}", trapped(*trap)),
-            )
-        } else if let Some(exit) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {
-            (
-                FaultKind::Trap,
-                format!(
-                    "the plugin ended itself in `{step}` with exit code {}",
-                    exit.0
-                ),
-            )
-        } else if let Some(ResourceTableError::Full) = error.downcast_ref::<ResourceTableError>() {
-            (
-                FaultKind::Contract,
-                format!(
-                    "the plugin holds more than {HANDLES} files, streams and connections open in `{step}`"
-                ),
-            )
-        } else if let Some(full) = error.downcast_ref::<Full>() {
-            let kind = match full {
-                Full::Stage(_) => FaultKind::Contract,
-                Full::Process(_) => FaultKind::Transient,
-            };
-            (kind, format!("{full} in `{step}`"))
-        } else if reason.contains("fuel allocated for hostcalls") {
-            let limit = mebibytes(state.scope.limits.output as u64);
-            (
-                FaultKind::Contract,
-                format!("the plugin handed over more than {limit} in one go in `{step}`"),
-            )
-        } else {
-            // What is left are values that are not of their type: text that is no UTF-8, lists outside of the memory.
-            (
-                FaultKind::Contract,
-                format!("the plugin handed over a malformed value in `{step}`: {reason}"),
-            )
-        };
+        let (kind, message) = blame(state, step, error);
         let mut fault = Fault::new(kind, message);
         let said = match last_error {
             _ if !stderr.is_empty() => Some(tail(&stderr, 1000)),
@@ -313,22 +262,78 @@ impl Sandbox {
         if let Some(said) = said.filter(|_| kind == FaultKind::Trap) {
             fault.message = format!("{}; it said: {said}", fault.message);
         }
-        fault.advice = match kind {
-            FaultKind::Memory => {
-                "raise the stage's memory limit, or make its batches smaller".to_owned()
-            }
-            FaultKind::Time => {
-                "raise the stage's time limit, or make its batches smaller".to_owned()
-            }
-            FaultKind::Trap if step == "open" => {
-                "a config that a plugin cannot use has to be a config fault that names the field: report it to the plugin's \
-                 author"
-                    .to_owned()
-            }
-            _ => String::new(),
-        };
+        advice(kind, step).clone_into(&mut fault.advice);
         fault.backtrace = backtrace::text(error, &stderr);
         fault
+    }
+}
+
+/// What a failure in a step was, and what to say of it.
+fn blame(state: &State, step: &str, error: &wasmtime::Error) -> (FaultKind, String) {
+    let limiter = &state.limiter;
+    let reason = error.root_cause().to_string();
+    if let Some(up) = error.downcast_ref::<TimeUp>() {
+        (FaultKind::Time, format!("{up} (in `{step}`)"))
+    } else if let Some(wanted) = limiter.refused() {
+        let (wanted, limit) = (mebibytes(wanted), mebibytes(limiter.limit()));
+        (
+            FaultKind::Memory,
+            format!("the plugin wanted {wanted} of memory in `{step}`, its limit is {limit}"),
+        )
+    } else if error.is::<PoolConcurrencyLimitError>() {
+        let text = format!("no sandbox is free: {reason}");
+        (FaultKind::Transient, text)
+    } else if let Some(trap) = error.downcast_ref::<Trap>() {
+        (
+            FaultKind::Trap,
+            format!("the plugin trapped in `{step}`: {}", trapped(*trap)),
+        )
+    } else if let Some(exit) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {
+        (
+            FaultKind::Trap,
+            format!(
+                "the plugin ended itself in `{step}` with exit code {}",
+                exit.0
+            ),
+        )
+    } else if let Some(ResourceTableError::Full) = error.downcast_ref::<ResourceTableError>() {
+        (
+            FaultKind::Contract,
+            format!(
+                "the plugin holds more than {HANDLES} files, streams and connections open in `{step}`"
+            ),
+        )
+    } else if let Some(full) = error.downcast_ref::<Full>() {
+        let kind = match full {
+            Full::Stage(_) => FaultKind::Contract,
+            Full::Process(_) => FaultKind::Transient,
+        };
+        (kind, format!("{full} in `{step}`"))
+    } else if reason.contains("fuel allocated for hostcalls") {
+        let limit = mebibytes(state.scope.limits.output as u64);
+        (
+            FaultKind::Contract,
+            format!("the plugin handed over more than {limit} in one go in `{step}`"),
+        )
+    } else {
+        // What is left are values that are not of their type: text that is no UTF-8, lists outside of the memory.
+        (
+            FaultKind::Contract,
+            format!("the plugin handed over a malformed value in `{step}`: {reason}"),
+        )
+    }
+}
+
+/// What somebody can do about a failure.
+fn advice(kind: FaultKind, step: &str) -> &'static str {
+    match kind {
+        FaultKind::Memory => "raise the stage's memory limit, or make its batches smaller",
+        FaultKind::Time => "raise the stage's time limit, or make its batches smaller",
+        FaultKind::Trap if step == "open" => {
+            "a config that a plugin cannot use has to be a config fault that names the field: report it to the plugin's \
+             author"
+        }
+        _ => "",
     }
 }
 

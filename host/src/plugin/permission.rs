@@ -149,34 +149,7 @@ pub fn missing(
         let line = format!("tables: [{}]", hints.table);
         needs.note(!grants.tables.is_empty(), "use a table", line, wish);
     }
-    for http in &asked.http {
-        let granted = || grants.egress.http.iter().map(|rule| &rule.grant);
-        let wanted: Option<UrlGrant> = http.url.parse().ok();
-        let met = match &wanted {
-            Some(wanted) => granted().any(|granted| granted.includes(wanted)),
-            None => granted().next().is_some(),
-        };
-        let shown = wanted.map_or_else(|| "URL".to_owned(), |wanted| wanted.to_string());
-        let what = format!(
-            "send requests to {}",
-            named(&shown, "URL", "URLs that its config names")
-        );
-        needs.note(met, &what, format!("http: [\"{shown}\"]"), &http.wish);
-    }
-    for tcp in &asked.tcp {
-        let granted = || grants.egress.tcp.iter().map(|rule| &rule.grant);
-        let wanted: Option<TcpGrant> = tcp.address.parse().ok();
-        let met = match &wanted {
-            Some(wanted) => granted().any(|granted| granted.includes(wanted)),
-            None => granted().next().is_some(),
-        };
-        let shown = wanted.map_or_else(|| "HOST:PORT".to_owned(), |wanted| wanted.to_string());
-        let what = format!(
-            "connect to {}",
-            named(&shown, "HOST:PORT", "hosts that its config names")
-        );
-        needs.note(met, &what, format!("tcp: [\"{shown}\"]"), &tcp.wish);
-    }
+    needs.egress(manifest, grants);
     for wish in &asked.precise_clock {
         let line = "precise-clock: true".to_owned();
         needs.note(
@@ -215,6 +188,37 @@ impl Needs {
             section,
             line,
         });
+    }
+
+    fn egress(&mut self, manifest: &Manifest, grants: &Grants) {
+        for http in &manifest.permissions.http {
+            let granted = || grants.egress.http.iter().map(|rule| &rule.grant);
+            let wanted: Option<UrlGrant> = http.url.parse().ok();
+            let met = match &wanted {
+                Some(wanted) => granted().any(|granted| granted.includes(wanted)),
+                None => granted().next().is_some(),
+            };
+            let shown = wanted.map_or_else(|| "URL".to_owned(), |wanted| wanted.to_string());
+            let what = format!(
+                "send requests to {}",
+                named(&shown, "URL", "URLs that its config names")
+            );
+            self.note(met, &what, format!("http: [\"{shown}\"]"), &http.wish);
+        }
+        for tcp in &manifest.permissions.tcp {
+            let granted = || grants.egress.tcp.iter().map(|rule| &rule.grant);
+            let wanted: Option<TcpGrant> = tcp.address.parse().ok();
+            let met = match &wanted {
+                Some(wanted) => granted().any(|granted| granted.includes(wanted)),
+                None => granted().next().is_some(),
+            };
+            let shown = wanted.map_or_else(|| "HOST:PORT".to_owned(), |wanted| wanted.to_string());
+            let what = format!(
+                "connect to {}",
+                named(&shown, "HOST:PORT", "hosts that its config names")
+            );
+            self.note(met, &what, format!("tcp: [\"{shown}\"]"), &tcp.wish);
+        }
     }
 
     fn limits(&mut self, manifest: &Manifest, limits: &Limits) {

@@ -107,6 +107,35 @@ pub struct Retention {
     pub max_bytes: Option<u64>,
 }
 
+#[cfg(test)]
+impl DeadLetter {
+    /// One for tests, with something in every field that has to have something.
+    pub(crate) fn sample() -> Self {
+        Self {
+            id: 17,
+            flow: "prices".to_owned(),
+            run: "r1".to_owned(),
+            stage: "map".to_owned(),
+            plugin: "mapper".to_owned(),
+            version: "0.1.0".to_owned(),
+            digest: "sha256:aa".to_owned(),
+            config_digest: "sha256:bb".to_owned(),
+            stream: "products".to_owned(),
+            form: "json".to_owned(),
+            delete: false,
+            key: b"sku-1".to_vec(),
+            headers: Vec::new(),
+            payload: b"{\"sku\": \"sku-1\",\n \"price\": 12.50}".to_vec(),
+            fault: "permanent".to_owned(),
+            message: "no price".to_owned(),
+            location: "map.yaml:12".to_owned(),
+            backtrace: None,
+            at_ms: 1_700_000_000_000,
+            edited_at_ms: None,
+        }
+    }
+}
+
 /// Which dead letters to list. The default is the first 100 of all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetterFilter {

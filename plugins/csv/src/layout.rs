@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crossdock_sdk::prelude::{BatchBuilder, Fault, Result};
 use file_drop::DropError;
-use file_drop::source::{Layout, Skipped, Skipper, Step, View};
+use file_drop::layout::{Layout, Skipped, Skipper, Step, View};
 use file_drop::window::Window;
 
 use crate::dialect::Dialect;

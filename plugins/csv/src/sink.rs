@@ -455,7 +455,7 @@ fn existing_header(path: &str, signs: Signs) -> Result<Option<Vec<String>>> {
     loop {
         match scanner.scan(window.text(), window.ended(), &mut cells) {
             Found::More if window.ended() => return Ok(None),
-            Found::More if window.text().len() <= file_drop::source::MAX_RECORD_BYTES => {
+            Found::More if window.text().len() <= file_drop::settings::MAX_RECORD_BYTES => {
                 window.fill()?;
             }
             Found::Nothing { used, .. } => window.consume(used),

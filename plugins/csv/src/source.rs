@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use crossdock_sdk::prelude::{Budget, Fault, Read, Result, Source, StreamInfo};
-use file_drop::source::{DropSource, MAX_RECORD_BYTES, OnChange, OneOrMany, ReadSettings};
+use file_drop::layout::Layout;
+use file_drop::settings::{MAX_RECORD_BYTES, OnChange, OneOrMany, ReadSettings};
+use file_drop::source::DropSource;
 use file_drop::text::Encoding;
 use file_drop::window::Window;
 use serde::Deserialize;
@@ -11,7 +13,6 @@ use serde::Deserialize;
 use crate::dialect::{Dialect, Escape, Sign};
 use crate::layout::{CsvLayout, Rows};
 use crate::value::{Empty, Kind};
-use file_drop::source::Layout;
 
 /// The source's config; `plugin.json` describes every field.
 #[derive(Debug, Deserialize)]

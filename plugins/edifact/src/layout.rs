@@ -1,7 +1,7 @@
 //! How messages lie in a file: service segments around them, each message a record.
 
 use crossdock_sdk::prelude::{BatchBuilder, Fault, Result};
-use file_drop::source::{Layout, Skipped, Skipper, Step, View};
+use file_drop::layout::{Layout, Skipped, Skipper, Step, View};
 use file_drop::window::Window;
 
 use crate::charset::{Charset, Setting};

@@ -1,7 +1,9 @@
 //! EDIFACT files as a source.
 
 use crossdock_sdk::prelude::{Budget, Fault, Read, Result, Source, StreamInfo};
-use file_drop::source::{DropSource, Layout, MAX_RECORD_BYTES, OnChange, OneOrMany, ReadSettings};
+use file_drop::layout::Layout;
+use file_drop::settings::{MAX_RECORD_BYTES, OnChange, OneOrMany, ReadSettings};
+use file_drop::source::DropSource;
 use file_drop::text::Encoding;
 use file_drop::window::Window;
 use serde::Deserialize;

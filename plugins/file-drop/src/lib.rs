@@ -2,7 +2,8 @@
 //!
 //! - [`find`]: which files the patterns of a config name
 //! - [`text`], [`window`]: any file (gzip, code pages, byte order marks) as a sliding window of UTF-8
-//! - [`source`]: the records of many files in order, resumable behind every record
+//! - [`settings`], [`source`]: the records of many files in order, resumable behind every record
+//! - [`layout`]: how a connector takes a record from text
 //! - [`output`]: files that appear whole or not at all, exactly once
 //!
 //! A connector adds the layout of its format: how a record is taken from text, how it is written.
@@ -18,9 +19,12 @@
 
 pub mod error;
 pub mod find;
+pub mod layout;
 pub mod output;
+mod page;
 mod progress;
 mod segment;
+pub mod settings;
 pub mod source;
 pub mod text;
 pub mod window;

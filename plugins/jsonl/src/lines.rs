@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crossdock_sdk::json::{self, Kind, Object, Value};
 use crossdock_sdk::prelude::{BatchBuilder, Fault, Result};
-use file_drop::source::{Layout, Skipped, Skipper, Step, View};
+use file_drop::layout::{Layout, Skipped, Skipper, Step, View};
 use file_drop::window::Window;
 
 /// The JSON lines layout.

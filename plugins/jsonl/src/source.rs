@@ -1,7 +1,8 @@
 //! JSON lines files as a source.
 
 use crossdock_sdk::prelude::{Budget, Read, Result, Source, StreamInfo};
-use file_drop::source::{DropSource, MAX_RECORD_BYTES, OnChange, OneOrMany, ReadSettings};
+use file_drop::settings::{MAX_RECORD_BYTES, OnChange, OneOrMany, ReadSettings};
+use file_drop::source::DropSource;
 use file_drop::text::Encoding;
 use file_drop::window::Window;
 use serde::Deserialize;

@@ -9,7 +9,7 @@ use crate::diagnose::{Compiled, Pos, Problem};
 use crate::effect::ends;
 use crate::parse;
 use crate::scope::{self, Scope};
-use crate::syntax::{Action, Expr, Rule};
+use crate::syntax::{Action, Condition, Expr, Rule};
 use crate::yaml::{Data, Key, Yaml};
 
 /// Every rule, and what may stand beside it.
@@ -93,64 +93,8 @@ fn rule(yaml: &Yaml, scope: &mut Scope<'_>, problems: &mut Vec<Problem>) -> Comp
             problem.advice("a rule looks like `- set: { sku: $.identifier }`")
         })?,
     };
-    let main = entries.iter().find_map(|(key, value)| {
-        let (_, extras) = RULES.iter().find(|(name, _)| *name == key.text)?;
-        Some((key, value, *extras))
-    });
-    let Some((key, value, extras)) = main else {
-        let beside = ["when", "else"];
-        let odd = entries
-            .iter()
-            .find(|(key, _)| !beside.contains(&key.text.as_str()));
-        return Err(match odd {
-            Some((key, _)) => Problem::unknown(key.pos, "rule", &key.text, &names),
-            None => Problem::new(yaml.pos, "a rule says what to do")
-                .advice(format!("rules are {}", names.join(", "))),
-        });
-    };
-    let mut when = None;
-    let mut otherwise = None;
-    for (other, value) in entries {
-        match other.text.as_str() {
-            _ if other == key => {}
-            name if names.contains(&name) => {
-                return Err(Problem::new(
-                    other.pos,
-                    format!("`{name}` and `{}` are two rules", key.text),
-                )
-                .advice(format!("start a new one: `- {name}: ...`")));
-            }
-            "when" if extras.contains(&"when") => when = Some(condition(value, scope)?),
-            "else" if extras.contains(&"else") => otherwise = Some(value),
-            "when" => {
-                return Err(
-                    Problem::new(other.pos, format!("`{}` has no `when`", key.text)).advice(
-                        "define the variable always, and `set` it where the condition holds",
-                    ),
-                );
-            }
-            "else" => {
-                return Err(Problem::new(other.pos, "`else` belongs to `do`")
-                    .advice("- do: [...]\n  when: ...\n  else: [...]"));
-            }
-            name => {
-                return Err(Problem::unknown(
-                    other.pos,
-                    "key",
-                    name,
-                    &[&["when"], &names[..]].concat(),
-                )
-                .advice(format!(
-                    "only {} can stand beside `{}`",
-                    extras.join(" and "),
-                    key.text
-                )));
-            }
-        }
-    }
-    if let (Some(branch), None) = (otherwise, &when) {
-        return Err(Problem::new(branch.pos, "`else` needs a `when`"));
-    }
+    let (key, value, extras) = main(yaml, entries, &names)?;
+    let Beside { when, otherwise } = beside(entries, key, extras, &names, scope)?;
     let made = Maker {
         key,
         value,
@@ -158,7 +102,7 @@ fn rule(yaml: &Yaml, scope: &mut Scope<'_>, problems: &mut Vec<Problem>) -> Comp
         problems,
     }
     .actions(otherwise)?;
-    let mut out: Vec<Rule> = made
+    let out: Vec<Rule> = made
         .into_iter()
         .map(|(pos, label, action)| Rule {
             pos,
@@ -167,24 +111,104 @@ fn rule(yaml: &Yaml, scope: &mut Scope<'_>, problems: &mut Vec<Problem>) -> Comp
             action,
         })
         .collect();
-    // One condition over several steps is tested once, so that a step cannot change its outcome for the next.
-    match (when, out.len()) {
-        (None, _) | (_, 0) => Ok(out),
-        (Some(when), 1) => {
-            let mut only = out.remove(0);
-            only.when = Some(when);
-            Ok(vec![only])
+    Ok(match when {
+        Some(when) => guarded(when, key, out),
+        None => out,
+    })
+}
+
+/// What a rule does: its key, the value there, and what may stand beside it.
+fn main<'y>(
+    yaml: &'y Yaml,
+    entries: &'y [(Key, Yaml)],
+    names: &[&str],
+) -> Compiled<(&'y Key, &'y Yaml, &'static [&'static str])> {
+    let main = entries.iter().find_map(|(key, value)| {
+        let (_, extras) = RULES.iter().find(|(name, _)| *name == key.text)?;
+        Some((key, value, *extras))
+    });
+    main.ok_or_else(|| {
+        let beside = ["when", "else"];
+        let odd = entries
+            .iter()
+            .find(|(key, _)| !beside.contains(&key.text.as_str()));
+        match odd {
+            Some((key, _)) => Problem::unknown(key.pos, "rule", &key.text, names),
+            None => Problem::new(yaml.pos, "a rule says what to do")
+                .advice(format!("rules are {}", names.join(", "))),
         }
-        (Some(when), _) => Ok(vec![Rule {
-            pos: key.pos,
-            label: key.text.clone(),
-            when: Some(when),
-            action: Action::Group {
-                rules: out,
-                otherwise: Vec::new(),
-            },
-        }]),
+    })
+}
+
+/// What stands beside a rule.
+struct Beside<'y> {
+    when: Option<Condition>,
+    otherwise: Option<&'y Yaml>,
+}
+
+fn beside<'y>(
+    entries: &'y [(Key, Yaml)],
+    key: &Key,
+    extras: &[&str],
+    names: &[&str],
+    scope: &mut Scope<'_>,
+) -> Compiled<Beside<'y>> {
+    let mut when = None;
+    let mut otherwise = None;
+    for (other, value) in entries {
+        match other.text.as_str() {
+            _ if other == key => {}
+            "when" if extras.contains(&"when") => when = Some(condition(value, scope)?),
+            "else" if extras.contains(&"else") => otherwise = Some(value),
+            _ => return Err(misplaced(other, key, extras, names)),
+        }
     }
+    if let (Some(branch), None) = (otherwise, &when) {
+        return Err(Problem::new(branch.pos, "`else` needs a `when`"));
+    }
+    Ok(Beside { when, otherwise })
+}
+
+/// Why something cannot stand beside a rule.
+fn misplaced(other: &Key, key: &Key, extras: &[&str], names: &[&str]) -> Problem {
+    match other.text.as_str() {
+        name if names.contains(&name) => Problem::new(
+            other.pos,
+            format!("`{name}` and `{}` are two rules", key.text),
+        )
+        .advice(format!("start a new one: `- {name}: ...`")),
+        "when" => Problem::new(other.pos, format!("`{}` has no `when`", key.text))
+            .advice("define the variable always, and `set` it where the condition holds"),
+        "else" => Problem::new(other.pos, "`else` belongs to `do`")
+            .advice("- do: [...]\n  when: ...\n  else: [...]"),
+        name => {
+            Problem::unknown(other.pos, "key", name, &[&["when"], names].concat()).advice(format!(
+                "only {} can stand beside `{}`",
+                extras.join(" and "),
+                key.text
+            ))
+        }
+    }
+}
+
+/// One condition over several steps is tested once, so that a step cannot change its outcome for the next.
+fn guarded(when: Condition, key: &Key, mut steps: Vec<Rule>) -> Vec<Rule> {
+    match steps.as_mut_slice() {
+        [] => {}
+        [only] => only.when = Some(when),
+        _ => {
+            steps = vec![Rule {
+                pos: key.pos,
+                label: key.text.clone(),
+                when: Some(when),
+                action: Action::Group {
+                    rules: steps,
+                    otherwise: Vec::new(),
+                },
+            }];
+        }
+    }
+    steps
 }
 
 type Made = (Pos, String, Action);

@@ -43,6 +43,14 @@ struct Fields<'s, 'v> {
     store: Option<&'s str>,
 }
 
+/// What is in a field, when there is something.
+fn read<'v, T>(
+    value: Option<Value<'v>>,
+    how: impl FnOnce(Value<'v>) -> Result<Option<T>, Problem>,
+) -> Result<Option<T>, Problem> {
+    value.map_or(Ok(None), how)
+}
+
 /// Makes the rows of a record. All or none.
 pub(crate) fn rows(sheet: &Sheet, config: &Config, record: &Object<'_>) -> Result<Vec<Row>> {
     let mut values = [None; FIELDS];
@@ -152,88 +160,34 @@ impl<'v> Fields<'_, 'v> {
         }
         let out = &mut row.fixed;
         match cell {
-            Cell::Key => {
-                let text = match self.sheet.store {
-                    Some(store) if store == name && self.store.is_some() => {
-                        self.store.map(Cow::Borrowed)
-                    }
-                    _ => value.map(cell::scalar).transpose()?.flatten(),
-                };
-                let advice = if self.sheet.store == Some(name) {
-                    "; the sink's `stores` would stand in"
-                } else {
-                    ""
-                };
-                cell::push(
-                    out,
-                    &text.ok_or_else(|| format!("`{name}` is missing{advice}"))?,
-                );
-            }
+            Cell::Key => cell::push(out, &self.key_cell(name, value)?),
             Cell::Text(default) => {
-                let text = value.map(cell::scalar).transpose()?.flatten();
+                let text = read(value, cell::scalar)?;
                 cell::push(out, text.as_deref().unwrap_or_else(|| default(self.config)));
             }
             Cell::Local(required) => self.local(name, value, required, out)?,
             Cell::Url => self.url(value, out)?,
             Cell::Flag(default) => {
                 let default = default.map_or("", |flag| if flag { "1" } else { "0" });
-                let flag = value.map(cell::flag).transpose()?.flatten();
-                cell::push(out, flag.unwrap_or(default));
+                cell::push(out, read(value, cell::flag)?.unwrap_or(default));
             }
             Cell::RootFlag => {
-                let default = if self.is_there("parent_category_key") {
-                    "0"
-                } else {
-                    "1"
-                };
-                cell::push(
-                    out,
-                    value
-                        .map(cell::flag)
-                        .transpose()?
-                        .flatten()
-                        .unwrap_or(default),
-                );
+                let has_parent = self.is_there("parent_category_key");
+                let default = if has_parent { "0" } else { "1" };
+                cell::push(out, read(value, cell::flag)?.unwrap_or(default));
             }
             Cell::LocalFlag => self.local_flag(value, out)?,
             Cell::Whole(default) => {
-                let number = value.map(cell::whole).transpose()?.flatten().or(default);
-                cell::push(
-                    out,
-                    &number.map(|number| number.to_string()).unwrap_or_default(),
-                );
+                let number = read(value, cell::whole)?.or(default);
+                cell::push(out, &number.map(|it| it.to_string()).unwrap_or_default());
             }
             Cell::Minor => {
-                let amount = value.map(cell::minor).transpose()?.flatten();
-                cell::push(
-                    out,
-                    &amount.map(|amount| amount.to_string()).unwrap_or_default(),
-                );
+                let amount = read(value, cell::minor)?;
+                cell::push(out, &amount.map(|it| it.to_string()).unwrap_or_default());
             }
-            Cell::Date => cell::push(
-                out,
-                &value
-                    .map(cell::date)
-                    .transpose()?
-                    .flatten()
-                    .unwrap_or_default(),
-            ),
-            Cell::List => cell::push(
-                out,
-                &value
-                    .map(cell::comma_list)
-                    .transpose()?
-                    .flatten()
-                    .unwrap_or_default(),
-            ),
-            Cell::Bundle => cell::push(
-                out,
-                &value
-                    .map(cell::bundle)
-                    .transpose()?
-                    .flatten()
-                    .unwrap_or_default(),
-            ),
+            Cell::Date => cell::push(out, &read(value, cell::date)?.unwrap_or_default()),
+            Cell::List => cell::push(out, &read(value, cell::comma_list)?.unwrap_or_default()),
+            Cell::Bundle => cell::push(out, &read(value, cell::bundle)?.unwrap_or_default()),
             Cell::Json => cell::push(out, &value.map(json_text).unwrap_or_default()),
             Cell::Categories => {
                 let (keys, orders) = value.map(cell::categories).transpose()?.unwrap_or_default();
@@ -244,6 +198,21 @@ impl<'v> Fields<'_, 'v> {
             Cell::Pairs => {}
         }
         Ok(())
+    }
+
+    /// What identifies the row; a store may stand in.
+    fn key_cell(&self, name: &str, value: Option<Value<'v>>) -> Result<Cow<'_, str>, Problem> {
+        let stands_in = self.sheet.store == Some(name);
+        let text = match self.store {
+            Some(store) if stands_in => Some(Cow::Borrowed(store)),
+            _ => read(value, cell::scalar)?,
+        };
+        let advice = if stands_in {
+            "; the sink's `stores` would stand in"
+        } else {
+            ""
+        };
+        text.ok_or_else(|| format!("`{name}` is missing{advice}"))
     }
 
     /// A text per locale.

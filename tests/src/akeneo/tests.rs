@@ -9,6 +9,7 @@ use super::*;
 
 mod faults;
 mod lists;
+mod searches;
 mod tokens;
 mod webhooks;
 mod writes;

@@ -12,7 +12,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{Done, Options, channel, reason, text};
+use super::{Done, Options, plugins_and_files, reason, standin};
 use crate::{Built, print, say, variant, workspace};
 
 /// The flow, and the stage of it that is swapped.
@@ -190,23 +190,14 @@ fn try_on_a_sample(built: &Built, out: &Path, next: &Path) -> Result<(), String>
 }
 
 fn daemon(built: &Built, ready: &Value, files: &Path, state: &Path) -> Result<Daemon, String> {
-    let credential = |name| text(ready, &["credentials", name]);
     let failed = |e: std::io::Error| format!("{}: {e}", built.crossdock.display());
     let mut child = Command::new(&built.crossdock)
         .arg("serve")
         .arg(workspace().join("plugins/akeneo-to-spryker"))
         .args(["--listen", "127.0.0.1:0", "--state"])
         .arg(state)
-        .arg("--plugins")
-        .arg(&built.plugins)
-        .arg("--var")
-        .arg(format!("OUT={}", files.display()))
-        .env("AKENEO_CHANNEL", channel(ready))
-        .env("AKENEO_URL", text(ready, &["url"])?)
-        .env("AKENEO_CLIENT_ID", credential("client_id")?)
-        .env("AKENEO_CLIENT_SECRET", credential("secret")?)
-        .env("AKENEO_USERNAME", credential("username")?)
-        .env("AKENEO_PASSWORD", credential("password")?)
+        .args(plugins_and_files(built, files))
+        .envs(standin(ready)?)
         .stdin(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()

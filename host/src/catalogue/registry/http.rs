@@ -269,12 +269,7 @@ impl Http {
                     let expected = ask.expected.or(announced);
                     let found = body.len() as u64;
                     let error = match expected {
-                        Some(expected) if expected > found => RegistryError::Truncated {
-                            host: ask.host.to_owned(),
-                            what: ask.what.to_owned(),
-                            expected,
-                            found,
-                        },
+                        Some(expected) if expected > found => truncated(ask, expected, found),
                         _ => unreachable(ask, &error),
                     };
                     return Err(Attempt::Again(error, None));
@@ -294,13 +289,7 @@ impl Http {
         let found = body.len() as u64;
         match ask.expected {
             Some(expected) if status.is_success() && found < expected => {
-                let error = RegistryError::Truncated {
-                    host: ask.host.to_owned(),
-                    what: ask.what.to_owned(),
-                    expected,
-                    found,
-                };
-                Err(Attempt::Again(error, None))
+                Err(Attempt::Again(truncated(ask, expected, found), None))
             }
             _ => Ok(body.freeze()),
         }
@@ -348,6 +337,15 @@ pub(super) fn said(body: &[u8]) -> String {
     let text = text.join(": ");
     let clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
     clean.take(MAX_SHOWN).collect()
+}
+
+fn truncated(ask: &Ask<'_>, expected: u64, found: u64) -> RegistryError {
+    RegistryError::Truncated {
+        host: ask.host.to_owned(),
+        what: ask.what.to_owned(),
+        expected,
+        found,
+    }
 }
 
 fn too_slow(ask: &Ask<'_>, what: &'static str, limit: Duration) -> RegistryError {

@@ -205,29 +205,14 @@ struct TokenAnswer {
     access_token: String,
 }
 
-/// Gets a token where the registry says that there are some. `None`: not for us.
-async fn token(
-    http: &Http,
-    base: &Url,
-    host: &str,
-    realm: &str,
+/// What is asked for a token: with a form by who has an identity, with a name and a password or nothing by others.
+fn question<'a>(
+    mut url: Url,
+    host: &'a str,
     service: &str,
     scope: &str,
     credential: Option<&Credential>,
-) -> Result<Option<SecretString>, RegistryError> {
-    let unusable = |why: String| RegistryError::Unusable {
-        host: host.to_owned(),
-        what: "token".to_owned(),
-        why,
-    };
-    let mut url = Url::parse(realm).map_err(|_| unusable(format!("`{realm}` is no URL")))?;
-    // Passwords go to nobody in plain, unless the registry itself is.
-    if url.scheme() != "https" && !(url.scheme() == "http" && base.scheme() == "http") {
-        return Err(RegistryError::Insecure {
-            host: host.to_owned(),
-            to: format!("{}://{}", url.scheme(), url.host_str().unwrap_or_default()),
-        });
-    }
+) -> Ask<'a> {
     let mut ask = Ask {
         method: Method::GET,
         url: url.clone(),
@@ -264,6 +249,33 @@ async fn token(
             ask.authorization = basic.and_then(|basic| sensitive("Basic", &basic));
         }
     }
+    ask
+}
+
+/// Gets a token where the registry says that there are some. `None`: not for us.
+async fn token(
+    http: &Http,
+    base: &Url,
+    host: &str,
+    realm: &str,
+    service: &str,
+    scope: &str,
+    credential: Option<&Credential>,
+) -> Result<Option<SecretString>, RegistryError> {
+    let unusable = |why: String| RegistryError::Unusable {
+        host: host.to_owned(),
+        what: "token".to_owned(),
+        why,
+    };
+    let url = Url::parse(realm).map_err(|_| unusable(format!("`{realm}` is no URL")))?;
+    // Passwords go to nobody in plain, unless the registry itself is.
+    if url.scheme() != "https" && !(url.scheme() == "http" && base.scheme() == "http") {
+        return Err(RegistryError::Insecure {
+            host: host.to_owned(),
+            to: format!("{}://{}", url.scheme(), url.host_str().unwrap_or_default()),
+        });
+    }
+    let ask = question(url, host, service, scope, credential);
     let answer = http.send(&ask).await?;
     match answer.status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Ok(None),

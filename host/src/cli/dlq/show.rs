@@ -108,27 +108,10 @@ mod tests {
 
     fn letter() -> DeadLetter {
         DeadLetter {
-            id: 17,
-            flow: "prices".to_owned(),
-            run: "r1".to_owned(),
-            stage: "map".to_owned(),
-            plugin: "mapper".to_owned(),
-            version: "0.1.0".to_owned(),
-            digest: "sha256:aa".to_owned(),
-            config_digest: "sha256:bb".to_owned(),
-            stream: "products".to_owned(),
-            form: "json".to_owned(),
-            delete: false,
-            key: b"sku-1".to_vec(),
-            headers: Vec::new(),
             payload: br#"{"sku":"sku-1","price":"12,50","tax":19.00}"#.to_vec(),
-            fault: "permanent".to_owned(),
             message: "price: expected a number, found the text `12,50`, which nobody can read here"
                 .to_owned(),
-            location: "map.yaml:12".to_owned(),
-            backtrace: None,
-            at_ms: 1_700_000_000_000,
-            edited_at_ms: None,
+            ..DeadLetter::sample()
         }
     }
 

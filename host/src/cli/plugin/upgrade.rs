@@ -113,18 +113,10 @@ async fn one(
         let line = format!("{from_to} would be installed ({verdict}{consent})");
         return Ok(done(line, false, state("would-upgrade")));
     }
-    // When more than before is asked for, somebody must say yes, or have written the grants down.
-    let consent = if arguments.yes && upgrade.needs_consent() {
-        Consent::Granted
-    } else if arguments.yes {
-        Consent::Given
-    } else {
-        let question = format!("upgrade {} {from_to}?", newer.name);
-        if !agreed(&question, output).await? {
-            let line = format!("{} stays: nobody agreed to {version}", newer.installed);
-            return Ok(done(line, true, state("declined")));
-        }
-        Consent::Given
+    let question = format!("upgrade {} {from_to}?", newer.name);
+    let Some(consent) = consent(&upgrade, arguments, &question, output).await? else {
+        let line = format!("{} stays: nobody agreed to {version}", newer.installed);
+        return Ok(done(line, true, state("declined")));
     };
     match plugins.take(upgrade, consent).await {
         Ok(_) => Ok(done(
@@ -145,6 +137,22 @@ async fn one(
             ))
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+/// When more than before is asked for, somebody must say yes, or have written the grants down.
+async fn consent(
+    upgrade: &Upgrade,
+    arguments: &UpgradeArguments,
+    question: &str,
+    output: Output,
+) -> Result<Option<Consent>, Failure> {
+    if arguments.yes && upgrade.needs_consent() {
+        Ok(Some(Consent::Granted))
+    } else if arguments.yes || agreed(question, output).await? {
+        Ok(Some(Consent::Given))
+    } else {
+        Ok(None)
     }
 }
 

@@ -6,6 +6,7 @@ mod direct;
 mod load;
 mod send;
 mod tls;
+mod tokens;
 
 use std::{
     net::SocketAddr,

@@ -4,5 +4,7 @@ mod bisect;
 mod crash;
 mod faults;
 mod flow;
+mod live;
 mod memory;
+mod steer;
 mod swap;

@@ -5,138 +5,18 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio_util::sync::CancellationToken;
-
-use super::memory::{Trouble, World, first, many, none, on, same};
+use super::{
+    live::{endless, request, run_while, undisturbed},
+    memory::{Trouble, World, first, many, none, on},
+};
 use crate::engine::{
     batch::Batch,
     fault::{Fault, FaultKind},
-    replay::{Replay, Replayed},
-    run::{Command, Control, End, Phase, RunError, Summary},
+    run::End,
     shadow::ShadowReport,
     stage::{Applied, Output},
-    swap::{Candidate, Probation, ShadowPlan, SwapRequest, SwapState, SwapStatus},
+    swap::{Probation, ShadowPlan, SwapState, SwapStatus},
 };
-
-/// A run with somebody who can ask it for something.
-struct Live<'a> {
-    world: &'a World,
-    commands: mpsc::Sender<Command>,
-    pause: watch::Sender<bool>,
-}
-
-impl Live<'_> {
-    async fn ask(&self, request: SwapRequest) {
-        let _ = self.commands.send(Command::Swap(Box::new(request))).await;
-    }
-
-    /// Asks for a swap and waits for its end. `None`: the run was over before the switch.
-    async fn swap(&self, request: SwapRequest) -> Option<SwapStatus> {
-        let mut status = request.status.subscribe();
-        self.ask(request).await;
-        loop {
-            if status.borrow_and_update().state.is_final() {
-                return Some(status.borrow().clone());
-            }
-            if status.changed().await.is_err() {
-                let last = status.borrow().clone();
-                return last.state.is_final().then_some(last);
-            }
-        }
-    }
-
-    async fn swap_to(&self, candidate: Candidate) -> SwapStatus {
-        self.swap(request(candidate))
-            .await
-            .expect("the run goes on")
-    }
-
-    async fn until(&self, condition: impl Fn(&crate::engine::run::Progress) -> bool) {
-        let mut progress = self.world.progress.subscribe();
-        let _ = progress.wait_for(|p| condition(p)).await;
-    }
-
-    fn candidate(&self, stage: &'static str, trouble: Trouble) -> Candidate {
-        let version = self.world.version(stage, "2", trouble);
-        match stage {
-            "source" => Candidate::Source(version),
-            "map" => Candidate::Transformer(version),
-            _ => Candidate::Sink(version),
-        }
-    }
-}
-
-fn request(candidate: Candidate) -> SwapRequest {
-    SwapRequest {
-        stage: candidate.identity().plugin.as_str().into(),
-        candidate,
-        shadow: None,
-        probation: Probation {
-            time: Duration::from_millis(2),
-            max_fault_share: 0.0,
-        },
-        open_time: Duration::from_secs(5),
-        rewindable: true,
-        cancel: CancellationToken::new(),
-        status: watch::Sender::default(),
-    }
-}
-
-/// Runs a world while somebody does something to it.
-async fn run_while<T>(
-    world: &World,
-    doing: impl AsyncFnOnce(&Live<'_>) -> T,
-) -> (Result<Summary, RunError>, T) {
-    let (commands, receiver) = mpsc::channel(4);
-    let (pause, paused) = watch::channel(false);
-    let control = Control {
-        stop: world.stop.clone(),
-        pause: paused,
-        commands: receiver,
-        progress: world.progress.clone(),
-    };
-    let live = Live {
-        world,
-        commands,
-        pause,
-    };
-    tokio::join!(world.run_with(control), doing(&live))
-}
-
-/// Records flow for as long as somebody does something; then the input ends.
-fn endless(stateful: bool) -> World {
-    World {
-        records: many(1 << 40),
-        stateful,
-        settings: crate::engine::run::Settings {
-            checkpoint_records: 50,
-            ..World::default().settings
-        },
-        ..World::default()
-    }
-}
-
-/// Whatever happened: the output is that of a run in which nothing happened, as far as it got.
-fn undisturbed(world: &World, summary: &Summary, context: &str) {
-    let visible = world.visible("sink");
-    let expected: Vec<String> = (0..visible.len())
-        .map(|n| {
-            if world.stateful {
-                format!("{}:{n}", n + 1)
-            } else {
-                n.to_string()
-            }
-        })
-        .collect();
-    same(&visible, &expected, context);
-    let total = summary.ledger.total();
-    assert!(summary.ledger.balances(), "{context}: {total:?}");
-    assert_eq!(total.written, visible.len() as u64, "{context}");
-    assert_eq!(total.read, visible.len() as u64, "{context}");
-    assert_eq!(total.dead, 0, "{context}");
-    assert_eq!(summary.records, total.read, "{context}");
-}
 
 const STAGES: [(&str, bool); 4] = [
     ("source", false),
@@ -469,110 +349,6 @@ fn drop_sevens(batch: &Batch) -> Applied {
         rejected: vec![],
         filtered: vec![],
     }
-}
-
-#[tokio::test]
-async fn a_pause_settles_everything_and_reads_no_more() {
-    let world = endless(false);
-    let (summary, ()) = run_while(&world, async |live| {
-        live.until(|p| p.epoch >= 2).await;
-        live.pause.send_replace(true);
-        live.until(|p| p.phase == Phase::Paused).await;
-        let visible = world.visible("sink").len() as u64;
-        let checkpoint = world.journal.checkpoint.lock().unwrap().clone().unwrap();
-        assert_eq!(checkpoint.counts["numbers"].written, visible);
-        let read = world.progress.borrow().stages[0].records_in;
-        assert_eq!(read, visible, "all that was read is visible");
-        // A stage can be swapped meanwhile.
-        let mut request = request(live.candidate("map", none()));
-        request.probation.time = Duration::ZERO;
-        assert_eq!(live.swap(request).await.unwrap().state, SwapState::Done);
-        assert_eq!(world.progress.borrow().stages[0].records_in, read);
-        live.pause.send_replace(false);
-        live.until(|p| p.stages[0].records_in > read + 500).await;
-        world.stop.cancel();
-    })
-    .await;
-    undisturbed(&world, &summary.unwrap(), "paused");
-}
-
-#[tokio::test]
-async fn dead_letters_of_another_flow_or_stage_are_refused() {
-    let mut world = endless(false);
-    world.trouble = on("map.apply", "11", FaultKind::Permanent);
-    let (summary, answers) = run_while(&world, async |live| {
-        live.until(|p| p.epoch >= 3).await;
-        let own = world.journal.dead.lock().unwrap()[0].clone();
-        let foreign = crate::storage::DeadLetter {
-            flow: "other".into(),
-            ..own.clone()
-        };
-        let gone = crate::storage::DeadLetter {
-            stage: "gone".into(),
-            ..own
-        };
-        let mut answers = Vec::new();
-        for letter in [foreign, gone] {
-            let (answer, answered) = oneshot::channel();
-            let letters = vec![letter];
-            let replay = Command::Replay(Replay { letters, answer });
-            live.commands.send(replay).await.ok().unwrap();
-            answers.push(answered.await.unwrap().unwrap_err());
-        }
-        world.stop.cancel();
-        answers
-    })
-    .await;
-    assert!(answers[0].contains("of flow `other`"), "{answers:?}");
-    assert!(answers[1].contains("stage `gone`"), "{answers:?}");
-    assert_eq!(summary.unwrap().ledger.total().replayed, 0);
-}
-
-#[tokio::test]
-async fn dead_letters_are_given_again_from_their_stage() {
-    let mended = Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let is_mended = Arc::clone(&mended);
-    let mut world = endless(false);
-    world.trouble = Arc::new(move |call, payloads| {
-        let at = call == "map.apply" || call == "sink.record";
-        let bad = at
-            && !is_mended.load(std::sync::atomic::Ordering::SeqCst)
-            && payloads.iter().any(|p| {
-                (call == "map.apply" && p == "11") || (call == "sink.record" && p == "22")
-            });
-        bad.then(|| Fault::new(FaultKind::Permanent, "for now"))
-    });
-    let (summary, replayed) = run_while(&world, async |live| {
-        live.until(|p| p.epoch >= 3).await;
-        mended.store(true, std::sync::atomic::Ordering::SeqCst);
-        let letters = world.journal.dead.lock().unwrap().clone();
-        assert_eq!(letters.len(), 2);
-        let (answer, answered) = oneshot::channel();
-        let replay = Command::Replay(Replay { letters, answer });
-        live.commands.send(replay).await.ok().unwrap();
-        let replayed = answered.await.unwrap().unwrap();
-        world.stop.cancel();
-        replayed
-    })
-    .await;
-    assert_eq!(
-        replayed,
-        Replayed {
-            records: 2,
-            dead_letters: 0
-        }
-    );
-    let summary = summary.unwrap();
-    let total = summary.ledger.total();
-    assert!(summary.ledger.balances(), "{total:?}");
-    assert_eq!((total.replayed, total.dead), (2, 2));
-    let visible = world.visible("sink");
-    assert_eq!(visible.len() as u64, total.read);
-    for again in ["11", "22"] {
-        assert_eq!(visible.iter().filter(|v| *v == again).count(), 1, "{again}");
-    }
-    let removed = world.journal.removed.lock().unwrap().len();
-    assert_eq!(removed, 2, "they are gone with the same commit");
 }
 
 /// 1,000 swaps of random stages among good, refusing, trapping, looping and lying versions.

@@ -12,7 +12,7 @@ use super::{
         limits::limits,
         place::{Places, child},
         plugin_ref::{PluginRef, stage_name},
-        spec::{FlowSpec, GrantsSpec, LimitsSpec, SinkSpec, TransformerSpec},
+        spec::{FlowSpec, GrantsSpec, LimitsSpec, SinkSpec, SourceSpec, TransformerSpec},
         variable::Variables,
     },
     BatchPlan, CheckpointPlan, DeadLetterPlan, InFlightPlan, Plan, Planned, RetryPlan, StageKind,
@@ -85,57 +85,18 @@ fn resolve(spec: FlowSpec, file: &Path, places: &Arc<Places>) -> Plan {
         dead_letters,
         ..
     } = spec;
-    let source = Common {
-        name: source.name,
-        plugin: source.plugin,
-        config: source.config,
-        grants: source.grants,
-        limits: source.limits,
-    };
-    let source = resolver.stage(StageKind::Source, "/source".to_owned(), source);
-    let transformer = |(at, spec): (usize, TransformerSpec)| {
-        let workers = spec.workers.unwrap_or_else(default_workers);
-        let common = Common {
-            name: spec.name,
-            plugin: spec.plugin,
-            config: spec.config,
-            grants: spec.grants,
-            limits: spec.limits,
-        };
-        let pointer = child("/transformers", &at.to_string());
-        StagePlan {
-            workers,
-            ..resolver.stage(StageKind::Transformer, pointer, common)
-        }
-    };
-    let sink = |(at, spec): (usize, SinkSpec)| {
-        let streams = spec.streams.map(|streams| streams.into_iter().collect());
-        let common = Common {
-            name: spec.name,
-            plugin: spec.plugin,
-            config: spec.config,
-            grants: spec.grants,
-            limits: spec.limits,
-        };
-        let pointer = child("/sinks", &at.to_string());
-        StagePlan {
-            streams,
-            receipts: spec.receipts,
-            ..resolver.stage(StageKind::Sink, pointer, common)
-        }
-    };
     Plan {
         name: spec.flow,
         description: spec.description,
         file: file.to_path_buf(),
         files: Vec::new(),
-        source,
-        transformers: transformers
-            .into_iter()
-            .enumerate()
-            .map(transformer)
+        source: resolver.source(source),
+        transformers: (transformers.into_iter().enumerate())
+            .map(|(at, spec)| resolver.transformer(at, spec))
             .collect(),
-        sinks: sinks.into_iter().enumerate().map(sink).collect(),
+        sinks: (sinks.into_iter().enumerate())
+            .map(|(at, spec)| resolver.sink(at, spec))
+            .collect(),
         batch: BatchPlan {
             records: batch.records,
             // Checked to be at most `check::MAX_BATCH`.
@@ -180,6 +141,48 @@ struct Resolver<'a> {
 }
 
 impl Resolver<'_> {
+    fn source(&self, spec: SourceSpec) -> StagePlan {
+        let common = Common {
+            name: spec.name,
+            plugin: spec.plugin,
+            config: spec.config,
+            grants: spec.grants,
+            limits: spec.limits,
+        };
+        self.stage(StageKind::Source, "/source".to_owned(), common)
+    }
+
+    fn transformer(&self, at: usize, spec: TransformerSpec) -> StagePlan {
+        let common = Common {
+            name: spec.name,
+            plugin: spec.plugin,
+            config: spec.config,
+            grants: spec.grants,
+            limits: spec.limits,
+        };
+        let pointer = child("/transformers", &at.to_string());
+        StagePlan {
+            workers: spec.workers.unwrap_or_else(default_workers),
+            ..self.stage(StageKind::Transformer, pointer, common)
+        }
+    }
+
+    fn sink(&self, at: usize, spec: SinkSpec) -> StagePlan {
+        let common = Common {
+            name: spec.name,
+            plugin: spec.plugin,
+            config: spec.config,
+            grants: spec.grants,
+            limits: spec.limits,
+        };
+        let pointer = child("/sinks", &at.to_string());
+        StagePlan {
+            streams: spec.streams.map(|streams| streams.into_iter().collect()),
+            receipts: spec.receipts,
+            ..self.stage(StageKind::Sink, pointer, common)
+        }
+    }
+
     fn stage(&self, kind: StageKind, pointer: String, common: Common) -> StagePlan {
         let config = common.config.map_or_else(|| json!({}), Value::Object);
         StagePlan {

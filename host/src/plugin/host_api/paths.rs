@@ -84,6 +84,11 @@ pub(super) fn link(linker: &mut Linker<State>, interface: &str) -> wasmtime::Res
             })
         },
     )?;
+    moves(&mut types)
+}
+
+/// Those that take two paths.
+fn moves(types: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
     types.func_wrap_async(
         "[method]descriptor.rename-at",
         |mut store: Store<'_>, (folder, from, target, to): (Folder, String, Folder, String)| {

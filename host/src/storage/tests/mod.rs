@@ -2,6 +2,7 @@
 
 mod contract;
 mod crash;
+mod dead_letters;
 mod disk;
 mod model;
 
@@ -35,25 +36,12 @@ fn checkpoint(flow: &str, epoch: u64, snapshot: &[u8]) -> Checkpoint {
 fn dead_letter(flow: &str, message: &str, payload: &[u8]) -> DeadLetter {
     DeadLetter {
         id: 0,
-        flow: flow.into(),
         run: "run-1".into(),
-        stage: "map".into(),
-        plugin: "mapper".into(),
-        version: "1.0.0".into(),
-        digest: "sha256:00".into(),
-        config_digest: "sha256:01".into(),
-        stream: "products".into(),
-        form: "json".into(),
-        delete: false,
-        key: b"sku-1".to_vec(),
-        headers: Vec::new(),
+        flow: flow.into(),
         payload: payload.to_vec(),
-        fault: "permanent".into(),
         message: message.into(),
         location: "products.csv:3".into(),
-        backtrace: None,
-        at_ms: 1_700_000_000_000,
-        edited_at_ms: None,
+        ..DeadLetter::sample()
     }
 }
 

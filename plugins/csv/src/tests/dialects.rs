@@ -6,7 +6,7 @@ use crate::layout::{CsvLayout, Rows};
 use crate::scan::{Cell, Found, Scanner, unescape};
 use crate::sink::CsvSink;
 use crossdock_sdk::testing::SinkDriver;
-use file_drop::source::{Layout, Skipper};
+use file_drop::layout::{Layout, Skipper};
 use proptest::prelude::*;
 
 fn rows(text: &str, more: &Value) -> Got {

@@ -221,16 +221,7 @@ impl Maker<'_, '_, '_> {
 
     pub(super) fn emit(self) -> Compiled<Vec<Made>> {
         let part = self.parts(self.value, &["stream", "key", "record"], &["stream"])?;
-        let mut value = |name: &str| {
-            part(name)
-                .map(|yaml| parse::value(yaml, self.scope))
-                .transpose()
-        };
-        let emit = Emit {
-            stream: value("stream")?,
-            key: value("key")?,
-            record: value("record")?,
-        };
+        let emit = emit_of(&part, self.scope)?;
         let label = match &emit.stream {
             Some(Expr::Text(name)) => format!("emit {name}"),
             _ => "emit".to_owned(),
@@ -259,16 +250,7 @@ impl Maker<'_, '_, '_> {
             .map(|name| self.scope.define(name.text("`index`")?, name.pos))
             .transpose()?;
         let rules = part("do").map_or_else(Vec::new, |body| rules(body, self.scope, self.problems));
-        let mut value = |name: &str| {
-            part(name)
-                .map(|yaml| parse::value(yaml, self.scope))
-                .transpose()
-        };
-        let emit = Emit {
-            stream: value("stream")?,
-            key: value("key")?,
-            record: value("record")?,
-        };
+        let emit = emit_of(&part, self.scope)?;
         self.scope.leave(mark);
         let each = ForEach {
             items,
@@ -279,6 +261,16 @@ impl Maker<'_, '_, '_> {
         let label = format!("explode {}", source.text("`in`").unwrap_or("(computed)"));
         Ok(vec![(self.key.pos, label, Action::Explode(each, emit))])
     }
+}
+
+/// What `stream`, `key` and `record` say of a record that is given out.
+fn emit_of<'y>(part: impl Fn(&str) -> Option<&'y Yaml>, scope: &mut Scope<'_>) -> Compiled<Emit> {
+    let mut value = |name: &str| part(name).map(|yaml| parse::value(yaml, scope)).transpose();
+    Ok(Emit {
+        stream: value("stream")?,
+        key: value("key")?,
+        record: value("record")?,
+    })
 }
 
 /// A field to go through, or a value that starts with `$` and has functions, or a list.
