@@ -90,7 +90,7 @@ pub fn compiles_here() -> Option<ExitCode> {
             }
         });
     }
-    if let Some(program) = this_program() {
+    if let Ok(program) = this_program() {
         // The first to say so is the program.
         drop(PROGRAM.set(program));
     }
@@ -98,14 +98,11 @@ pub fn compiles_here() -> Option<ExitCode> {
 }
 
 /// Also when its file was replaced meanwhile: an upgrade must not change who compiles.
-#[cfg(target_os = "linux")]
-fn this_program() -> Option<PathBuf> {
-    Some(PathBuf::from("/proc/self/exe"))
-}
-
-#[cfg(not(target_os = "linux"))]
-fn this_program() -> Option<PathBuf> {
-    std::env::current_exe().ok()
+fn this_program() -> io::Result<PathBuf> {
+    if cfg!(target_os = "linux") {
+        return Ok("/proc/self/exe".into());
+    }
+    std::env::current_exe()
 }
 
 /// What the other process does.
