@@ -11,10 +11,12 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use reqwest::{
     Method, Url,
     header::{
-        AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, LOCATION,
+        ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderMap,
+        HeaderName, LOCATION,
     },
 };
 
@@ -22,6 +24,7 @@ use super::{
     Response,
     address::{AddressDenied, CheckedResolver},
     auth::Credential,
+    coding,
     limit::Limiter,
     retry::Failure,
     spec::ConnectionSpec,
@@ -115,6 +118,8 @@ impl Http {
         let builder = reqwest::Client::builder()
             .user_agent(concat!("crossdock/", env!("CARGO_PKG_VERSION")))
             .no_proxy()
+            // Here, where each layer is bounded: `coding`.
+            .no_gzip()
             .referer(false)
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(spec.limits.timeout.0.min(MAX_CONNECT))
@@ -136,11 +141,14 @@ impl Http {
         })
     }
 
-    /// Sends a request as it is, and leaves the body of the response to the caller.
+    /// Sends a request as it is, but for what it accepts when it does not say. The body of the response is left to the
+    /// caller, as it comes.
     pub(super) async fn execute(
         &self,
-        request: reqwest::Request,
+        mut request: reqwest::Request,
     ) -> Result<reqwest::Response, reqwest::Error> {
+        let accept = request.headers_mut().entry(ACCEPT_ENCODING);
+        accept.or_insert(coding::ACCEPTED);
         self.client.execute(request).await
     }
 
@@ -183,7 +191,7 @@ impl Http {
 
     async fn receive(&self, request: reqwest::Request, call: &Call) -> Result<Response, Failure> {
         let failed = |error: reqwest::Error| failure(&error, &call.url);
-        let mut answer = self.client.execute(request).await.map_err(failed)?;
+        let answer = self.execute(request).await.map_err(failed)?;
         let status = answer.status().as_u16();
         if status == 429 {
             count(&self.tally.throttled, 1);
@@ -192,13 +200,12 @@ impl Http {
         if call.method != Method::HEAD && announced > call.max_response {
             return Err(too_large(call));
         }
-        let headers = head(&answer, call)?;
+        let (headers, mut pieces) = coding::opened(answer, call.max_response);
+        let headers = head(&headers, call)?;
         let mut body = Vec::new();
-        // Chunks come decompressed and small, so the bounds hold for what is in memory.
-        while let Some(chunk) = answer.chunk().await.map_err(failed)? {
-            if (body.len() + chunk.len()) as u64 > call.max_response {
-                return Err(too_large(call));
-            }
+        // Pieces come unpacked and small, so the bounds hold for what is in memory.
+        while let Some(chunk) = pieces.next().await {
+            let chunk = chunk.map_err(|error| broken(&error, call))?;
             if !call.budget.take(chunk.len() as u64) {
                 return Err(no_room(call));
             }
@@ -216,8 +223,8 @@ impl Http {
 }
 
 /// The headers of a response, taken from the budget of the call.
-fn head(answer: &reqwest::Response, call: &Call) -> Result<Vec<(String, String)>, Failure> {
-    let headers = || answer.headers().iter();
+fn head(headers: &HeaderMap, call: &Call) -> Result<Vec<(String, String)>, Failure> {
+    let headers = || headers.iter();
     let weight: usize = headers()
         .map(|(name, value)| name.as_str().len() + value.len())
         .sum();
@@ -233,14 +240,29 @@ fn head(answer: &reqwest::Response, call: &Call) -> Result<Vec<(String, String)>
     Ok(headers.collect())
 }
 
-fn too_large(call: &Call) -> Failure {
+/// Why a body did not come whole.
+fn broken(error: &std::io::Error, call: &Call) -> Failure {
+    let inner = error.get_ref();
+    match inner.and_then(|inner| inner.downcast_ref::<reqwest::Error>()) {
+        Some(lost) => failure(lost, &call.url),
+        None if inner.is_some_and(<dyn Error + Send + Sync>::is::<coding::TooLarge>) => {
+            too_large(call)
+        }
+        None => Failure::Unreachable {
+            sent: true,
+            message: format!("{}: the body cannot be unpacked: {error}", shown(&call.url)),
+        },
+    }
+}
+
+pub(super) fn too_large(call: &Call) -> Failure {
     let (url, limit) = (shown(&call.url), call.max_response);
     Failure::TooLarge(format!(
         "the response of {url} is larger than {limit} bytes"
     ))
 }
 
-fn no_room(call: &Call) -> Failure {
+pub(super) fn no_room(call: &Call) -> Failure {
     let (url, total) = (shown(&call.url), call.budget.total());
     Failure::NoRoom(format!(
         "the response of {url} does not fit: all responses of one call may have {total} bytes together"

@@ -11,14 +11,18 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt as _, future::BoxFuture, stream::BoxStream};
-use reqwest::{Method, Url, header::CONTENT_LENGTH};
+use futures_util::{Stream, StreamExt as _, future::BoxFuture};
+use reqwest::{
+    Method, Url,
+    header::{CONTENT_LENGTH, HeaderMap},
+};
 use tokio::time::timeout;
 
 use super::{
     Request, Response, SendError,
     auth::Credential,
     client::{Call, Http, count, failure, follow, shown},
+    coding::{self, BodyStream},
     retry::Failure,
     spec::{ConnectionSpec, LimitsSpec},
     target,
@@ -35,9 +39,6 @@ const MAX_WHOLE: u64 = 64 << 20;
 const MAX_HEAD: usize = 64 << 10;
 /// Largest streamed body, either way: only a piece of it is ever in memory.
 const MAX_STREAMED: u64 = 4 << 30;
-
-/// Pieces of a body on its way.
-pub type BodyStream = BoxStream<'static, io::Result<Bytes>>;
 
 /// A request whose body comes in pieces.
 pub struct StreamRequest {
@@ -178,16 +179,12 @@ impl Direct {
             return Err(SendError::Unreachable(message));
         };
         let answer = outcome.map_err(|error| told(failure(&error, &url)))?;
+        let status = answer.status().as_u16();
+        let (headers, body) = coding::opened(answer, MAX_STREAMED);
         Ok(StreamResponse {
-            status: answer.status().as_u16(),
-            headers: raw_head(&answer, &url)?,
-            body: Bounded::new(
-                answer
-                    .bytes_stream()
-                    .map(|piece| piece.map_err(io::Error::other))
-                    .boxed(),
-            )
-            .boxed(),
+            status,
+            headers: raw_head(&headers, &url)?,
+            body: Bounded::new(body).boxed(),
         })
     }
 
@@ -217,8 +214,8 @@ impl Direct {
     }
 }
 
-fn raw_head(answer: &reqwest::Response, url: &Url) -> Result<Vec<(String, Vec<u8>)>, SendError> {
-    let headers = || answer.headers().iter();
+fn raw_head(headers: &HeaderMap, url: &Url) -> Result<Vec<(String, Vec<u8>)>, SendError> {
+    let headers = || headers.iter();
     let weight: usize = headers()
         .map(|(name, value)| name.as_str().len() + value.len())
         .sum();

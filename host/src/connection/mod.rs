@@ -21,6 +21,7 @@
 mod address;
 mod auth;
 mod client;
+mod coding;
 mod direct;
 mod limit;
 mod load;
@@ -42,7 +43,8 @@ use crate::flow::Budget;
 
 pub use self::{
     client::Counters,
-    direct::{BodyStream, Direct, StreamRequest, StreamResponse},
+    coding::BodyStream,
+    direct::{Direct, StreamRequest, StreamResponse},
     load::{ConnectionError, KeyFile, key_files},
     remote::Connection,
     secret::Secret,
@@ -107,6 +109,19 @@ pub enum SendError {
     /// The body is larger than the connection allows.
     #[error("{0}")]
     TooLarge(String),
+}
+
+impl SendError {
+    /// The same with another text.
+    fn map(self, change: impl FnOnce(String) -> String) -> Self {
+        match self {
+            Self::Denied(text) => Self::Denied(change(text)),
+            Self::Invalid(text) => Self::Invalid(change(text)),
+            Self::Unauthenticated(text) => Self::Unauthenticated(change(text)),
+            Self::Unreachable(text) => Self::Unreachable(change(text)),
+            Self::TooLarge(text) => Self::TooLarge(change(text)),
+        }
+    }
 }
 
 /// All connections of a project.

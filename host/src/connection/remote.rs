@@ -4,23 +4,27 @@ use std::{fmt, net::IpAddr, time::Duration};
 
 use reqwest::{
     Method, Url,
-    header::{CONTENT_ENCODING, HeaderMap, HeaderName},
+    header::{CONTENT_ENCODING, HeaderMap, HeaderName, TRANSFER_ENCODING},
 };
 
 use super::{
     Request, Response, SendError,
     address::AddressDenied,
     auth::{Auth, Credential, Problem, sensitive, within},
-    client::{Call, Counters, Http, count, follow, owned_headers, shown},
+    client::{Call, Counters, Http, count, follow, no_room, owned_headers, shown, too_large},
+    coding,
     load::Beside,
     retry::{self, Failure, Policy},
-    secret::{conceal, forms, is_telling},
+    secret::{conceal, conceal_in, forms, is_telling},
     spec::ConnectionSpec,
     target::{self, Base},
 };
 use secrecy::zeroize::Zeroizing;
 
 use crate::flow::egress::name_may_lead_to;
+
+/// Larger bodies are searched for secrets on a thread of their own: that takes milliseconds, for which no flow waits.
+const MAX_INLINE: usize = 256 << 10;
 
 /// One remote system.
 pub struct Connection {
@@ -166,13 +170,30 @@ impl Connection {
     /// # Errors
     /// As [`Connections::send`](super::Connections::send).
     pub async fn send(&self, request: Request) -> Result<Response, SendError> {
+        let mut used = Vec::new();
+        let answered = self.answer(request, &mut used).await;
+        let secrets = forms(self.secrets(&used));
+        let delivered = match answered {
+            Ok((call, response)) => self.deliver(&call, response, &secrets).await,
+            Err(error) => Err(error),
+        };
+        // Errors tell what the server said, too: where it redirects to, say.
+        delivered.map_err(|error| error.map(|text| hidden(text, &secrets)))
+    }
+
+    /// What the server answers, as it is. `used` are the credentials that it has seen.
+    async fn answer(
+        &self,
+        request: Request,
+        used: &mut Vec<Credential>,
+    ) -> Result<(Call, Response), SendError> {
         let call = self.call(request)?;
         let credential = self
             .auth
             .credential(&self.http, self.policy, self.timeout, None)
             .await?;
+        used.push(credential.clone());
         let mut response = self.tries(&call, &credential).await?;
-        let mut secrets = self.secrets(&credential);
         if response.status == 401 && matches!(credential, Credential::Token(..)) {
             drop(response);
             // A 401 was not processed, so every method may be sent again.
@@ -180,9 +201,9 @@ impl Connection {
                 .auth
                 .credential(&self.http, self.policy, self.timeout, Some(&credential))
                 .await?;
+            used.push(renewed.clone());
             count(&self.http.tally.retries, 1);
             response = self.tries(&call, &renewed).await?;
-            secrets.extend(renewed.secrets());
         }
         if response.status == 401 && !self.auth.is_none() {
             return Err(SendError::Unauthenticated(format!(
@@ -192,38 +213,57 @@ impl Connection {
                 self.auth.advice()
             )));
         }
-        self.readable(&response, &call.url)?;
-        Ok(self.concealed(response, &forms(secrets)))
+        Ok((call, response))
     }
 
     /// What must not come back in a response. Invariant 7
-    fn secrets(&self, credential: &Credential) -> Vec<Vec<u8>> {
-        let mut secrets = credential.secrets();
+    fn secrets(&self, used: &[Credential]) -> Vec<Vec<u8>> {
+        let mut secrets: Vec<_> = used.iter().flat_map(Credential::secrets).collect();
         secrets.extend(self.auth.secrets());
         secrets.extend(self.fixed.iter().cloned());
         secrets
     }
 
-    /// Refuses a body that cannot be searched for secrets: a server that compresses what it repeats, without being
-    /// asked to, would hand them to a plugin that can read it.
-    fn readable(&self, response: &Response, url: &Url) -> Result<(), SendError> {
-        if !self.has_secrets || response.body.is_empty() {
-            return Ok(());
-        }
-        // What the client has decompressed has no such header any more.
-        let mut encodings = response
+    /// What a plugin gets of a response: all of it but the secrets that the server repeats.
+    async fn deliver(
+        &self,
+        call: &Call,
+        mut response: Response,
+        secrets: &[Vec<u8>],
+    ) -> Result<Response, SendError> {
+        let mut repeated = false;
+        for text in response
             .headers
-            .iter()
-            .filter(|(name, _)| name == CONTENT_ENCODING.as_str())
-            .map(|(_, value)| value.trim());
-        match encodings.find(|one| !one.is_empty() && !one.eq_ignore_ascii_case("identity")) {
-            None => Ok(()),
-            Some(encoding) => Err(SendError::Denied(format!(
-                "{} answered in the encoding `{}`, in which secrets of the connection cannot be found; make the server send it plain or with gzip",
-                shown(url),
-                encoding.escape_debug().take(40).collect::<String>()
-            ))),
+            .iter_mut()
+            .flat_map(|(name, value)| [name, value])
+        {
+            if let Some(hidden) = conceal(text.as_bytes(), secrets) {
+                *text = String::from_utf8_lossy(&hidden).into_owned();
+                repeated = true;
+            }
         }
+        if self.has_secrets && !response.body.is_empty() {
+            readable(&response, &call.url)?;
+        }
+        let (size, body) = (response.body.len(), response.body);
+        let (body, found) = searched(body.into(), secrets).await?;
+        response.body = body.into();
+        if repeated || found {
+            let connection = self.name.as_str();
+            tracing::warn!(
+                connection,
+                "the server repeated a secret of the connection; it was taken out"
+            );
+        }
+        // What stands in the place of a short secret is longer than that.
+        let grown = response.body.len().saturating_sub(size) as u64;
+        if response.body.len() as u64 > call.max_response {
+            return Err(self.failed(too_large(call)));
+        }
+        if !call.budget.take(grown) {
+            return Err(self.failed(no_room(call)));
+        }
+        Ok(response)
     }
 
     /// Whether a request carries this secret, somewhere.
@@ -241,33 +281,6 @@ impl Connection {
     #[cfg(test)]
     pub(super) fn hides(&self) -> Vec<Vec<u8>> {
         self.fixed.clone()
-    }
-
-    /// Takes secrets that the server repeats out of its response.
-    fn concealed(&self, mut response: Response, secrets: &[Vec<u8>]) -> Response {
-        let mut repeated = false;
-        if let Some(body) = conceal(&response.body, secrets) {
-            response.body = body.into();
-            repeated = true;
-        }
-        for text in response
-            .headers
-            .iter_mut()
-            .flat_map(|(name, value)| [name, value])
-        {
-            if let Some(hidden) = conceal(text.as_bytes(), secrets) {
-                *text = String::from_utf8_lossy(&hidden).into_owned();
-                repeated = true;
-            }
-        }
-        if repeated {
-            let connection = self.name.as_str();
-            tracing::warn!(
-                connection,
-                "the server repeated a secret of the connection; it was taken out"
-            );
-        }
-        response
     }
 
     fn call(&self, request: Request) -> Result<Call, SendError> {
@@ -299,28 +312,89 @@ impl Connection {
             if let Some(wait) = retry.asked {
                 self.http.limiter.pause(wait);
             }
+            let secrets = self.secrets(std::slice::from_ref(credential));
             tracing::warn!(
                 connection = self.name,
                 path = call.url.path(),
                 attempt = retry.attempt,
                 wait = ?retry.wait,
                 "will try again: {}",
-                retry.reason
+                hidden(retry.reason.clone(), &forms(secrets))
             );
         });
-        outcome.await.map_err(|failure| match failure {
+        outcome.await.map_err(|failure| self.failed(failure))
+    }
+
+    /// What a failure is for the plugin.
+    fn failed(&self, failure: Failure) -> SendError {
+        match failure {
             Failure::Denied(message) => SendError::Denied(format!("{message} ({})", self.place)),
             Failure::Unreachable { message, .. } => SendError::Unreachable(message),
             Failure::Untrusted(message) => SendError::Unreachable(format!(
                 "{message}; when it has a certificate of your own authority, name it as `ca-file` in {}",
                 self.place
             )),
-            Failure::TooLarge(message) => {
-                SendError::TooLarge(format!("{message}: `limits.max-response` in {}", self.place))
-            }
+            Failure::TooLarge(message) => SendError::TooLarge(format!(
+                "{message}: `limits.max-response` in {}",
+                self.place
+            )),
             Failure::NoRoom(message) => SendError::TooLarge(message),
-        })
+        }
     }
+}
+
+/// A text without secrets.
+fn hidden(text: String, secrets: &[Vec<u8>]) -> String {
+    match conceal(text.as_bytes(), secrets) {
+        Some(hidden) => String::from_utf8_lossy(&hidden).into_owned(),
+        None => text,
+    }
+}
+
+/// A body without secrets, and whether there were any. What takes long is not done on the threads that all flows run on.
+async fn searched(mut body: Vec<u8>, secrets: &[Vec<u8>]) -> Result<(Vec<u8>, bool), SendError> {
+    if body.len() <= MAX_INLINE || secrets.is_empty() {
+        let found = conceal_in(&mut body, secrets);
+        return Ok((body, found));
+    }
+    let secrets = secrets.to_vec();
+    let search = move || {
+        let found = conceal_in(&mut body, &secrets);
+        (body, found)
+    };
+    let stopped = |error| SendError::Unreachable(format!("the host is about to stop: {error}"));
+    tokio::task::spawn_blocking(search).await.map_err(stopped)
+}
+
+/// Refuses a body that cannot be searched for secrets: a server that packs what it repeats in a way of its own, without
+/// being asked to, would hand them to a plugin that can read it. Of what the client has unpacked no header tells any more.
+fn readable(response: &Response, url: &Url) -> Result<(), SendError> {
+    let values = |wanted: HeaderName| {
+        let headers = response.headers.iter();
+        let found = headers.filter(move |(name, _)| *name == wanted.as_str());
+        found.map(|(_, value)| value.as_str())
+    };
+    let mut codings = coding::codings(values(CONTENT_ENCODING));
+    // Between the two machines; of these the client undoes the last one only.
+    let transfer = coding::codings(values(TRANSFER_ENCODING));
+    let is_plain = |one: &&str| one.eq_ignore_ascii_case("chunked");
+    if !transfer.iter().all(is_plain) {
+        codings.extend(transfer);
+    }
+    if codings.is_empty() {
+        return Ok(());
+    }
+    let url = shown(url);
+    let (count, most) = (codings.len(), coding::MAX_LAYERS);
+    if codings.iter().all(|one| coding::is_known(one)) {
+        return Err(SendError::Denied(format!(
+            "the answer of {url} is packed {count} times; secrets of the connection are looked for in what is packed up to {most} times"
+        )));
+    }
+    let named: String = codings.join(", ").escape_debug().take(40).collect();
+    Err(SendError::Denied(format!(
+        "{url} answered in the encoding `{named}`, in which secrets of the connection cannot be found; make the server send it plain or with gzip"
+    )))
 }
 
 /// What the connection shows to servers that ask for a certificate.

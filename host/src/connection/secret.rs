@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, fmt};
 
+use memchr::memmem;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer};
@@ -128,25 +129,59 @@ pub(super) fn is_telling(name: &str) -> bool {
 /// Replaces secrets in what a server sent, before a plugin sees it: some servers repeat the headers that they got.
 /// `None`: there are none in it.
 pub(super) fn conceal(bytes: &[u8], secrets: &[Vec<u8>]) -> Option<Vec<u8>> {
-    let mut hidden: Option<Vec<u8>> = None;
+    let mut text = Vec::new();
     for secret in secrets.iter().filter(|secret| secret.len() >= SHORTEST) {
-        let text = hidden.as_deref().unwrap_or(bytes);
-        let finder = memchr::memmem::Finder::new(secret);
-        let places: Vec<usize> = finder.find_iter(text).collect();
-        if places.is_empty() {
-            continue;
+        if text.is_empty() && memmem::find(bytes, secret).is_some() {
+            text = bytes.to_vec();
         }
-        let mut out = Vec::with_capacity(text.len());
+        conceal_one(&mut text, secret);
+    }
+    (!text.is_empty()).then_some(text)
+}
+
+/// The same in place, for what may be large, and whether there were any.
+pub(super) fn conceal_in(text: &mut Vec<u8>, secrets: &[Vec<u8>]) -> bool {
+    let mut found = false;
+    for secret in secrets.iter().filter(|secret| secret.len() >= SHORTEST) {
+        found |= conceal_one(text, secret);
+    }
+    found
+}
+
+fn conceal_one(text: &mut Vec<u8>, secret: &[u8]) -> bool {
+    let finder = memmem::Finder::new(secret);
+    if secret.len() < HIDDEN.len() {
+        let count = finder.find_iter(text).count();
+        if count == 0 {
+            return false;
+        }
+        let mut longer = Vec::with_capacity(text.len() + count * (HIDDEN.len() - secret.len()));
         let mut from = 0;
-        for at in places {
-            out.extend_from_slice(&text[from..at]);
-            out.extend_from_slice(HIDDEN);
+        for at in finder.find_iter(text) {
+            longer.extend_from_slice(&text[from..at]);
+            longer.extend_from_slice(HIDDEN);
             from = at + secret.len();
         }
-        out.extend_from_slice(&text[from..]);
-        hidden = Some(out);
+        longer.extend_from_slice(&text[from..]);
+        *text = longer;
+        return true;
     }
-    hidden
+    // What is written is never beyond what was read: large bodies are not copied.
+    let (mut read, mut written) = (0, 0);
+    while let Some(at) = finder.find(&text[read..]) {
+        text.copy_within(read..read + at, written);
+        written += at;
+        text[written..written + HIDDEN.len()].copy_from_slice(HIDDEN);
+        written += HIDDEN.len();
+        read += at + secret.len();
+    }
+    if read == 0 {
+        return false;
+    }
+    text.copy_within(read.., written);
+    text.truncate(written + text.len() - read);
+    text.shrink_to_fit();
+    true
 }
 
 #[cfg(test)]
@@ -161,6 +196,39 @@ mod tests {
             b"a [secret] [secret] [secret] abc"
         );
         assert_eq!(conceal(b"nothing in it, abc", &secrets), None);
+    }
+
+    #[test]
+    fn what_is_concealed_in_place_is_the_same() {
+        for secrets in [
+            [b"hunter2-geheim".to_vec(), b"token-1".to_vec()],
+            [b"12345678".to_vec(), b"a".repeat(20)],
+            [b"[secret]".to_vec(), b"secret]".to_vec()],
+        ] {
+            for text in [
+                String::new(),
+                "x".to_owned(),
+                "12345678".to_owned(),
+                "12345678123456781234567".to_owned(),
+                "hunter2-geheimhunter2-geheim".to_owned(),
+                "at hunter2-geheim, token-1token-1 hunter2-geheim!".to_owned(),
+                format!("{}b{}", "a".repeat(65), "a".repeat(39)),
+                "[secret] and secret]".to_owned(),
+            ] {
+                // One by one, as it was written first.
+                let mut expected = text.clone();
+                for secret in &secrets {
+                    let secret = String::from_utf8_lossy(secret);
+                    expected = expected.replace(secret.as_ref(), "[secret]");
+                }
+                let mut bytes = text.clone().into_bytes();
+                let found = conceal_in(&mut bytes, &secrets);
+                assert_eq!(String::from_utf8_lossy(&bytes), expected, "{text}");
+                let whole = conceal(text.as_bytes(), &secrets);
+                assert_eq!(found, whole.is_some(), "{text}");
+                assert_eq!(whole.unwrap_or(text.into_bytes()), bytes);
+            }
+        }
     }
 
     #[test]

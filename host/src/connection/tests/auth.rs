@@ -137,15 +137,7 @@ async fn who_has_secrets_chooses_the_form_of_the_answer() {
         // Where nothing is secret, it is the plugin's to say.
         assert_eq!(text(&send(&without, asked).await.unwrap()), "abc");
     }
-    for encoding in [
-        "br",
-        "zstd",
-        "deflate",
-        "x-gzip",
-        "BR",
-        "gzip,%20br",
-        "compress",
-    ] {
+    for encoding in ["br", "zstd", "deflate", "BR", "gzip,%20br", "compress"] {
         let refused = get(&with, &format!("/{encoding}")).await.unwrap_err();
         assert!(
             matches!(&refused, SendError::Denied(text) if text.contains("in the encoding")),

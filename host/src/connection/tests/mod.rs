@@ -1,6 +1,7 @@
 //! Connections against real servers on this machine.
 
 mod auth;
+mod coding;
 mod direct;
 mod load;
 mod send;
