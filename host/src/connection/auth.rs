@@ -97,6 +97,11 @@ impl Auth {
         matches!(self, Self::Fixed(Credential::None))
     }
 
+    /// Whether a secret is part of URLs.
+    pub(super) fn is_in_query(&self) -> bool {
+        matches!(self, Self::Fixed(Credential::Query(..)))
+    }
+
     /// Where tokens come from.
     pub(super) fn token_url(&self) -> Option<&Url> {
         match self {
@@ -116,6 +121,13 @@ impl Auth {
         match self {
             Self::Fixed(credential) => Ok(credential.clone()),
             Self::Token(source) => source.credential(http, policy, timeout, refused).await,
+        }
+    }
+
+    /// A credential that was new was refused, for the very request that the one before it was refused for.
+    pub(super) async fn refused_again(&self, credential: &Credential) {
+        if let (Self::Token(source), Credential::Token(_, generation)) = (self, credential) {
+            source.refused_again(*generation).await;
         }
     }
 
@@ -146,6 +158,11 @@ impl Auth {
 }
 
 impl Credential {
+    /// Whether both are the same token of a connection.
+    pub(super) fn is_same_token(&self, other: &Self) -> bool {
+        matches!((self, other), (Self::Token(_, one), Self::Token(_, two)) if one == two)
+    }
+
     /// The bytes that must not come back to a plugin: the secret as it is sent, and what is in it.
     pub(super) fn secrets(&self) -> Vec<Vec<u8>> {
         match self {

@@ -88,6 +88,8 @@ impl Tally {
 pub(super) struct Call {
     pub(super) method: Method,
     pub(super) url: Url,
+    /// What messages call it: what was asked for first. Where a server redirects to is a text of its own.
+    pub(super) named: Url,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
     pub(super) timeout: Duration,
@@ -178,7 +180,7 @@ impl Http {
                 sent: true,
                 message: format!(
                     "{} did not answer within {:?}",
-                    shown(&call.url),
+                    shown(&call.named),
                     call.timeout
                 ),
             })
@@ -190,7 +192,7 @@ impl Http {
     }
 
     async fn receive(&self, request: reqwest::Request, call: &Call) -> Result<Response, Failure> {
-        let failed = |error: reqwest::Error| failure(&error, &call.url);
+        let failed = |error: reqwest::Error| failure(&error, &call.named);
         let answer = self.execute(request).await.map_err(failed)?;
         let status = answer.status().as_u16();
         if status == 429 {
@@ -244,26 +246,29 @@ fn head(headers: &HeaderMap, call: &Call) -> Result<Vec<(String, String)>, Failu
 fn broken(error: &std::io::Error, call: &Call) -> Failure {
     let inner = error.get_ref();
     match inner.and_then(|inner| inner.downcast_ref::<reqwest::Error>()) {
-        Some(lost) => failure(lost, &call.url),
+        Some(lost) => failure(lost, &call.named),
         None if inner.is_some_and(<dyn Error + Send + Sync>::is::<coding::TooLarge>) => {
             too_large(call)
         }
         None => Failure::Unreachable {
             sent: true,
-            message: format!("{}: the body cannot be unpacked: {error}", shown(&call.url)),
+            message: format!(
+                "{}: the body cannot be unpacked: {error}",
+                shown(&call.named)
+            ),
         },
     }
 }
 
 pub(super) fn too_large(call: &Call) -> Failure {
-    let (url, limit) = (shown(&call.url), call.max_response);
+    let (url, limit) = (shown(&call.named), call.max_response);
     Failure::TooLarge(format!(
         "the response of {url} is larger than {limit} bytes"
     ))
 }
 
 pub(super) fn no_room(call: &Call) -> Failure {
-    let (url, total) = (shown(&call.url), call.budget.total());
+    let (url, total) = (shown(&call.named), call.budget.total());
     Failure::NoRoom(format!(
         "the response of {url} does not fit: all responses of one call may have {total} bytes together"
     ))
@@ -293,8 +298,8 @@ pub(super) async fn follow<'a>(
             Ok(url) => admit(&call.method, url),
             Err(_) => Err("to something that is no URL".to_owned()),
         };
-        (http, call.url) =
-            target.map_err(|why| Failure::Denied(format!("{} redirects: {why}", shown(&from))))?;
+        (http, call.url) = target
+            .map_err(|why| Failure::Denied(format!("{} redirects: {why}", shown(&call.named))))?;
         if call.url.origin() != from.origin() {
             for name in [AUTHORIZATION, COOKIE] {
                 call.headers.remove(name);
@@ -303,7 +308,7 @@ pub(super) async fn follow<'a>(
     }
     Err(Failure::Denied(format!(
         "{} redirects more than {MAX_REDIRECTS} times",
-        shown(&call.url)
+        shown(&call.named)
     )))
 }
 

@@ -134,6 +134,7 @@ impl Direct {
         let admit = |method: &Method, url| self.admit(clients, method, url);
         let (http, url) = admit(&method, url).map_err(SendError::Denied)?;
         let call = Call {
+            named: url.clone(),
             url,
             headers: target::headers(&request.headers, &[])?,
             method,

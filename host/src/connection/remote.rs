@@ -1,6 +1,11 @@
 //! One remote system, ready to be used.
 
-use std::{fmt, net::IpAddr, time::Duration};
+use std::{
+    fmt,
+    net::IpAddr,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
 use reqwest::{
     Method, Url,
@@ -13,9 +18,10 @@ use super::{
     auth::{Auth, Credential, Problem, sensitive, within},
     client::{Call, Counters, Http, count, follow, no_room, owned_headers, shown, too_large},
     coding,
+    conceal::{Hidden, Own},
     load::Beside,
     retry::{self, Failure, Policy},
-    secret::{conceal, conceal_in, forms, is_telling},
+    secret::is_telling,
     spec::ConnectionSpec,
     target::{self, Base},
 };
@@ -23,8 +29,9 @@ use secrecy::zeroize::Zeroizing;
 
 use crate::flow::egress::name_may_lead_to;
 
-/// Larger bodies are searched for secrets on a thread of their own: that takes milliseconds, for which no flow waits.
-const MAX_INLINE: usize = 256 << 10;
+/// Answers out of which a secret is taken, in the life of a connection. A server that goes on is refused: each of them may
+/// tell a plugin whether something that it had the server keep before is the secret.
+const MAX_REPEATED: u32 = 16;
 
 /// One remote system.
 pub struct Connection {
@@ -41,6 +48,8 @@ pub struct Connection {
     fixed: Vec<Vec<u8>>,
     /// Whether responses are searched for secrets at all.
     has_secrets: bool,
+    /// How often the server has repeated one of them.
+    repeated: AtomicU32,
     policy: Policy,
     timeout: Duration,
     max_response: u64,
@@ -121,6 +130,7 @@ impl Connection {
             owned,
             fixed,
             has_secrets,
+            repeated: AtomicU32::new(0),
             base,
             auth,
             headers,
@@ -151,40 +161,72 @@ impl Connection {
     /// # Errors
     /// As [`Connections::send`](super::Connections::send).
     pub async fn send(&self, request: Request) -> Result<Response, SendError> {
+        let own = Own::of(&request);
+        // What is wrong before anything is sent is told in the plugin's own words: nothing is taken out of these.
+        let call = self.call(request)?;
         let mut used = Vec::new();
-        let answered = self.answer(request, &mut used).await;
-        let secrets = forms(self.secrets(&used));
+        let answered = self.answer(&call, &mut used).await;
+        let hidden = Hidden::new(self.secrets(&used), own);
         let delivered = match answered {
-            Ok((call, response)) => self.deliver(&call, response, &secrets).await,
+            Ok(response) => self.deliver(&call, response, &hidden).await,
             Err(error) => Err(error),
         };
         // Errors tell what the server said, too: where it redirects to, say.
-        delivered.map_err(|error| error.map(|text| hidden(text, &secrets)))
+        delivered.map_err(|error| error.map(|text| self.told(text, &hidden)))
+    }
+
+    /// The text of an error for the plugin.
+    fn told(&self, text: String, hidden: &Hidden) -> String {
+        let (text, found) = hidden.text(text);
+        if found && self.repeats() {
+            return format!(
+                "there is no answer, and why is not told: the server repeats a secret of the connection in it ({})",
+                self.place
+            );
+        }
+        text
+    }
+
+    /// Counts that the server has repeated a secret, and says whether it has done so too often.
+    fn repeats(&self) -> bool {
+        let connection = self.name.as_str();
+        // Never back at zero: it stands still beyond the limit.
+        let before = self.repeated.fetch_add(1, Ordering::Relaxed);
+        if before >= MAX_REPEATED {
+            self.repeated.store(MAX_REPEATED, Ordering::Relaxed);
+            return true;
+        }
+        tracing::warn!(
+            connection,
+            "the server repeated a secret of the connection; it was taken out"
+        );
+        false
     }
 
     /// What the server answers, as it is. `used` are the credentials that it has seen.
-    async fn answer(
-        &self,
-        request: Request,
-        used: &mut Vec<Credential>,
-    ) -> Result<(Call, Response), SendError> {
-        let call = self.call(request)?;
+    async fn answer(&self, call: &Call, used: &mut Vec<Credential>) -> Result<Response, SendError> {
         let credential = self
             .auth
             .credential(&self.http, self.policy, self.timeout, None)
             .await?;
         used.push(credential.clone());
-        let mut response = self.tries(&call, &credential).await?;
+        let mut response = self.tries(call, &credential).await?;
         if response.status == 401 && matches!(credential, Credential::Token(..)) {
-            drop(response);
-            // A 401 was not processed, so every method may be sent again.
             let renewed = self
                 .auth
                 .credential(&self.http, self.policy, self.timeout, Some(&credential))
                 .await?;
-            used.push(renewed.clone());
-            count(&self.http.tally.retries, 1);
-            response = self.tries(&call, &renewed).await?;
+            // It may be the same one, when there were new ones often enough.
+            if !renewed.is_same_token(&credential) {
+                drop(response);
+                used.push(renewed.clone());
+                count(&self.http.tally.retries, 1);
+                // A 401 was not processed, so every method may be sent again.
+                response = self.tries(call, &renewed).await?;
+                if response.status == 401 {
+                    self.auth.refused_again(&renewed).await;
+                }
+            }
         }
         if response.status == 401 && !self.auth.is_none() {
             return Err(SendError::Unauthenticated(format!(
@@ -194,7 +236,7 @@ impl Connection {
                 self.auth.advice()
             )));
         }
-        Ok((call, response))
+        Ok(response)
     }
 
     /// What must not come back in a response. Invariant 7
@@ -210,31 +252,24 @@ impl Connection {
         &self,
         call: &Call,
         mut response: Response,
-        secrets: &[Vec<u8>],
+        hidden: &Hidden,
     ) -> Result<Response, SendError> {
-        let mut repeated = false;
-        for text in response
-            .headers
-            .iter_mut()
-            .flat_map(|(name, value)| [name, value])
-        {
-            if let Some(hidden) = conceal(text.as_bytes(), secrets) {
-                *text = String::from_utf8_lossy(&hidden).into_owned();
-                repeated = true;
-            }
-        }
+        let repeated = hidden.headers(&mut response);
         if self.has_secrets && !response.body.is_empty() {
             readable(&response, &call.url)?;
         }
         let (size, body) = (response.body.len(), response.body);
-        let (body, found) = searched(body.into(), secrets).await?;
+        let searched = hidden.body(body.into()).await;
+        let (body, found) = searched.map_err(SendError::Unreachable)?;
         response.body = body.into();
-        if repeated || found {
-            let connection = self.name.as_str();
-            tracing::warn!(
-                connection,
-                "the server repeated a secret of the connection; it was taken out"
-            );
+        // A key in the query stands in the links to further pages, as a rule.
+        let counts = (repeated || found) && !self.auth.is_in_query();
+        if counts && self.repeats() {
+            return Err(SendError::Denied(format!(
+                "the answer of {} is refused: a secret of the connection is in it, and the server has repeated that {MAX_REPEATED} times before ({})",
+                shown(&call.url),
+                self.place
+            )));
         }
         // What stands in the place of a short secret is longer than that.
         let grown = response.body.len().saturating_sub(size) as u64;
@@ -267,9 +302,11 @@ impl Connection {
     fn call(&self, request: Request) -> Result<Call, SendError> {
         let mut headers = target::headers(&request.headers, &self.owned)?;
         headers.extend(self.headers.clone());
+        let url = self.base.resolve(&request.url)?;
         Ok(Call {
             method: target::method(&request.method)?,
-            url: self.base.resolve(&request.url)?,
+            named: url.clone(),
+            url,
             headers,
             body: request.body,
             timeout: request
@@ -283,8 +320,9 @@ impl Connection {
 
     async fn tries(&self, call: &Call, credential: &Credential) -> Result<Response, SendError> {
         let idempotent = retry::is_idempotent(call.method.as_str());
-        let admit = |_: &Method, url| {
-            let admitted = self.base.admit(url).map_err(|error| error.to_string());
+        let admit = |_: &Method, url: Url| {
+            let refusal = self.base.refusal(&url);
+            let admitted = self.base.admit(url).map_err(|_| refusal);
             admitted.map(|url| (&self.http, url))
         };
         let follow = || follow(admit, &self.http, call, credential);
@@ -294,13 +332,13 @@ impl Connection {
                 self.http.limiter.pause(wait);
             }
             let secrets = self.secrets(std::slice::from_ref(credential));
+            let (reason, _) = Hidden::new(secrets, Own::default()).text(retry.reason.clone());
             tracing::warn!(
                 connection = self.name,
                 path = call.url.path(),
                 attempt = retry.attempt,
                 wait = ?retry.wait,
-                "will try again: {}",
-                hidden(retry.reason.clone(), &forms(secrets))
+                "will try again: {reason}"
             );
         });
         outcome.await.map_err(|failure| self.failed(failure))
@@ -322,29 +360,6 @@ impl Connection {
             Failure::NoRoom(message) => SendError::TooLarge(message),
         }
     }
-}
-
-/// A text without secrets.
-fn hidden(text: String, secrets: &[Vec<u8>]) -> String {
-    match conceal(text.as_bytes(), secrets) {
-        Some(hidden) => String::from_utf8_lossy(&hidden).into_owned(),
-        None => text,
-    }
-}
-
-/// A body without secrets, and whether there were any. What takes long is not done on the threads that all flows run on.
-async fn searched(mut body: Vec<u8>, secrets: &[Vec<u8>]) -> Result<(Vec<u8>, bool), SendError> {
-    if body.len() <= MAX_INLINE || secrets.is_empty() {
-        let found = conceal_in(&mut body, secrets);
-        return Ok((body, found));
-    }
-    let secrets = secrets.to_vec();
-    let search = move || {
-        let found = conceal_in(&mut body, &secrets);
-        (body, found)
-    };
-    let stopped = |error| SendError::Unreachable(format!("the host is about to stop: {error}"));
-    tokio::task::spawn_blocking(search).await.map_err(stopped)
 }
 
 /// Refuses a body that cannot be searched for secrets: a server that packs what it repeats in a way of its own, without

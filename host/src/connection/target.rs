@@ -96,6 +96,26 @@ impl Base {
         }
     }
 
+    /// Why a redirect is not followed, without what the server named but for a host.
+    pub(super) fn refusal(&self, to: &Url) -> String {
+        if to.origin() != self.url.origin() {
+            // Numbers become addresses when they are read: as these they could not be told to be a secret.
+            let whom = match to.host() {
+                Some(url::Host::Domain(name)) => name,
+                _ => "another origin",
+            };
+            return format!(
+                "{whom} is not this connection, which is {}; other hosts need a connection of their own",
+                self.origin()
+            );
+        }
+        let base = self.url.path().trim_end_matches('/');
+        format!(
+            "the path is not below {}{base}/, the base URL of this connection, or the URL has a user name in it",
+            self.origin()
+        )
+    }
+
     /// Checks that a URL is at the origin and below the path of the base.
     pub(super) fn admit(&self, mut url: Url) -> Result<Url, SendError> {
         if url.origin() != self.url.origin() {

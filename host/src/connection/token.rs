@@ -1,7 +1,7 @@
 //! Tokens of OAuth 2: got once, used until shortly before they expire, renewed by one request for all who wait. Who was
 //! refused is not sent again for a while.
 
-use std::{collections::VecDeque, sync::PoisonError, time::Duration};
+use std::{sync::PoisonError, time::Duration};
 
 use bytes::Bytes;
 use reqwest::{
@@ -15,23 +15,18 @@ use super::{
     Response, SendError,
     auth::{Credential, basic, sensitive},
     client::{Call, Http, count, shown},
+    conceal::{Hidden, Own},
+    issued::{Issued, MAX_QUIET, MIN_QUIET, Pace},
     retry::{self, Failure, Policy},
-    secret::{Secret, redact},
+    secret::Secret,
     spec::{AuthStyle, ClientCredentialsSpec, PasswordSpec, TokenBody},
 };
 use crate::flow::Budget;
 
 /// Tokens are renewed this long before they expire, or a tenth of their life when that is shorter.
 const MAX_SKEW: Duration = Duration::from_mins(1);
-/// Whoever was refused is not asked for again before this time; it doubles with each further refusal. Servers lock users
-/// out who try a wrong password too often.
-const MIN_QUIET: Duration = Duration::from_secs(30);
-/// The longest of these times.
-const MAX_QUIET: Duration = Duration::from_mins(15);
 /// No answer with a token is larger.
 const MAX_TOKEN_RESPONSE: u64 = 1 << 20;
-/// Tokens that are kept out of responses.
-const MAX_ISSUED: usize = 8;
 /// Longer texts of a token endpoint are cut when they are shown.
 const MAX_SHOWN: usize = 200;
 
@@ -48,8 +43,8 @@ pub(super) struct TokenSource {
     /// The connection, for messages.
     place: String,
     state: Mutex<State>,
-    /// The last tokens of both kinds. Not in `state`, which is locked while one is asked for.
-    issued: std::sync::Mutex<VecDeque<Secret>>,
+    /// The tokens of both kinds that may be good. Not in `state`, which is locked while one is asked for.
+    issued: std::sync::Mutex<Issued>,
 }
 
 #[derive(Default)]
@@ -59,6 +54,8 @@ struct State {
     generation: u64,
     /// The last failure: those who waited for it share it, and a refusal counts for all who ask soon after it.
     failure: Option<Failed>,
+    /// How often there may be a new one.
+    pace: Pace,
 }
 
 /// Why there was no token.
@@ -86,6 +83,10 @@ struct Token {
     header: HeaderValue,
     refresh: Option<Secret>,
     renew_at: Option<Instant>,
+    /// As the server says.
+    life: Option<Duration>,
+    /// That of the refresh token.
+    refresh_life: Option<Duration>,
 }
 
 /// What a token endpoint answers.
@@ -95,6 +96,9 @@ struct Granted {
     refresh_token: Option<String>,
     /// Seconds. Some servers send a text.
     expires_in: Option<serde_json::Value>,
+    /// The same for the refresh token, by one of the names that are in use.
+    #[serde(alias = "refresh_token_expires_in")]
+    refresh_expires_in: Option<serde_json::Value>,
 }
 
 /// Why there is no token.
@@ -132,20 +136,28 @@ impl TokenSource {
         if let Grant::Password(spec) = &self.grant {
             all.push(plain(&spec.password));
         }
-        let issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
-        all.extend(issued.iter().map(plain));
+        let mut issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
+        all.extend(issued.secrets().map(plain));
         all
     }
 
-    /// Keeps a token in mind beyond its life: servers let some live longer than they say.
-    fn issue(&self, token: &Token) {
+    /// Keeps a token in mind, and says for how long at most.
+    fn issue(&self, token: &Token) -> Duration {
         let mut issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
         let access = token.header.to_str().unwrap_or_default();
         let access = access.strip_prefix("Bearer ").unwrap_or(access);
-        issued.push_back(Secret::new(access));
-        issued.extend(token.refresh.clone());
-        while issued.len() > MAX_ISSUED {
-            issued.pop_front();
+        let kept = issued.keep(Secret::new(access), token.life);
+        let refresh = token.refresh.clone();
+        let refresh_kept = refresh.map(|refresh| issued.keep_refresh(refresh, token.refresh_life));
+        kept.max(refresh_kept.unwrap_or_default())
+    }
+
+    /// A token that was new was refused for the request that the one before it was refused for: the reason is another
+    /// one, and a third token would not help.
+    pub(super) async fn refused_again(&self, generation: u64) {
+        let mut state = self.state.lock().await;
+        if state.generation == generation {
+            state.pace.was_useless(generation);
         }
     }
 
@@ -166,6 +178,12 @@ impl TokenSource {
         {
             return Ok(Credential::Token(token.header.clone(), state.generation));
         }
+        // Who may not renew it now makes do with the one at hand.
+        if let Some(token) = &state.token
+            && !state.pace.allows(is_refused)
+        {
+            return Ok(Credential::Token(token.header.clone(), state.generation));
+        }
         if let Some(failed) = &state.failure {
             if failed.at >= asked {
                 return Err(failed.error.clone());
@@ -179,7 +197,8 @@ impl TokenSource {
         match self.fetch(http, policy, timeout, refresh).await {
             Ok(token) => {
                 count(&http.tally.tokens, 1);
-                self.issue(&token);
+                let kept = self.issue(&token);
+                state.pace.renewed(kept, token.life);
                 state.generation += 1;
                 state.failure = None;
                 let credential = Credential::Token(token.header.clone(), state.generation);
@@ -248,17 +267,17 @@ impl TokenSource {
             || http.exchange(&call, &credential),
             |retry| {
                 count(&http.tally.retries, 1);
+                let reason = self.discreet(retry.reason.clone());
                 tracing::warn!(
                     connection = self.place,
                     wait = ?retry.wait,
-                    "no token yet, will ask again: {}",
-                    retry.reason
+                    "no token yet, will ask again: {reason}"
                 );
             },
         )
         .await;
         let response = outcome.map_err(|failure| Refusal::Other(self.unreachable(failure)))?;
-        let said = self.said(&response, refresh);
+        let said = self.said(&response);
         match response.status {
             200..300 => self.token(&response, refresh).map_err(Refusal::Other),
             429 | 500.. => Err(Refusal::Other(SendError::Unreachable(format!(
@@ -333,6 +352,7 @@ impl TokenSource {
         let call = Call {
             method: Method::POST,
             url: self.url.clone(),
+            named: self.url.clone(),
             headers,
             body: Bytes::from(body),
             timeout,
@@ -355,12 +375,7 @@ impl TokenSource {
             .map_err(|_| unusable("without an `access_token` in JSON"))?;
         let header = sensitive(&format!("Bearer {}", granted.access_token))
             .ok_or_else(|| unusable("with a malformed token"))?;
-        let seconds = granted.expires_in.as_ref().and_then(|value| match value {
-            serde_json::Value::Number(number) => number.as_f64(),
-            serde_json::Value::String(text) => text.trim().parse().ok(),
-            _ => None,
-        });
-        let life = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).ok());
+        let life = granted.expires_in.as_ref().and_then(seconds);
         Ok(Token {
             header,
             // A server that rotates no refresh tokens lets the old one live.
@@ -371,11 +386,18 @@ impl TokenSource {
             renew_at: life.and_then(|life| {
                 Instant::now().checked_add(life.saturating_sub(MAX_SKEW.min(life / 10)))
             }),
+            life,
+            refresh_life: granted.refresh_expires_in.as_ref().and_then(seconds),
         })
     }
 
+    /// A text without what requests for a token carry.
+    fn discreet(&self, text: String) -> String {
+        Hidden::new(self.secrets(), Own::default()).text(text).0
+    }
+
     /// What the endpoint said about an error, for a person, without secrets that it may have repeated.
-    fn said(&self, response: &Response, refresh: Option<&Secret>) -> String {
+    fn said(&self, response: &Response) -> String {
         let Ok(answer) = serde_json::from_slice::<serde_json::Value>(&response.body) else {
             return String::new();
         };
@@ -383,16 +405,9 @@ impl TokenSource {
             .iter()
             .filter_map(|name| answer.get(name)?.as_str());
         let text = texts.collect::<Vec<_>>().join(": ");
-        let mut secrets: Vec<&Secret> = match &self.grant {
-            Grant::Password(spec) => vec![&spec.client_secret, &spec.password],
-            Grant::Client(spec) => vec![&spec.client_secret],
-        };
-        secrets.extend(refresh);
-        let text: String = redact(&text, &secrets)
-            .chars()
-            .filter(|letter| !letter.is_control())
-            .take(MAX_SHOWN)
-            .collect();
+        // Searched as it is shown, and before it is cut: half a secret is found by nobody.
+        let clean: String = text.chars().filter(|letter| !letter.is_control()).collect();
+        let text: String = self.discreet(clean).chars().take(MAX_SHOWN).collect();
         if text.is_empty() {
             text
         } else {
@@ -413,6 +428,16 @@ impl TokenSource {
             }
         }
     }
+}
+
+/// A time in an answer.
+fn seconds(value: &serde_json::Value) -> Option<Duration> {
+    let seconds = match value {
+        serde_json::Value::Number(number) => number.as_f64(),
+        serde_json::Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    };
+    Duration::try_from_secs_f64(seconds?.max(0.0)).ok()
 }
 
 fn encode(body: TokenBody, fields: &[(&str, &str)]) -> (&'static str, String) {

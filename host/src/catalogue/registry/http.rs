@@ -45,6 +45,8 @@ pub(super) struct Ask<'a> {
     pub(super) accept: Option<&'static str>,
     pub(super) authorization: Option<HeaderValue>,
     pub(super) body: Option<(Bytes, &'a str)>,
+    /// Nobody but this origin may answer: a redirect to another one is refused.
+    pub(super) stays: bool,
     /// Largest body of the answer.
     pub(super) limit: u64,
     /// The size that the body must have, when that is known.
@@ -182,8 +184,15 @@ impl Http {
             if !matches!(to.scheme(), "http" | "https") {
                 return Err(unusable("it redirects to what is no HTTP"));
             }
-            // Credentials are for the registry, and for nobody to whom it sends us.
+            // Credentials are for the registry, and for nobody to whom it sends us. So are bodies: there may be a secret in
+            // one, and no upload needs it, since the place of those is told in an answer that is no redirect.
             if to.origin() != ask.url.origin() {
+                let sends = ask.body.as_ref().is_some_and(|(body, _)| !body.is_empty());
+                if sends || ask.stays {
+                    return Err(unusable(
+                        "it redirects to another host what is for it alone",
+                    ));
+                }
                 ask.authorization = None;
             }
             ask.url = to;

@@ -461,7 +461,9 @@ impl Registry {
             ask.authorization = self.sessions.get(host, path, access);
         }
         let mut answer = http.send(&ask).await?;
-        if answer.status == StatusCode::UNAUTHORIZED && own {
+        // Where to show them is for the registry to say, and not for whom it sent us to.
+        let asked = answer.url.origin() == base.origin();
+        if answer.status == StatusCode::UNAUTHORIZED && own && asked {
             let refused = Refused {
                 headers: &answer.headers,
                 body: &answer.body,
@@ -506,6 +508,7 @@ fn ask<'a>(repository: &'a Repository, method: Method, url: Url, what: &'a str) 
         accept: None,
         authorization: None,
         body: None,
+        stays: false,
         limit: MAX_MANIFEST,
         expected: None,
     }

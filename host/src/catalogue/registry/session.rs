@@ -221,6 +221,7 @@ fn question<'a>(
         accept: Some("application/json"),
         authorization: None,
         body: None,
+        stays: true,
         limit: MAX_TOKEN,
         expected: None,
     };
@@ -295,7 +296,86 @@ async fn token(
 
 #[cfg(test)]
 mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use axum::{Router, http::Uri, response::Redirect, routing::any};
+    use bytes::Bytes;
+
     use super::*;
+
+    const SECRET: &str = "refresh-secret-4478";
+
+    /// Serves until the test ends, and gives its URL.
+    async fn serve(router: Router) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        format!("http://{address}")
+    }
+
+    /// A registry that redirects where the query says, and the requests that another host got.
+    async fn redirecting() -> (String, String, Arc<Mutex<Vec<String>>>) {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&seen);
+        let other = Router::new().fallback(async move |uri: Uri, body: Bytes| {
+            let body = String::from_utf8_lossy(&body).into_owned();
+            noted.lock().unwrap().push(format!("{uri} {body}"));
+            r#"{"token":"stolen"}"#
+        });
+        let to = async |uri: Uri| {
+            let query = uri.query().unwrap_or_default().split('&').next();
+            Redirect::temporary(query.unwrap_or_default().trim_start_matches("to="))
+        };
+        let own = Router::new()
+            .route("/to", any(to))
+            .fallback(async || r#"{"token":"given"}"#);
+        (serve(own).await, serve(other).await, seen)
+    }
+
+    #[tokio::test]
+    async fn what_is_for_a_registry_alone_is_sent_to_nobody_else() {
+        let (own, other, seen) = redirecting().await;
+        let http = Http::new(&[], Duration::from_secs(10)).unwrap();
+        let base = Url::parse(&own).unwrap();
+        let identity = Credential::Identity {
+            token: SECRET.into(),
+        };
+        let password = Credential::Password {
+            name: "ann".to_owned(),
+            secret: SECRET.into(),
+        };
+        for credential in [&identity, &password] {
+            let ask = async |to: &str| {
+                let realm = format!("{own}/to?to={to}");
+                token(&http, &base, "own", &realm, "", "a", Some(credential)).await
+            };
+            let refused = ask(&format!("{other}/x")).await.unwrap_err();
+            assert!(
+                matches!(&refused, RegistryError::Unusable { why, .. } if why.contains("another host")),
+                "{refused}"
+            );
+            // At the registry itself it may be elsewhere.
+            let given = ask("/there").await.unwrap().unwrap();
+            assert_eq!(given.expose_secret(), "given");
+        }
+        let ask = |body: &'static str, method| Ask {
+            method,
+            url: Url::parse(&format!("{own}/to?to={other}/y")).unwrap(),
+            host: "own",
+            what: "blob",
+            accept: None,
+            authorization: None,
+            body: Some((Bytes::from_static(body.as_bytes()), "text/plain")),
+            stays: false,
+            limit: MAX_TOKEN,
+            expected: None,
+        };
+        assert!(http.send(&ask("upload", Method::PUT)).await.is_err());
+        assert_eq!(*seen.lock().unwrap(), [""; 0]);
+        // What a registry keeps elsewhere is got there.
+        assert!(http.send(&ask("", Method::GET)).await.is_ok());
+        assert_eq!(*seen.lock().unwrap(), ["/y "]);
+    }
 
     #[test]
     fn challenges_are_read() {

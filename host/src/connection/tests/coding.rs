@@ -60,6 +60,8 @@ async fn repeating() -> std::net::SocketAddr {
     let answer = async |uri: Uri| {
         let layers = uri.path()[1..].parse().unwrap();
         let told = uri.query().unwrap_or_default().replace('+', " ");
+        // What a plugin wrote itself would be left as it is.
+        let told = told.replace("SECRET", SECRET);
         let told = told.split('&').filter(|value| !value.is_empty());
         let mut headers = HeaderMap::new();
         for value in told {
@@ -112,9 +114,9 @@ async fn what_cannot_be_looked_into_is_refused_with_the_reason() {
         ("/1?br&gzip", "in the encoding `br, gzip`"),
         ("/0?gzip;q=1", "in the encoding `gzip;q=1`"),
         // What the server calls an encoding is its own text, too.
-        ("/0?hunter2-geheim", "in the encoding `[secret]`"),
+        ("/0?SECRET", "in the encoding `[secret]`"),
         (
-            "/0?xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxhunter2-geheim",
+            "/0?xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxSECRET",
             "in the encoding",
         ),
     ] {
@@ -277,10 +279,10 @@ async fn no_error_repeats_a_secret() {
         (StatusCode::FOUND, [("location", to)])
     };
     let connections = connect(serve(Router::new().fallback(redirect)).await, BEARER);
-    for path in ["/host", "/path"] {
+    for (path, says) in [("/host", "[secret]"), ("/path", "more than 5 times")] {
         // `get` looks at the text of errors.
         let refused = get(&connections, path).await.unwrap_err();
-        assert!(refused.to_string().contains("[secret]"), "{refused}");
+        assert!(refused.to_string().contains(says), "{refused}");
     }
 }
 

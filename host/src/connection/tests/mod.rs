@@ -4,6 +4,7 @@ mod auth;
 mod coding;
 mod direct;
 mod load;
+mod repeat;
 mod send;
 mod tls;
 mod tokens;

@@ -1,0 +1,281 @@
+//! What a server repeats of a connection's secrets, and what of it is taken out before a plugin sees it.
+//!
+//! What the plugin wrote into the very request is left as it is: it knows those bytes. Were they taken out, any server that
+//! repeats what it is sent would tell which one of a million guesses is the secret.
+
+use std::{borrow::Cow, sync::Arc};
+
+use bytes::Bytes;
+use memchr::memmem;
+
+use super::{
+    Request, Response,
+    secret::{conceal, conceal_caseless, conceal_in, forms, longest_first},
+};
+use crate::flow::egress::decode;
+
+/// Larger bodies are searched for secrets on a thread of their own: that takes milliseconds, for which no flow waits.
+const MAX_INLINE: usize = 256 << 10;
+
+/// What a plugin wrote into a request.
+#[derive(Clone, Default)]
+pub(super) struct Own {
+    /// All of it but the body, one line each.
+    head: Arc<[u8]>,
+    body: Bytes,
+}
+
+impl Own {
+    pub(super) fn of(request: &Request) -> Self {
+        let pairs = request.headers.iter();
+        let pairs = pairs.flat_map(|(name, value)| [name.as_str(), value]);
+        let lines: Vec<&str> = [request.method.as_str(), &request.url]
+            .into_iter()
+            .chain(pairs)
+            .collect();
+        Self {
+            head: lines.join("\n").into_bytes().into(),
+            body: request.body.clone(),
+        }
+    }
+
+    /// Whether one of these stands there, as it is or as a server may read it.
+    fn has(&self, forms: &[Vec<u8>], caseless: bool) -> bool {
+        let has = |text: &[u8]| {
+            let text = folded(text, caseless);
+            forms.iter().any(|form| memmem::find(&text, form).is_some())
+        };
+        [&self.head[..], &self.body[..]].into_iter().any(|written| {
+            // In forms a plus stands for a space.
+            let plain = |text: &[u8]| has(text) || (text.contains(&b'\\') && has(&unescaped(text)));
+            let spaced = || {
+                let bytes = written.iter();
+                let spaces = bytes.map(|byte| if *byte == b'+' { b' ' } else { *byte });
+                decode(&spaces.collect::<Vec<u8>>())
+            };
+            plain(written)
+                || (written.contains(&b'%') && plain(&decode(written)))
+                || (written.contains(&b'+') && plain(&spaced()))
+        })
+    }
+}
+
+fn folded(text: &[u8], caseless: bool) -> Cow<'_, [u8]> {
+    if caseless {
+        text.to_ascii_lowercase().into()
+    } else {
+        text.into()
+    }
+}
+
+/// What JSON means where there are backslashes.
+fn unescaped(text: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        if byte != b'\\' {
+            plain.push(byte);
+            continue;
+        }
+        let Some((&kind, after)) = rest.split_first() else {
+            break;
+        };
+        rest = after;
+        let digits = after
+            .get(..4)
+            .and_then(|four| std::str::from_utf8(four).ok());
+        let code = digits.and_then(|four| u32::from_str_radix(four, 16).ok());
+        match (kind, code.and_then(char::from_u32)) {
+            (b'u', Some(letter)) => {
+                plain.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
+                rest = &after[4..];
+            }
+            (b'n', _) => plain.push(b'\n'),
+            (b't', _) => plain.push(b'\t'),
+            (b'r', _) => plain.push(b'\r'),
+            (other, _) => plain.push(other),
+        }
+    }
+    plain
+}
+
+/// What must not come back to a plugin with the answer to one request. Invariant 7
+#[derive(Clone)]
+pub(super) struct Hidden {
+    /// Each secret in the forms in which servers repeat it.
+    secrets: Arc<[Vec<Vec<u8>>]>,
+    own: Own,
+}
+
+impl Hidden {
+    pub(super) fn new(secrets: Vec<Vec<u8>>, own: Own) -> Self {
+        let mut secrets = secrets;
+        secrets.sort();
+        secrets.dedup();
+        let secrets = secrets.into_iter().map(|secret| forms(vec![secret]));
+        Self {
+            secrets: secrets.filter(|forms| !forms.is_empty()).collect(),
+            own,
+        }
+    }
+
+    /// What is to be taken out of a text: what is in there and is not the plugin's own.
+    fn found(&self, text: &[u8], caseless: bool) -> Vec<Vec<u8>> {
+        let text = folded(text, caseless);
+        let mut found = Vec::new();
+        for secret in &*self.secrets {
+            let forms: Vec<Vec<u8>> = secret
+                .iter()
+                .map(|form| folded(form, caseless).into_owned())
+                .collect();
+            let is_there = forms.iter().any(|form| memmem::find(&text, form).is_some());
+            if is_there && !self.own.has(&forms, caseless) {
+                found.extend(forms);
+            }
+        }
+        longest_first(&mut found);
+        found
+    }
+
+    /// A text without secrets, and whether there were any. Hosts are lowered on the way, so case does not count.
+    pub(super) fn text(&self, text: String) -> (String, bool) {
+        let found = self.found(text.as_bytes(), true);
+        match conceal_caseless(text.as_bytes(), &found) {
+            Some(hidden) => (String::from_utf8_lossy(&hidden).into_owned(), true),
+            None => (text, false),
+        }
+    }
+
+    /// Takes them out of the headers of a response, and says whether any were in there that servers do not repeat anyway:
+    /// cookies come back with every answer.
+    pub(super) fn headers(&self, response: &mut Response) -> bool {
+        let headers = || response.headers.iter();
+        let joined = |lines: Vec<&str>| lines.join("\n").into_bytes();
+        let names = joined(headers().map(|(name, _)| name.as_str()).collect());
+        let values = joined(headers().map(|(_, value)| value.as_str()).collect());
+        // Names come in lower case, whatever the server wrote.
+        let (in_names, in_values) = (self.found(&names, true), self.found(&values, false));
+        if in_names.is_empty() && in_values.is_empty() {
+            return false;
+        }
+        let mut repeated = false;
+        for (name, value) in &mut response.headers {
+            if let Some(hidden) = conceal(value.as_bytes(), &in_values) {
+                *value = String::from_utf8_lossy(&hidden).into_owned();
+                repeated |= name != "set-cookie";
+            }
+            if let Some(hidden) = conceal_caseless(name.as_bytes(), &in_names) {
+                *name = String::from_utf8_lossy(&hidden).into_owned();
+                repeated = true;
+            }
+        }
+        repeated
+    }
+
+    /// A body without secrets, and whether there were any. What takes long is not done on the threads that all flows run
+    /// on. `Err` says that the host is about to stop.
+    pub(super) async fn body(&self, body: Vec<u8>) -> Result<(Vec<u8>, bool), String> {
+        if body.len().max(self.own.body.len()) <= MAX_INLINE || self.secrets.is_empty() {
+            return Ok(self.searched(body));
+        }
+        let hidden = self.clone();
+        tokio::task::spawn_blocking(move || hidden.searched(body))
+            .await
+            .map_err(|error| format!("the host is about to stop: {error}"))
+    }
+
+    fn searched(&self, mut body: Vec<u8>) -> (Vec<u8>, bool) {
+        let found = self.found(&body, false);
+        let any = conceal_in(&mut body, &found);
+        (body, any)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hidden(secret: &str, url: &str, header: &str, body: &str) -> Hidden {
+        let request = Request {
+            method: "GET".into(),
+            url: url.into(),
+            headers: vec![("X-Name".into(), header.into())],
+            body: body.to_owned().into(),
+            ..Request::default()
+        };
+        Hidden::new(vec![secret.as_bytes().to_vec()], Own::of(&request))
+    }
+
+    #[test]
+    fn what_the_plugin_wrote_is_left_as_it_is() {
+        const SECRET: &str = "a/b\"c d+e";
+        for (url, header, body) in [
+            ("/?q=a%2Fb%22c%20d%2Be", "", ""),
+            ("/?q=a/b%22c+d%2be", "", ""),
+            ("/%61/%62%22%63%20d+e", "", ""),
+            ("/", SECRET, ""),
+            ("/", "", "x a/b\"c d+e x"),
+            ("/", "", r#"{"x":"a\/b\"c d+e"}"#),
+            ("/", "", r#"{"x":"\u0061/b\u0022c d+e"}"#),
+        ] {
+            let hidden = hidden(SECRET, url, header, body);
+            // In whatever form it comes back.
+            for text in ["x a/b\"c d+e", r#"a\/b\"c d+e"#, "a%2Fb%22c+d%2Be"] {
+                assert_eq!(
+                    hidden.searched(text.into()),
+                    (text.into(), false),
+                    "{url} {body}"
+                );
+                assert_eq!(hidden.text(text.into()), (text.into(), false));
+            }
+        }
+        let other = hidden(SECRET, "/a/b", "c d+e", "a/b\"c d+");
+        let (text, any) = other.searched(b"x a/b\"c d+e".to_vec());
+        assert_eq!((text.as_slice(), any), (&b"x [secret]"[..], true));
+    }
+
+    #[test]
+    fn where_case_is_lost_it_does_not_count() {
+        let hidden = hidden("Swordfish-77", "/", "", "");
+        let (text, any) = hidden.text("at http://sWordfish-77.example".into());
+        assert_eq!((text.as_str(), any), ("at http://[secret].example", true));
+        let mut response = Response {
+            status: 200,
+            headers: vec![
+                (
+                    "x-swordfish-77-y".into(),
+                    "Swordfish-77 swordfish-77".into(),
+                ),
+                ("set-cookie".into(), "fine".into()),
+            ],
+            body: Bytes::new(),
+        };
+        assert!(hidden.headers(&mut response));
+        // A value keeps its case on the way: another one is another form.
+        assert_eq!(
+            response.headers[0],
+            (
+                "x-[secret]-y".to_owned(),
+                "[secret] swordfish-77".to_owned()
+            )
+        );
+        // Cookies come back with every answer: they are taken out without a count.
+        response.headers = vec![("set-cookie".into(), "s=Swordfish-77".into())];
+        assert!(!hidden.headers(&mut response));
+        assert_eq!(response.headers[0].1, "s=[secret]");
+    }
+
+    #[test]
+    fn any_text_is_unescaped() {
+        for (text, plain) in [
+            ("", ""),
+            ("\\", ""),
+            ("a\\u00", "au00"),
+            ("\\u00e9\\ud800", "éud800"),
+            ("\\n\\t\\r\\\\\\/\\\"", "\n\t\r\\/\""),
+        ] {
+            assert_eq!(unescaped(text.as_bytes()), plain.as_bytes(), "{text}");
+        }
+    }
+}
