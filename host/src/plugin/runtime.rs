@@ -43,6 +43,7 @@ use crate::{
         fault::{Fault, FaultKind},
         stage::{Identity, Opener, Sink, Source, Tables, Transformer},
     },
+    names::Asker,
 };
 
 /// How a runtime is set up.
@@ -508,6 +509,7 @@ impl Plugin {
             plugin: self.name.clone(),
             version: self.version().to_owned(),
             grants: context.grants,
+            asker: Asker::new(),
             limits,
             tables: context.tables,
             http: context.http,

@@ -29,9 +29,12 @@ use super::{
     senses::Senses,
     tape::{Given, Import, Recording},
 };
-use crate::engine::{
-    fault::{Fault, FaultKind},
-    stage::Tables,
+use crate::{
+    engine::{
+        fault::{Fault, FaultKind},
+        stage::Tables,
+    },
+    names::Asker,
 };
 
 /// Random bytes that a guest gets with one call.
@@ -49,6 +52,8 @@ pub(super) struct Scope {
     pub(super) digest: String,
     pub(super) watcher: Arc<Watcher>,
     pub(super) flow: Arc<str>,
+    /// Who asks for the addresses of names, for raw connections.
+    pub(super) asker: Asker,
     pub(super) stage: Arc<str>,
     pub(super) plugin: String,
     pub(super) version: String,
