@@ -407,7 +407,7 @@ impl Plugin {
         self: &Arc<Self>,
         context: StageContext,
     ) -> Result<Arc<dyn Opener<dyn Source>>, PluginError> {
-        Ok(source::opener(self.stage(Kind::Source, context)?))
+        Ok(source::opener(self.stage(Kind::Source, context, true)?))
     }
 
     /// Makes transformers.
@@ -418,7 +418,11 @@ impl Plugin {
         self: &Arc<Self>,
         context: StageContext,
     ) -> Result<Arc<dyn Opener<dyn Transformer>>, PluginError> {
-        Ok(transformer::opener(self.stage(Kind::Transformer, context)?))
+        Ok(transformer::opener(self.stage(
+            Kind::Transformer,
+            context,
+            true,
+        )?))
     }
 
     /// Makes sinks.
@@ -429,7 +433,7 @@ impl Plugin {
         self: &Arc<Self>,
         context: StageContext,
     ) -> Result<Arc<dyn Opener<dyn Sink>>, PluginError> {
-        Ok(sink::opener(self.stage(Kind::Sink, context)?))
+        Ok(sink::opener(self.stage(Kind::Sink, context, true)?))
     }
 
     /// Asks the plugin whether its config is usable and what it names reachable. It may use its grants for that.
@@ -438,7 +442,7 @@ impl Plugin {
     /// What the plugin found, or a fault of the call.
     pub async fn check(self: &Arc<Self>, kind: Kind, context: &StageContext) -> Result<(), Fault> {
         let stage = self
-            .stage(kind, context.clone())
+            .stage(kind, context.clone(), false)
             .map_err(|error| config_fault(&error))?;
         match kind {
             Kind::Source => SourceOpener(stage).check().await,
@@ -456,12 +460,17 @@ impl Plugin {
         context: &StageContext,
     ) -> Result<Vec<StreamInfo>, Fault> {
         let stage = self
-            .stage(Kind::Source, context.clone())
+            .stage(Kind::Source, context.clone(), false)
             .map_err(|error| config_fault(&error))?;
         SourceOpener(stage).streams().await
     }
 
-    fn stage(self: &Arc<Self>, kind: Kind, context: StageContext) -> Result<Stage, PluginError> {
+    fn stage(
+        self: &Arc<Self>,
+        kind: Kind,
+        context: StageContext,
+        makes_folders: bool,
+    ) -> Result<Stage, PluginError> {
         if !self.inspection.is(kind) {
             let kinds: Vec<_> = self
                 .inspection
@@ -500,6 +509,7 @@ impl Plugin {
             log: Arc::new(log),
             quota: Quota::new(context.grants.quota),
             open: Open::new(limits.open_requests),
+            asker: Asker::new(),
             files: Budget::of_stage(&self.runtime.0.files),
             process_files: Arc::clone(&self.runtime.0.files),
             digest: self.digest().to_owned(),
@@ -509,11 +519,11 @@ impl Plugin {
             plugin: self.name.clone(),
             version: self.version().to_owned(),
             grants: context.grants,
-            asker: Asker::new(),
             limits,
             tables: context.tables,
             http: context.http,
             project_dir: context.project_dir,
+            makes_folders,
             recording: context.recording,
             metrics: page.metrics,
             denials: page.denials,
