@@ -5,10 +5,13 @@ use std::time::Duration;
 use wasmtime::component::{ComponentType, Lower};
 
 use self::host::crossdock::plugin::plugin_types as wire;
-use crate::engine::{
-    batch::{Batch, BatchError, Form},
-    fault::{Fault, FaultKind},
-    stage::{Budget, Rejection, Tally},
+use crate::{
+    engine::{
+        batch::{Batch, BatchError, Form},
+        fault::{Fault, FaultKind},
+        stage::{Budget, Rejection, Tally},
+    },
+    flow::steers,
 };
 
 #[allow(
@@ -107,10 +110,10 @@ const TEXT: usize = 8 << 10;
 
 /// A text for people: one line, cut, and without what moves the cursor of a terminal.
 fn text(mut text: String) -> String {
-    if text.contains(char::is_control) {
+    if text.contains(steers) {
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
         let line = lines.collect::<Vec<_>>().join(" / ");
-        text = line.replace(char::is_control, " ");
+        text = line.replace(steers, " ");
     }
     if text.len() > TEXT {
         let end = (0..=TEXT)
