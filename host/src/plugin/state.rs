@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    path::{Component, PathBuf},
+    path::{Component, Path, PathBuf},
     sync::Arc,
 };
 
@@ -200,6 +200,16 @@ impl State {
     }
 }
 
+/// Whether a path has `..` behind something that is not there.
+fn turns_back(path: &Path) -> bool {
+    let mut above = PathBuf::new();
+    path.components().any(|part| {
+        let turns = part == Component::ParentDir && !above.exists();
+        above.push(part);
+        turns
+    })
+}
+
 /// The guest sees the folder under the text of the grant, so paths in a config work as written. Where nothing may be made,
 /// an empty folder stands for one that is not there.
 fn preopen(
@@ -228,8 +238,10 @@ fn preopen(
     if perms == FsPerms::ReadWrite && !path.exists() {
         // What the grant was held against is the folder that it names now, not one that `..` leads to once its parts are
         // made.
-        if path.components().any(|part| part == Component::ParentDir) {
-            return Err(failed(&"it is not there, and its path has `..` in it"));
+        if turns_back(&path) {
+            return Err(failed(
+                &"its path has `..` behind a folder that is not there",
+            ));
         }
         if scope.makes_folders {
             std::fs::create_dir_all(&path).map_err(|error| failed(&error))?;

@@ -178,6 +178,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn texts_are_one_line_that_turns_nothing_around() {
+        let told = text("a\u{202e}b\n\u{1b}[2Kc\u{2028}d".to_owned());
+        assert_eq!(told, "a b /  [2Kc d");
+        assert_eq!(text("\u{2066}x".to_owned()), " x");
+    }
+
+    #[test]
     fn long_texts_are_cut_at_a_character() {
         let cut = text("é".repeat(TEXT));
         assert!(cut.len() <= TEXT + '…'.len_utf8() && cut.ends_with("é…"));
