@@ -10,6 +10,7 @@
 //! | [`catalogue`] | plugins on disk and in registries: what a file says of itself, where names are found, what is installed |
 //! | [`storage`] | the only module that knows sled: checkpoints, dead letters, tables |
 //! | [`connection`] | remote systems: authentication, limits, the one outgoing HTTP client |
+//! | `names` | names become addresses, on few threads of their own |
 //! | [`api`] | the admin API of a daemon, and its client |
 //! | [`conformance`] | the contract as checks of a built component |
 //! | [`author`] | for authors of plugins: new projects, components of them |
@@ -57,5 +58,6 @@ pub mod conformance;
 pub mod connection;
 pub mod engine;
 pub mod flow;
+mod names;
 pub mod plugin;
 pub mod storage;

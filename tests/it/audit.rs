@@ -417,6 +417,38 @@ fn no_plugin_writes_what_the_host_goes_by() {
         .tells(&["may read `flows`, which reaches"]);
 }
 
+/// Where `..` leads from a folder that is not there is settled when somebody makes it: nobody is granted that.
+#[test]
+fn no_grant_leads_through_a_folder_that_is_missing() {
+    let acts = ["write fresh/../flows/pwned.yaml".to_owned()];
+    let folders = "fresh/../flows, fresh/../.crossdock";
+    let host = project(&acts, &format!("{{ files: {{ write: [{folders}] }} }}"));
+    let words = ["may write `fresh/../flows`", "cannot be told"];
+    host.check("watched").exits(2).tells(&words);
+    host.run("watched").exits(2).tells(&words);
+    assert!(!host.path("flows/pwned.yaml").exists() && !host.path("fresh").exists());
+    // It would be made by another grant, or by a link.
+    let grants = "{ files: { write: [fresh], read: [fresh/../.crossdock] } }";
+    let host = project(&acts, grants);
+    host.check("watched").exits(2).tells(&["may read"]);
+    let host = project(&acts, "{ files: { write: [fresh, way] } }");
+    std::os::unix::fs::symlink("fresh/../flows", host.path("way")).unwrap();
+    host.check("watched").exits(2).tells(&["may write `way`"]);
+    // With all of it there, it is what it is.
+    let host = project(&acts, "{ files: { write: [in/../fresh] } }");
+    host.check("watched").exits(0);
+}
+
+#[test]
+fn a_check_makes_no_folders_and_a_run_does() {
+    let acts = ["write made/deep/x".to_owned()];
+    let host = project(&acts, "{ files: { write: [made/deep] } }");
+    host.check("watched").exits(0);
+    assert!(!host.path("made").exists() && !host.path("out").exists());
+    host.run("watched").no_panic();
+    assert_eq!(host.text("made/deep/x"), "from a plugin");
+}
+
 #[test]
 fn no_plugin_writes_where_plugins_and_the_files_of_flows_are() {
     let host = project(&["ok".to_owned()], "{ files: { write: [place] } }");

@@ -284,3 +284,37 @@ sinks:
     ]);
     daemon.end().exits(0);
 }
+
+/// Another user of the machine can connect, without a token: half a request on many connections takes no more of them than
+/// there may be, and nobody else is kept out.
+#[test]
+#[cfg(target_os = "linux")]
+fn half_a_request_on_many_connections_keeps_nobody_out() {
+    use std::{io::Write as _, net::TcpStream};
+    let host = TestHost::new();
+    numbers(&host, "short", 100, 100_000);
+    let mut daemon = TestDaemon::start(&host);
+    daemon.until_state("short", "finished");
+    let endpoint: Value = serde_json::from_str(&host.text(".crossdock/daemon.json")).unwrap();
+    let address = endpoint["url"].as_str().unwrap().replace("http://", "");
+    let files = || {
+        let open = format!("/proc/{}/fd", endpoint["pid"]);
+        std::fs::read_dir(open).unwrap().count()
+    };
+    let before = files();
+    let mut halves = Vec::new();
+    for _ in 0..600 {
+        let mut half = TcpStream::connect(&address).unwrap();
+        half.write_all(b"GET /api/v1/flows HTTP/1.1\r\nhost:")
+            .unwrap();
+        halves.push(half);
+    }
+    daemon
+        .ask(&["flow", "list"])
+        .exits(0)
+        .tells(&["short finished"]);
+    let grown = files().saturating_sub(before);
+    assert!(grown < 200, "{grown} files more");
+    drop(halves);
+    daemon.end().exits(0);
+}

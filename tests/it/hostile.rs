@@ -430,6 +430,31 @@ fn a_quota_is_not_given_again_with_the_next_run() {
     }
 }
 
+/// A hole takes as much off the quota as the size of the file grows by: so much is counted when the flow starts again.
+#[test]
+fn a_quota_counts_holes() {
+    let acts = json!({ "on": { "r001": "dots den/a 1000 1048576", "r002": "dots den/b 2 8796093022208", "r003": "fill den/c 1" } });
+    let host = as_transformer(&acts);
+    let text = host.text("flows/hostile.yaml");
+    let limits = "limits: { call-time: 500ms, memory: 64MiB, output: 4MiB }";
+    let grants = "limits: { call-time: 60s }\n    grants: { files: { write: [den], quota: 8MiB } }";
+    let text = text
+        .replace(limits, grants)
+        .replace("batch: { records: 10 }", "batch: { records: 1 }");
+    host.write("flows/hostile.yaml", &text);
+    host.run("hostile").no_panic().exits(3);
+    letters(
+        &host,
+        &[
+            ("r001", "permanent", "after 8 dots"),
+            ("r002", "permanent", "after 1 dots"),
+            ("r003", "permanent", "after 0 MiB"),
+        ],
+    );
+    let size = |name: &str| std::fs::metadata(host.path(name)).unwrap().len();
+    assert_eq!((size("den/a"), size("den/b")), ((7 << 20) + 1, 1));
+}
+
 /// With one thread for both, so that what the one takes the other does not have.
 #[test]
 fn a_flow_that_works_all_the_time_does_not_stop_another_one() {

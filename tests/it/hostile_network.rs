@@ -23,6 +23,8 @@ struct Outcome {
     told: Vec<String>,
     /// Bytes of memory that the host had at most beyond those that it had before.
     grown: u64,
+    /// Threads that it had at the end.
+    threads: usize,
     stderr: String,
 }
 
@@ -71,6 +73,8 @@ batch: {{ records: 1 }}
         at_gate.pass();
         let at_gate = gate.arrival(&mut running);
         let grown = running.peak_memory().saturating_sub(before);
+        let threads = format!("/proc/{}/task", running.id());
+        let threads = std::fs::read_dir(threads).unwrap().count();
         at_gate.pass();
         let ended = running.end();
         ended.no_panic();
@@ -85,6 +89,7 @@ batch: {{ records: 1 }}
         Outcome {
             told: keys.iter().map(told).collect(),
             grown,
+            threads,
             stderr: ended.stderr.clone(),
         }
     }
@@ -374,4 +379,28 @@ fn requests_responses_and_connections_share_the_places_of_the_stage() {
             (format!("connections 10 {address}"), "got: 4 connections"),
         ],
     );
+}
+
+/// A server of names that does not answer keeps neither the threads of the host nor the places of others: what a plugin asks
+/// for and does not wait for is at most a few lookups.
+#[test]
+fn names_that_are_never_answered_do_not_pile_up() {
+    let host = names::lead(TestHost::new(), "quick.test=127.0.0.1");
+    let trap = TrapServer::new();
+    let url = trap.url().replace("127.0.0.1", "quick.test");
+    let stage = format!(
+        "    grants: {{ connections: [gate], http: [\"http://*.never.test/\", \"{url}/granted\"], \
+         allow-private: true }}\n    limits: {{ open-requests: 8 }}"
+    );
+    let each = |at: usize| {
+        let act = format!("send-each 1000 http://NN.r{at}.never.test/");
+        (act, "got: 1000 failed")
+    };
+    let quick = format!("http GET {url}/granted/x");
+    let outcome = expect(
+        &host,
+        &stage,
+        &[each(0), each(1), each(2), (quick, "got: 200")],
+    );
+    assert!(outcome.threads < 100, "{} threads", outcome.threads);
 }

@@ -11,13 +11,14 @@ use std::{
 use crossdock_tests::host::workspace;
 
 /// Each module of the host and the modules that it may know. `app` knows all of them but `cli`.
-const LAYERS: [(&str, &[&str]); 11] = [
+const LAYERS: [(&str, &[&str]); 12] = [
     ("flow", &[]),
     ("storage", &[]),
+    ("names", &[]),
     ("catalogue", &["flow"]),
-    ("connection", &["flow"]),
+    ("connection", &["flow", "names"]),
     ("engine", &["flow", "storage"]),
-    ("plugin", &["engine", "catalogue", "flow"]),
+    ("plugin", &["engine", "catalogue", "flow", "names"]),
     ("author", &["catalogue", "plugin"]),
     ("conformance", &["catalogue", "engine", "flow", "plugin"]),
     (
@@ -27,6 +28,7 @@ const LAYERS: [(&str, &[&str]); 11] = [
             "conformance",
             "flow",
             "storage",
+            "names",
             "catalogue",
             "connection",
             "engine",

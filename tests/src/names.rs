@@ -16,7 +16,8 @@ use std::{
 use crate::host::{TestHost, target};
 
 /// What the replaced function does: `NAMES` is `name=answers name=answers`, `answers` is one answer after the other,
-/// separated by `/`, of which the last stays; an answer is one or more addresses, separated by `+`.
+/// separated by `/`, of which the last stays; an answer is one or more addresses, separated by `+`. Names below
+/// `never.test` are never answered.
 const RESOLVER: &str = r#"
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -25,6 +26,7 @@ const RESOLVER: &str = r#"
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct { char name[256]; int asked; } seen[64];
@@ -63,6 +65,7 @@ static struct addrinfo *entry(const char *text, struct addrinfo *next) {
 int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **found) {
     char *names = strdup(getenv("CROSSDOCK_TEST_NAMES") ?: "");
     char *outer, *inner, *innermost, *answer = 0;
+    if (node && strstr(node, ".never.test")) for (;;) pause();
     for (char *name = strtok_r(names, " ", &outer); node && name; name = strtok_r(0, " ", &outer)) {
         char *answers = strchr(name, '=');
         *answers++ = 0;

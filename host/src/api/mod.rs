@@ -8,6 +8,7 @@ mod access;
 pub mod client;
 mod dead_letters;
 mod flows;
+mod listen;
 mod metrics;
 mod problem;
 mod swaps;
@@ -123,9 +124,8 @@ impl Api {
     /// # Errors
     /// The listener failed.
     pub async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
-        let served = axum::serve(self.listener, self.router)
-            .with_graceful_shutdown(stop)
-            .await;
+        let bounds = listen::Bounds::default();
+        let served = listen::serve(self.listener, self.router, bounds, stop).await;
         // Whoever finds it later sees that nobody answers.
         drop(tokio::fs::remove_file(&self.file).await);
         served

@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use super::{Project, cache_dir};
@@ -28,7 +28,9 @@ pub(super) struct OwnFiles(BTreeMap<PathBuf, Gives>);
 
 impl OwnFiles {
     fn add(&mut self, path: impl AsRef<Path>, gives: Gives) {
-        let known = self.0.entry(real(path.as_ref())).or_insert(gives);
+        // Where `..` leads from a folder that is not there, it will lead from the folder that is made by its name.
+        let path = real(path.as_ref()).unwrap_or_else(|_| plain(path.as_ref()));
+        let known = self.0.entry(path).or_insert(gives);
         *known = gives.max(*known);
     }
 
@@ -113,7 +115,22 @@ impl Project {
         let files = &stage.grants.files;
         for (verb, folders) in [("write", &files.write), ("read", &files.read)] {
             for (at, folder) in folders.iter().enumerate() {
-                let granted = real(&self.folder.join(folder));
+                let code = "grant.own-files";
+                let place = stage.locate_field(&format!("grants/files/{verb}/{at}"));
+                let granted = match real(&self.folder.join(folder)) {
+                    Ok(granted) => granted,
+                    Err(Unknown(missing)) => {
+                        let message = format!(
+                            "stage `{}` may {verb} `{folder}`, and where that leads cannot be told: {} is not there",
+                            stage.name,
+                            missing.display()
+                        );
+                        let advice =
+                            "write the folder without `..`, and without links to what is missing";
+                        findings.push(Finding::error(code, message).advice(advice).at(place));
+                        continue;
+                    }
+                };
                 let Some((touched, gives)) = own.touched(&granted) else {
                     continue;
                 };
@@ -122,7 +139,6 @@ impl Project {
                     stage.name,
                     touched.display()
                 );
-                let code = "grant.own-files";
                 let found = match (verb, gives) {
                     ("write", _) => Finding::error(code, message).advice(
                         "grant a folder of its own: who writes there can change what plugins may do, and what they did",
@@ -134,33 +150,52 @@ impl Project {
                         .advice("grant a folder of its own: how the host is set up can be seen there"),
                     (_, Gives::Nothing) => continue,
                 };
-                let place = stage.locate_field(&format!("grants/files/{verb}/{at}"));
                 findings.push(found.at(place));
             }
         }
     }
 }
 
+/// A path leads through this, which is not there: where it goes is settled when somebody makes it.
+#[derive(Debug, PartialEq, Eq)]
+struct Unknown(PathBuf);
+
 /// A path without links, as far as it is there.
-fn real(path: &Path) -> PathBuf {
-    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+fn real(path: &Path) -> Result<PathBuf, Unknown> {
+    let path = std::path::absolute(path).map_err(|_| Unknown(path.to_owned()))?;
     let mut missing = Vec::new();
     let mut there = path.as_path();
     loop {
         if let Ok(found) = there.canonicalize() {
-            return missing
-                .iter()
-                .rev()
-                .fold(found, |path, part| path.join(part));
+            let parts = missing.iter().rev();
+            return Ok(parts.fold(found, |path, part| path.join(part)));
         }
         match (there.file_name(), there.parent()) {
-            (Some(name), Some(parent)) => {
+            // A link that leads nowhere yet is as good as `..`.
+            (Some(name), Some(parent)) if !there.is_symlink() => {
                 missing.push(name.to_owned());
                 there = parent;
             }
-            _ => return path,
+            _ => {
+                let missing = there.ancestors().take_while(|part| !part.exists());
+                return Err(Unknown(missing.last().unwrap_or(there).to_owned()));
+            }
         }
     }
+}
+
+/// A path with every `..` taken as it is written.
+fn plain(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        if part == Component::ParentDir {
+            plain.pop();
+        } else {
+            plain.push(part);
+        }
+    }
+    plain
 }
 
 #[cfg(test)]
@@ -175,7 +210,7 @@ mod tests {
         own.add(folder.path().join("keys/key"), Gives::Secrets);
         own.add(folder.path().join("keys"), Gives::Rules);
         let gives = |name: &str| {
-            let granted = real(&folder.path().join(name));
+            let granted = real(&folder.path().join(name)).unwrap();
             own.touched(&granted).map(|(_, gives)| gives)
         };
         assert_eq!(gives("build"), Some(Gives::Nothing));
@@ -184,5 +219,26 @@ mod tests {
         assert_eq!(gives("keys/deep"), Some(Gives::Rules));
         assert_eq!(gives("out"), None);
         assert_eq!(gives("build-2"), None);
+    }
+
+    #[test]
+    fn what_leads_through_something_missing_leads_nowhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        std::fs::create_dir(root.join("there")).unwrap();
+        let of = |name: &str| real(&root.join(name));
+        assert_eq!(of("there/../flows"), Ok(root.join("flows")));
+        assert_eq!(of("fresh/deep"), Ok(root.join("fresh/deep")));
+        let unknown = |name: &str| Err(Unknown(root.join(name)));
+        assert_eq!(of("fresh/../flows"), unknown("fresh"));
+        assert_eq!(of("fresh/.."), unknown("fresh"));
+        assert_eq!(of("there/a/b/../../c/d"), unknown("there/a"));
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink("fresh/../flows", root.join("way")).unwrap();
+            assert_eq!(of("way"), unknown("way"));
+            assert_eq!(of("way/deep"), unknown("way"));
+        }
+        assert_eq!(plain(&root.join("fresh/../flows/.")), root.join("flows"));
     }
 }

@@ -7,7 +7,10 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::flow::schema::{self, TooMuch};
+use crate::flow::{
+    schema::{self, TooMuch},
+    steers, visible,
+};
 
 /// Name of the custom section.
 pub const SECTION: &str = "crossdock:manifest";
@@ -364,6 +367,9 @@ pub enum ManifestError {
         /// What is wrong with it.
         reason: TooMuch,
     },
+    /// A text that could show people something else than what it is.
+    #[error("the manifest has letters in it that steer a terminal or turn texts around: `{0}`")]
+    Steers(String),
     /// No kind at all.
     #[error("the manifest names no kind: `kinds` needs `source`, `transformer` or `sink`")]
     NoKind,
@@ -384,7 +390,15 @@ impl Manifest {
         let manifest: Self = serde_json::from_slice(bytes)
             .map_err(|error| ManifestError::Malformed(error.to_string()))?;
         manifest.verify()?;
-        Ok(manifest)
+        let own = serde_json::to_value(&manifest)
+            .map_err(|error| ManifestError::Malformed(error.to_string()))?;
+        match steering(&own) {
+            None => Ok(manifest),
+            Some(text) => {
+                let start: String = text.chars().take(100).collect();
+                Err(ManifestError::Steers(visible(&start).into_owned()))
+            }
+        }
     }
 
     /// One of its kinds.
@@ -415,6 +429,20 @@ impl Manifest {
             }
         }
         Ok(())
+    }
+}
+
+/// A text in a value that has something other than letters and lines.
+fn steering(value: &Value) -> Option<&str> {
+    let wrong = |text: &&str| text.contains(|c| steers(c) && !matches!(c, '\n' | '\r' | '\t'));
+    match value {
+        Value::String(text) => Some(text.as_str()).filter(wrong),
+        Value::Array(values) => values.iter().find_map(steering),
+        Value::Object(fields) => fields.iter().find_map(|(name, value)| {
+            let name = Some(name.as_str()).filter(wrong);
+            name.or_else(|| steering(value))
+        }),
+        _ => None,
     }
 }
 
@@ -455,6 +483,29 @@ mod tests {
         );
         assert!(manifest.kind(Kind::Transformer).is_none());
         assert_eq!(manifest.permissions.files[0].access, Access::Read);
+    }
+
+    #[test]
+    fn texts_that_steer_a_terminal_are_refused() {
+        let attack = "reads\u{1b}[1A\u{1b}[2K files";
+        for at in [
+            "/description",
+            "/links/documentation",
+            "/permissions/files/0/reason",
+        ] {
+            let mut manifest = sample();
+            *manifest.pointer_mut(at).unwrap() = attack.into();
+            let refused = parse(&manifest).unwrap_err().to_string();
+            assert!(
+                refused.ends_with(r"`reads\u{1b}[1A\u{1b}[2K files`"),
+                "{refused}"
+            );
+        }
+        let mut manifest = sample();
+        manifest["kinds"]["sink"]["config"] = json!({ "\u{202e}title": 1 });
+        assert!(matches!(parse(&manifest), Err(ManifestError::Steers(_))));
+        manifest["kinds"]["sink"]["config"] = json!({ "description": "two\nlines\tשלום" });
+        assert!(parse(&manifest).is_ok());
     }
 
     #[test]

@@ -25,6 +25,7 @@ use super::{
 use crate::{
     app,
     catalogue::{Comparison, ImportGroup, Inspection, Kind, Manifest, compare},
+    flow::visible,
 };
 
 /// A description is cut to this in the table of fields; the JSON Schema has it whole.
@@ -87,7 +88,7 @@ fn head((word, place): (&str, &str), inspection: &Inspection, paint: Paint) -> S
         Some(manifest) => {
             let mut line = paint.with(STRONG, format!("{} {}", manifest.name, manifest.version));
             if !manifest.description.is_empty() {
-                let _ = write!(line, ": {}", manifest.description);
+                let _ = write!(line, ": {}", visible(&manifest.description));
             }
             line
         }
@@ -96,6 +97,7 @@ fn head((word, place): (&str, &str), inspection: &Inspection, paint: Paint) -> S
     out.push('\n');
     let mut line = |name: &str, text: &str| {
         if !text.is_empty() {
+            let (name, text) = (visible(name), visible(text));
             let _ = writeln!(out, "  {}  {text}", paint.with(FAINT, format!("{name:9}")));
         }
     };
@@ -265,11 +267,12 @@ pub(super) fn permissions(manifest: &Manifest, paint: Paint, out: &mut String) {
         }
         let mut reason = match wish.reason.as_str() {
             "" => "no reason given".to_owned(),
-            reason => reason.to_owned(),
+            reason => visible(reason).into_owned(),
         };
         if !notes.is_empty() {
             reason = format!("({}) {reason}", notes.join(", "));
         }
+        let what = visible(&what);
         let _ = writeln!(out, "  to {what:width$}  {}", paint.with(FAINT, reason));
     }
 }
@@ -302,8 +305,12 @@ fn differences(old: &Inspection, comparison: &Comparison, paint: Paint, out: &mu
             (false, false) => {}
         }
         let mark = paint.with(if asked.optional { FAINT } else { WARN }, "+");
-        let notes = paint.with(FAINT, format!("({}) {}", notes.join(", "), asked.reason));
-        let _ = writeln!(out, "  {mark} asks to {}  {}", asked.what, notes.trim_end());
+        let notes = paint.with(
+            FAINT,
+            format!("({}) {}", notes.join(", "), visible(&asked.reason)),
+        );
+        let what = visible(&asked.what);
+        let _ = writeln!(out, "  {mark} asks to {what}  {}", notes.trim_end());
     }
     for asked in &comparison.removed {
         let _ = writeln!(

@@ -4,6 +4,8 @@ use std::fmt::Display;
 
 use anstyle::{AnsiColor, Style};
 
+use crate::flow::visible;
+
 /// Green: what is done or added.
 pub(super) const GOOD: Style = AnsiColor::Green.on_default();
 /// Yellow: what should be looked at.
@@ -105,9 +107,10 @@ pub(super) fn path(path: &std::path::Path) -> String {
 /// A text on one line, cut where it is longer than `limit` characters.
 pub(super) fn cut(text: &str, limit: usize) -> String {
     let line = text.replace(['\n', '\r', '\t'], " ");
+    let line = visible(&line);
     match line.char_indices().nth(limit) {
         Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
-        None => line,
+        None => line.into_owned(),
     }
 }
 

@@ -6,7 +6,10 @@ use super::{
     output::table,
     style::{self, BAD, FAINT, GOOD, Paint, STRONG, WARN, count, counted},
 };
-use crate::app::{Outcome, RunSummary, StreamCounts};
+use crate::{
+    app::{Outcome, RunSummary, StreamCounts},
+    flow::visible,
+};
 
 /// Exit code of a run that came to an end.
 pub(super) fn exit_code(summary: &RunSummary) -> u8 {
@@ -95,7 +98,11 @@ fn streams(summary: &RunSummary) -> String {
     // Most runs replay nothing.
     let replays = total.replayed > 0;
     let row = |name: &str, counts: &StreamCounts| {
-        let mut cells = vec![name.to_owned(), count(counts.read), count(counts.expanded)];
+        let mut cells = vec![
+            visible(name).into_owned(),
+            count(counts.read),
+            count(counts.expanded),
+        ];
         if replays {
             cells.push(count(counts.replayed));
         }
@@ -131,7 +138,7 @@ fn filtered(summary: &RunSummary, out: &mut String) {
         .iter()
         .flat_map(|(stage, reasons)| {
             let row = |(reason, number): (&String, &u64)| {
-                vec![stage.clone(), reason.clone(), count(*number)]
+                vec![stage.clone(), visible(reason).into_owned(), count(*number)]
             };
             reasons.iter().map(row)
         })
@@ -204,6 +211,17 @@ pub(super) mod tests {
             ]
             .concat()
         );
+    }
+
+    #[test]
+    fn names_of_streams_move_nothing_on_a_terminal() {
+        let mut summary = summary(Outcome::Finished, 0);
+        let counts = StreamCounts::default();
+        summary
+            .streams
+            .insert("s\u{1b}[31m\u{202e}".to_owned(), counts);
+        let text = render(&summary, Paint { on: false });
+        assert!(text.contains(r"s\u{1b}[31m\u{202e}"), "{text}");
     }
 
     #[test]

@@ -10,7 +10,10 @@ use std::{
 use futures_util::future::BoxFuture;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-use crate::flow::egress::{Reach, name_may_lead_to, reach};
+use crate::{
+    flow::egress::{Reach, name_may_lead_to, reach},
+    names::Asker,
+};
 
 /// A name or literal leads to an address that is not allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,12 +40,11 @@ pub(super) trait Lookup: Send + Sync {
     fn lookup(&self, host: String) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>>;
 }
 
-/// The system's resolver.
-struct System;
-
-impl Lookup for System {
+/// The system's resolver, which a client has a share of.
+impl Lookup for Asker {
     fn lookup(&self, host: String) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
-        Box::pin(async move { Ok(tokio::net::lookup_host((host, 0)).await?.collect()) })
+        let answer = self.ask(&host, None);
+        Box::pin(async move { Ok(answer.await.map_err(io::Error::other)?.to_vec()) })
     }
 }
 
@@ -55,7 +57,7 @@ pub(super) struct CheckedResolver {
 
 impl CheckedResolver {
     pub(super) fn new(allow_private: bool) -> Self {
-        Self::over(Arc::new(System), allow_private)
+        Self::over(Arc::new(Asker::new()), allow_private)
     }
 
     fn over(lookup: Arc<dyn Lookup>, allow_private: bool) -> Self {

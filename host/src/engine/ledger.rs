@@ -7,7 +7,10 @@ use super::{
     fault::{Fault, FaultKind},
     stage::{Applied, Output, Tally},
 };
-use crate::storage::{Checkpoint, StreamCounts};
+use crate::{
+    flow::steers,
+    storage::{Checkpoint, StreamCounts},
+};
 
 /// Counts per stream and filter reasons per stage. Small, so that one belongs to every batch in flight and is merged
 /// when the batch settles.
@@ -69,11 +72,7 @@ impl Ledger {
             return;
         }
         let reasons = self.filtered.entry(Arc::clone(stage)).or_default();
-        let name: String = reason
-            .chars()
-            .filter(|c| !c.is_control())
-            .take(120)
-            .collect();
+        let name: String = reason.chars().filter(|c| !steers(*c)).take(120).collect();
         if reasons.len() < MAX_REASONS || reasons.contains_key(&name) {
             *reasons.entry(name).or_default() += count;
         } else {

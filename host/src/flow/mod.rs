@@ -35,6 +35,7 @@ mod inline;
 mod limits;
 mod near;
 mod plugin_ref;
+mod visible;
 mod yaml;
 
 #[cfg(test)]
@@ -47,3 +48,4 @@ pub use finding::{Finding, Location, Severity, has_errors};
 pub use grants::Grants;
 pub use plan::{Plan, Planned, PluginRef, StageKind, StagePlan};
 pub use variable::Variables;
+pub use visible::{steers, visible, visible_but};

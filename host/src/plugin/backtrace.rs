@@ -8,6 +8,8 @@ use std::fmt::{self, Write};
 
 use wasmtime::{FrameInfo, FrameSymbol, WasmBacktrace};
 
+use crate::flow::steers;
+
 /// Bytes of a backtrace with what was written to standard error; it is stored with every dead letter.
 pub(super) const BYTES: usize = 16 << 10;
 /// Bytes of a name of a function, module or file.
@@ -136,7 +138,7 @@ fn readable(name: &str) -> String {
 fn plain(name: &str) -> String {
     let mut text = Bounded::new(NAME);
     let _ = text.write_str(name);
-    text.text.replace(char::is_control, " ")
+    text.text.replace(steers, " ")
 }
 
 #[cfg(test)]

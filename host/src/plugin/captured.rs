@@ -15,6 +15,7 @@ use wasmtime_wasi::{
 };
 
 use super::host_api::log::{LINE_BYTES, Level, Log};
+use crate::flow::steers;
 
 /// Bytes kept of what was written last.
 const TAIL: usize = 4096;
@@ -68,7 +69,7 @@ impl Captured {
         // It is shown on terminals.
         String::from_utf8_lossy(&Vec::from(tail))
             .trim()
-            .replace(|c: char| c.is_control() && c != '\n', " ")
+            .replace(|c: char| steers(c) && c != '\n', " ")
     }
 
     /// A call starts.

@@ -17,6 +17,7 @@ use crate::{
     flow::{
         Egress, TcpGrant, UrlGrant,
         quantity::{Size, Time},
+        steers,
     },
 };
 
@@ -330,7 +331,7 @@ impl Denials {
     /// Counts one. Gives the name under which it is counted, and whether it is the first, so that the log is not flooded.
     pub(super) fn note(&self, what: &'static str, name: &str) -> (String, bool) {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let name: String = name.chars().filter(|c| !c.is_control()).take(200).collect();
+        let name: String = name.chars().filter(|c| !steers(*c)).take(200).collect();
         let known = seen.contains_key(&(what, name.clone()));
         let name = if known || seen.len() < MAX_DENIALS {
             name

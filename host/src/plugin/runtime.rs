@@ -43,6 +43,7 @@ use crate::{
         fault::{Fault, FaultKind},
         stage::{Identity, Opener, Sink, Source, Tables, Transformer},
     },
+    names::Asker,
 };
 
 /// How a runtime is set up.
@@ -437,7 +438,7 @@ impl Plugin {
         self: &Arc<Self>,
         context: StageContext,
     ) -> Result<Arc<dyn Opener<dyn Source>>, PluginError> {
-        Ok(source::opener(self.stage(Kind::Source, context)?))
+        Ok(source::opener(self.stage(Kind::Source, context, true)?))
     }
 
     /// Makes transformers.
@@ -448,7 +449,11 @@ impl Plugin {
         self: &Arc<Self>,
         context: StageContext,
     ) -> Result<Arc<dyn Opener<dyn Transformer>>, PluginError> {
-        Ok(transformer::opener(self.stage(Kind::Transformer, context)?))
+        Ok(transformer::opener(self.stage(
+            Kind::Transformer,
+            context,
+            true,
+        )?))
     }
 
     /// Makes sinks.
@@ -459,7 +464,7 @@ impl Plugin {
         self: &Arc<Self>,
         context: StageContext,
     ) -> Result<Arc<dyn Opener<dyn Sink>>, PluginError> {
-        Ok(sink::opener(self.stage(Kind::Sink, context)?))
+        Ok(sink::opener(self.stage(Kind::Sink, context, true)?))
     }
 
     /// Asks the plugin whether its config is usable and what it names reachable. It may use its grants for that.
@@ -468,7 +473,7 @@ impl Plugin {
     /// What the plugin found, or a fault of the call.
     pub async fn check(self: &Arc<Self>, kind: Kind, context: &StageContext) -> Result<(), Fault> {
         let stage = self
-            .stage(kind, context.clone())
+            .stage(kind, context.clone(), false)
             .map_err(|error| config_fault(&error))?;
         match kind {
             Kind::Source => SourceOpener(stage).check().await,
@@ -486,12 +491,17 @@ impl Plugin {
         context: &StageContext,
     ) -> Result<Vec<StreamInfo>, Fault> {
         let stage = self
-            .stage(Kind::Source, context.clone())
+            .stage(Kind::Source, context.clone(), false)
             .map_err(|error| config_fault(&error))?;
         SourceOpener(stage).streams().await
     }
 
-    fn stage(self: &Arc<Self>, kind: Kind, context: StageContext) -> Result<Stage, PluginError> {
+    fn stage(
+        self: &Arc<Self>,
+        kind: Kind,
+        context: StageContext,
+        makes_folders: bool,
+    ) -> Result<Stage, PluginError> {
         if !self.inspection.is(kind) {
             let kinds: Vec<_> = self
                 .inspection
@@ -530,6 +540,7 @@ impl Plugin {
             log: Arc::new(log),
             quota: Quota::new(context.grants.quota),
             open: Open::new(limits.open_requests),
+            asker: Asker::new(),
             files: Budget::of_stage(&self.runtime.0.files),
             process_files: Arc::clone(&self.runtime.0.files),
             digest: self.digest().to_owned(),
@@ -543,6 +554,7 @@ impl Plugin {
             tables: context.tables,
             http: context.http,
             project_dir: context.project_dir,
+            makes_folders,
             recording: context.recording,
             metrics: page.metrics,
             denials: page.denials,

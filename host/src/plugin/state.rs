@@ -1,7 +1,12 @@
 //! What one instance's store holds, and what all instances of a stage share.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::{Component, Path, PathBuf},
+    sync::Arc,
+};
 
+use tempfile::TempDir;
 use wasmtime::component::{Resource, ResourceTable, ResourceTableError};
 use wasmtime_wasi::{
     FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView, filesystem::Descriptor,
@@ -29,9 +34,12 @@ use super::{
     senses::Senses,
     tape::{Given, Import, Recording},
 };
-use crate::engine::{
-    fault::{Fault, FaultKind},
-    stage::Tables,
+use crate::{
+    engine::{
+        fault::{Fault, FaultKind},
+        stage::Tables,
+    },
+    names::Asker,
 };
 
 /// Random bytes that a guest gets with one call.
@@ -44,6 +52,8 @@ pub(super) const HANDLES: usize = 512;
 pub(super) struct Scope {
     pub(super) quota: Quota,
     pub(super) open: Open,
+    /// Who asks for the addresses of names, for raw connections.
+    pub(super) asker: Asker,
     pub(super) files: Arc<Budget>,
     pub(super) process_files: Arc<Budget>,
     pub(super) digest: String,
@@ -57,6 +67,8 @@ pub(super) struct Scope {
     pub(super) tables: Arc<dyn Tables>,
     pub(super) http: Arc<dyn HttpSend>,
     pub(super) project_dir: PathBuf,
+    /// Whether folders that may be written are made where they are missing: a look at a config makes none.
+    pub(super) makes_folders: bool,
     pub(super) recording: Option<Recording>,
     pub(super) metrics: Arc<StageMetrics>,
     pub(super) denials: Arc<Denials>,
@@ -119,6 +131,8 @@ pub(super) struct State {
     pub(super) writes: Writes,
     /// `None`: those of the machine.
     pub(super) senses: Option<Senses>,
+    /// Folders that stand for granted ones which are not there.
+    _stand_ins: Vec<TempDir>,
 }
 
 impl State {
@@ -149,8 +163,10 @@ impl State {
         }
         wasi.max_random_size(RANDOM_BYTES);
         let mut handles = Handles::new(&scope.files, &scope.process_files);
+        let mut stand_ins = Vec::new();
         for folder in &scope.grants.write {
-            preopen(&mut wasi, &mut handles, &scope, folder, FsPerms::ReadWrite)?;
+            let opened = preopen(&mut wasi, &mut handles, &scope, folder, FsPerms::ReadWrite)?;
+            stand_ins.extend(opened);
         }
         for folder in scope
             .grants
@@ -181,35 +197,66 @@ impl State {
             writes: Writes::default(),
             senses,
             scope,
+            _stand_ins: stand_ins,
         })
     }
 }
 
-/// The guest sees the folder under the text of the grant, so paths in a config work as written.
+/// Whether a path has `..` behind something that is not there.
+fn turns_back(path: &Path) -> bool {
+    let mut above = PathBuf::new();
+    path.components().any(|part| {
+        let turns = part == Component::ParentDir && !above.exists();
+        above.push(part);
+        turns
+    })
+}
+
+/// The guest sees the folder under the text of the grant, so paths in a config work as written. Where nothing may be made,
+/// an empty folder stands for one that is not there.
 fn preopen(
     wasi: &mut WasiCtxBuilder,
     handles: &mut Handles,
     scope: &Scope,
     folder: &str,
     perms: FsPerms,
-) -> Result<(), Fault> {
-    let path = scope.project_dir.join(folder);
+) -> Result<Option<TempDir>, Fault> {
+    let mut path = scope.project_dir.join(folder);
     let stage = &scope.stage;
     let verb = if perms == FsPerms::ReadWrite {
         "write to"
     } else {
         "read"
     };
+    let place = path.display().to_string();
     let failed = |reason: &dyn std::fmt::Display| {
         Fault::new(
             FaultKind::Config,
             format!("stage `{stage}` may {verb} the folder `{folder}`, but it cannot be opened: {reason}"),
         )
-        .at(path.display().to_string())
+        .at(place.clone())
         .advice("create the folder, or correct the grant")
     };
-    if perms == FsPerms::ReadWrite {
-        std::fs::create_dir_all(&path).map_err(|error| failed(&error))?;
+    let mut stand_in = None;
+    if perms == FsPerms::ReadWrite && !path.exists() {
+        // What the grant was held against is the folder that it names now, not one that `..` leads to once its parts are
+        // made.
+        if turns_back(&path) {
+            return Err(failed(
+                &"its path has `..` behind a folder that is not there",
+            ));
+        }
+        if scope.makes_folders {
+            std::fs::create_dir_all(&path).map_err(|error| failed(&error))?;
+        } else {
+            let above = path.ancestors().find(|above| above.exists());
+            if above.is_some_and(|above| !above.is_dir()) {
+                return Err(failed(&"what is above it is no folder"));
+            }
+            let made = tempfile::tempdir().map_err(|error| failed(&error))?;
+            made.path().clone_into(&mut path);
+            stand_in = Some(made);
+        }
     }
     if std::fs::metadata(&path)
         .map_err(|error| failed(&error))?
@@ -223,7 +270,7 @@ fn preopen(
     wasi.preopened_dir(&path, folder, perms)
         .map_err(|error| failed(&error.root_cause()))?;
     handles.keeps(permits);
-    Ok(())
+    Ok(stand_in)
 }
 
 /// No more files may be open.

@@ -1,6 +1,6 @@
 //! Dead letters for people.
 
-use std::fmt::Write as _;
+use std::{borrow::Cow, fmt::Write as _};
 
 use crate::{
     app::{Bytes, DeadLetter, DeadLetterDocument},
@@ -8,6 +8,7 @@ use crate::{
         output::table,
         style::{self, BAD, FAINT, Paint, STRONG},
     },
+    flow::{visible, visible_but},
 };
 
 /// A message is cut to this in the list; `show` has it whole.
@@ -25,7 +26,7 @@ pub(super) fn listed(letters: &[DeadLetter], limit: usize) -> String {
                 DeadLetterDocument::time(letter.at_ms),
                 letter.flow.clone(),
                 letter.stage.clone(),
-                letter.stream.clone(),
+                visible(&letter.stream).into_owned(),
                 style::cut(&String::from_utf8_lossy(&letter.key), 24),
                 letter.fault.clone(),
                 style::cut(&letter.message, MAX_MESSAGE),
@@ -48,7 +49,7 @@ pub(super) fn shown(letter: &DeadLetter, paint: Paint) -> String {
         "{} {}: {}\n",
         paint.with(STRONG, format!("dead letter {}", letter.id)),
         paint.with(BAD, &letter.fault),
-        letter.message
+        visible(&letter.message)
     );
     let plugin = format!("{} {} {}", letter.plugin, letter.version, letter.digest);
     let stream = if letter.delete {
@@ -77,11 +78,12 @@ pub(super) fn shown(letter: &DeadLetter, paint: Paint) -> String {
     ];
     for (name, text) in lines.iter().filter(|(_, text)| !text.is_empty()) {
         // Writing to a String cannot fail.
+        let text = visible(text);
         let _ = writeln!(out, "  {}  {text}", paint.with(FAINT, format!("{name:8}")));
     }
     if let Some(backtrace) = letter.backtrace.as_deref().filter(|text| !text.is_empty()) {
         out.push('\n');
-        out.push_str(backtrace.trim_end());
+        out.push_str(&lines_of(backtrace.trim_end()));
         out.push('\n');
     }
     out.push('\n');
@@ -89,10 +91,15 @@ pub(super) fn shown(letter: &DeadLetter, paint: Paint) -> String {
     out
 }
 
+/// A text of a stranger that may have several lines.
+fn lines_of(text: &str) -> Cow<'_, str> {
+    visible_but(text, |c| matches!(c, '\n' | '\t'))
+}
+
 /// JSON indented, other text as it is, anything else by its size and first bytes.
 fn payload(bytes: &[u8]) -> String {
     if let Some(text) = Bytes(bytes).pretty() {
-        return format!("{}\n", text.trim_end_matches('\n'));
+        return format!("{}\n", lines_of(text.trim_end_matches('\n')));
     }
     let start = bytes.get(..bytes.len().min(32)).unwrap_or_default();
     let size = style::counted(bytes.len() as u64, "byte");
@@ -128,6 +135,29 @@ mod tests {
             ..letter()
         };
         insta::assert_snapshot!(shown(&trapped, Paint { on: false }));
+    }
+
+    #[test]
+    fn nothing_of_a_stranger_moves_anything_on_a_terminal() {
+        let attack = "s\u{1b}[31mred\u{1b}]0;t\u{7}\u{202e}\u{2028}";
+        let hostile = DeadLetter {
+            stream: attack.to_owned(),
+            key: attack.as_bytes().to_vec(),
+            headers: attack.as_bytes().to_vec(),
+            payload: b"text \x1b[2J not json\r\nnext".to_vec(),
+            message: attack.to_owned(),
+            location: attack.to_owned(),
+            backtrace: Some(attack.to_owned()),
+            ..letter()
+        };
+        let shown = shown(&hostile, Paint { on: false });
+        let listed = listed(&[hostile], 2);
+        for text in [&shown, &listed] {
+            let stray = |c| crate::flow::steers(c) && c != '\n';
+            assert!(!text.contains(stray), "{text:?}");
+            assert!(text.contains(r"s\u{1b}[31mred"), "{text}");
+        }
+        assert!(shown.contains("not json\\u{d}\nnext\n"), "{shown}");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::{
     catalogue::{Decision, Reference, ReferenceError, reference, registry::Attested, version},
     cli::{
         Failure,
-        output::Output,
+        output::{Output, harmless},
         style::{self, BAD, FAINT, GOOD, Paint, STRONG, WARN},
     },
 };
@@ -234,6 +234,7 @@ pub(super) async fn agreed(question: &str, output: Output) -> Result<bool, Failu
         "{} [y/N] ",
         output.paint_errors.with(style::STRONG, question)
     );
+    let question = harmless(&question, output.paint_errors).into_owned();
     let ask = move || -> io::Result<bool> {
         let mut err = io::stderr().lock();
         err.write_all(question.as_bytes())?;

@@ -91,7 +91,8 @@ impl Quota {
     }
 }
 
-/// Bytes of all files in folders, or `most` when there are more. Links are not followed.
+/// Bytes of all files in folders, or `most` when there are more. Links are not followed. What cannot be looked into may
+/// hold anything: a plugin can make folders that lie too deep for a path.
 fn held(folders: &[PathBuf], most: u64) -> u64 {
     let inside_another = |folder: &&PathBuf| {
         folders
@@ -107,10 +108,17 @@ fn held(folders: &[PathBuf], most: u64) -> u64 {
     rest.dedup();
     let (mut bytes, mut files) = (0_u64, 0_u64);
     while let Some(folder) = rest.pop() {
-        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => entries,
             // What is taken away meanwhile is not there.
-            let Ok(meta) = entry.metadata() else {
-                continue;
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return unknown(&folder, &error, most),
+        };
+        for entry in entries {
+            let (meta, entry) = match entry.and_then(|entry| Ok((entry.metadata()?, entry))) {
+                Ok(found) => found,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return unknown(&folder, &error, most),
             };
             if meta.is_dir() {
                 rest.push(entry.path());
@@ -124,6 +132,18 @@ fn held(folders: &[PathBuf], most: u64) -> u64 {
         }
     }
     bytes
+}
+
+/// A quota that counts as used up.
+fn unknown(folder: &Path, error: &io::Error, most: u64) -> u64 {
+    let text = folder.display().to_string();
+    let shown: String = text.chars().take(200).collect();
+    tracing::warn!(
+        folder = shown,
+        %error,
+        "the quota of a file grant counts as used up: a folder in it cannot be looked into"
+    );
+    most
 }
 
 impl Scope {
@@ -158,8 +178,9 @@ pub(in crate::plugin) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()
         "[method]descriptor.write-via-stream",
         |mut store: StoreContextMut<'_, State>, (file, offset): (Resource<Descriptor>, u64)| {
             let state = store.data_mut();
+            let rep = file.rep();
             let stream = state.filesystem().write_via_stream(file, offset);
-            Ok((counted(state, stream)?,))
+            Ok((counted(state, stream, Some((rep, offset)))?,))
         },
     )?;
     types.func_wrap(
@@ -167,7 +188,7 @@ pub(in crate::plugin) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()
         |mut store: StoreContextMut<'_, State>, (file,): (Resource<Descriptor>,)| {
             let state = store.data_mut();
             let stream = state.filesystem().append_via_stream(file);
-            Ok((counted(state, stream)?,))
+            Ok((counted(state, stream, None)?,))
         },
     )?;
     // A plugin could not follow a link out of its folders, but what an operator does with the folder later would.
@@ -202,14 +223,35 @@ async fn write(
     bytes: Vec<u8>,
     offset: u64,
 ) -> wasmtime::Result<Result<u64, ErrorCode>> {
-    let asked = bytes.len() as u64;
+    let mut size = offset;
+    if !state.scope.quota.is_unlimited() {
+        let borrow = Resource::new_borrow(file.rep());
+        size = match HostDescriptor::stat(&mut state.filesystem(), borrow).await {
+            Ok(stat) => stat.size,
+            Err(error) => return given(Err(error)),
+        };
+    }
+    let asked = growth(size, offset, bytes.len() as u64);
     if !state.scope.may_write(asked) {
         return Ok(Err(ErrorCode::Quota));
     }
     let outcome = HostDescriptor::write(&mut state.filesystem(), file, bytes, offset).await;
-    let written = *outcome.as_ref().unwrap_or(&0);
-    state.scope.quota.give(asked.saturating_sub(written));
+    let taken = match &outcome {
+        Ok(written) => growth(size, offset, *written),
+        Err(_) => 0,
+    };
+    state.scope.quota.give(asked.saturating_sub(taken));
     given(outcome)
+}
+
+/// What writing takes off the quota: what is written, and the hole that it leaves behind the end of the file, which counts
+/// with the file's size when its folder is looked at again.
+fn growth(size: u64, offset: u64, bytes: u64) -> u64 {
+    if bytes == 0 {
+        return 0;
+    }
+    let end = offset.saturating_add(bytes);
+    bytes.max(end.saturating_sub(size))
 }
 
 async fn set_size(
@@ -312,10 +354,12 @@ pub(super) fn given<T>(outcome: Result<T, FsError>) -> wasmtime::Result<Result<T
     }
 }
 
-/// Puts a counter before a stream when there is a quota.
+/// Puts a counter before a stream when there is a quota. `at` is the file and the place that it writes to, unless that is
+/// the end.
 fn counted(
     state: &mut State,
     stream: Result<Resource<DynOutputStream>, FsError>,
+    at: Option<(u32, u64)>,
 ) -> wasmtime::Result<Result<Resource<DynOutputStream>, ErrorCode>> {
     let stream = match given(stream)? {
         Ok(stream) if !state.scope.quota.is_unlimited() => stream,
@@ -323,8 +367,16 @@ fn counted(
     };
     let scope = Arc::clone(&state.scope);
     let table = state.filesystem().table;
+    let at = match at {
+        Some((rep, offset)) => match table.get(&Resource::<Descriptor>::new_borrow(rep))? {
+            Descriptor::File(file) => Some((Arc::clone(&file.file), offset)),
+            // There is no stream into a folder.
+            Descriptor::Dir(_) => None,
+        },
+        None => None,
+    };
     let inner = table.delete(stream)?;
-    let counted: DynOutputStream = Box::new(Counted { inner, scope });
+    let counted: DynOutputStream = Box::new(Counted { inner, scope, at });
     Ok(Ok(table.push(counted)?))
 }
 
@@ -332,11 +384,30 @@ fn counted(
 struct Counted {
     inner: DynOutputStream,
     scope: Arc<Scope>,
+    /// The file and where the next bytes go; `None`: to its end.
+    at: Option<(Arc<fs::File>, u64)>,
+}
+
+impl Counted {
+    /// What writing takes off the quota. It asks for the size of an open file, which is quick.
+    fn growth(&self, bytes: u64) -> io::Result<u64> {
+        match &self.at {
+            Some((file, offset)) => Ok(growth(file.metadata()?.len(), *offset, bytes)),
+            None => Ok(bytes),
+        }
+    }
 }
 
 impl OutputStream for Counted {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        if self.scope.may_write(bytes.len() as u64) {
+        let written = bytes.len() as u64;
+        let growth = self
+            .growth(written)
+            .map_err(|error| StreamError::LastOperationFailed(error.into()))?;
+        if self.scope.may_write(growth) {
+            if let Some((_, offset)) = &mut self.at {
+                *offset = offset.saturating_add(written);
+            }
             return self.inner.write(bytes);
         }
         let text = "the quota of the stage's file grant is used up";
@@ -388,6 +459,33 @@ mod tests {
         full.begin(dir.path(), &folders);
         assert!(!full.take(1));
         assert_eq!(held(&[dir.path().to_owned()], u64::MAX), 90);
+    }
+
+    #[test]
+    fn a_hole_counts_like_what_is_written() {
+        assert_eq!(growth(100, 50, 10), 10);
+        assert_eq!(growth(100, 100, 10), 10);
+        assert_eq!(growth(100, 95, 10), 10);
+        assert_eq!(growth(100, 4196, 1), 4097);
+        assert_eq!(growth(0, 8 << 40, 1), (8 << 40) + 1);
+        assert_eq!(growth(0, u64::MAX, 2), u64::MAX);
+        assert_eq!(growth(0, 8 << 40, 0), 0);
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn what_lies_too_deep_to_be_looked_at_uses_the_quota_up() {
+        use rustix::fs::{Mode, OFlags, mkdirat, open, openat};
+        let dir = tempfile::tempdir().unwrap();
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let mut deepest = open(dir.path(), flags, Mode::empty()).unwrap();
+        let name = "d".repeat(200);
+        for _ in 0..30 {
+            mkdirat(&deepest, &name, Mode::RWXU).unwrap();
+            deepest = openat(&deepest, &name, flags, Mode::empty()).unwrap();
+        }
+        assert_eq!(held(&[dir.path().to_owned()], 100), 100);
+        assert_eq!(held(&[dir.path().join("none")], 100), 0);
     }
 
     #[test]

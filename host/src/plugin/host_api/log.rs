@@ -12,6 +12,7 @@ use super::{
     },
     contract::log,
 };
+use crate::flow::steers;
 
 /// Bytes of one line; the rest of it is cut.
 pub(crate) const LINE_BYTES: usize = 8 << 10;
@@ -115,7 +116,7 @@ fn one_line(message: &str) -> String {
                 c
             }
         })
-        .filter(|c| !c.is_control())
+        .filter(|c| !steers(*c))
         .collect();
     if end < message.len() {
         line.push('…');

@@ -3,14 +3,12 @@
 
 use std::{
     collections::VecDeque,
-    io,
-    net::{IpAddr, Ipv6Addr, ToSocketAddrs as _},
+    net::{IpAddr, Ipv6Addr},
     sync::{Arc, Mutex, PoisonError},
     vec,
 };
 
 use futures_util::FutureExt as _;
-use tokio::task::{JoinError, JoinHandle};
 use url::Host;
 use wasmtime::{
     StoreContextMut,
@@ -25,10 +23,8 @@ use wasmtime_wasi::{
     sockets::WasiSocketsView,
 };
 
-use super::super::{
-    open::Place,
-    state::{Scope, State},
-};
+use super::super::state::{Scope, State};
+use crate::names::{Answer, NameError, Outcome};
 
 /// The interface of the version that wasmtime links; older and newer 0.2 names lead to it.
 const INTERFACE: &str = "wasi:sockets/ip-name-lookup@0.2.12";
@@ -69,7 +65,7 @@ struct Lookup {
 }
 
 enum Found {
-    Coming(JoinHandle<io::Result<Vec<IpAddr>>>),
+    Coming(Answer),
     Here(Result<vec::IntoIter<IpAddr>, ErrorCode>),
 }
 
@@ -81,25 +77,22 @@ impl Lookup {
         }
     }
 
-    /// Asks the system. It cannot be stopped once it has begun, so the place is taken until it is done.
-    fn start(name: String, place: Place) -> Self {
-        let host = name.clone();
-        let asking = tokio::task::spawn_blocking(move || {
-            let _place = place;
-            let found = (host.as_str(), 0).to_socket_addrs()?;
-            Ok(found.map(|address| address.ip().to_canonical()).collect())
-        });
+    /// It cannot be stopped once it has begun, so the stage's place is taken until it is done.
+    fn coming(name: String, answer: Answer) -> Self {
         Self {
             name: Some(name),
-            found: Found::Coming(asking),
+            found: Found::Coming(answer),
         }
     }
 
-    fn settle(&mut self, outcome: Result<io::Result<Vec<IpAddr>>, JoinError>) {
+    fn settle(&mut self, outcome: &Outcome) {
         self.found = Found::Here(match outcome {
-            Ok(Ok(addresses)) => Ok(addresses.into_iter()),
-            Ok(Err(_)) => Err(ErrorCode::NameUnresolvable),
-            Err(_) => Err(ErrorCode::TemporaryResolverFailure),
+            Ok(found) => {
+                let addresses = found.iter().map(|found| found.ip().to_canonical());
+                Ok(addresses.collect::<Vec<_>>().into_iter())
+            }
+            Err(NameError::Failed(_)) => Err(ErrorCode::NameUnresolvable),
+            Err(NameError::TooMany) => Err(ErrorCode::TemporaryResolverFailure),
         });
     }
 
@@ -108,7 +101,7 @@ impl Lookup {
         if let Found::Coming(asking) = &mut self.found
             && let Some(outcome) = asking.now_or_never()
         {
-            self.settle(outcome);
+            self.settle(&outcome);
         }
         match &mut self.found {
             Found::Coming(_) => Err(ErrorCode::WouldBlock),
@@ -123,16 +116,7 @@ impl Pollable for Lookup {
     async fn ready(&mut self) {
         if let Found::Coming(asking) = &mut self.found {
             let outcome = asking.await;
-            self.settle(outcome);
-        }
-    }
-}
-
-impl Drop for Lookup {
-    /// What has not begun does not begin any more.
-    fn drop(&mut self) {
-        if let Found::Coming(asking) = &self.found {
-            asking.abort();
+            self.settle(&outcome);
         }
     }
 }
@@ -208,7 +192,8 @@ fn begin(scope: &Scope, name: String) -> Result<Lookup, ErrorCode> {
         .open
         .stay()
         .ok_or(ErrorCode::TemporaryResolverFailure)?;
-    Ok(Lookup::start(name, place))
+    let answer = scope.asker.ask(&name, Some(Box::new(place)));
+    Ok(Lookup::coming(name, answer))
 }
 
 /// The next address that the name may lead to. Others are left out, and counted.

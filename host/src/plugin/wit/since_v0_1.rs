@@ -5,10 +5,13 @@ use std::time::Duration;
 use wasmtime::component::{ComponentType, Lower};
 
 use self::host::crossdock::plugin::plugin_types as wire;
-use crate::engine::{
-    batch::{Batch, BatchError, Form},
-    fault::{Fault, FaultKind},
-    stage::{Budget, Rejection, Tally},
+use crate::{
+    engine::{
+        batch::{Batch, BatchError, Form},
+        fault::{Fault, FaultKind},
+        stage::{Budget, Rejection, Tally},
+    },
+    flow::steers,
 };
 
 #[allow(
@@ -107,10 +110,10 @@ const TEXT: usize = 8 << 10;
 
 /// A text for people: one line, cut, and without what moves the cursor of a terminal.
 fn text(mut text: String) -> String {
-    if text.contains(char::is_control) {
+    if text.contains(steers) {
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
         let line = lines.collect::<Vec<_>>().join(" / ");
-        text = line.replace(char::is_control, " ");
+        text = line.replace(steers, " ");
     }
     if text.len() > TEXT {
         let end = (0..=TEXT)
@@ -173,6 +176,13 @@ pub(in crate::plugin) fn budget(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn texts_are_one_line_that_turns_nothing_around() {
+        let told = text("a\u{202e}b\n\u{1b}[2Kc\u{2028}d".to_owned());
+        assert_eq!(told, "a b /  [2Kc d");
+        assert_eq!(text("\u{2066}x".to_owned()), " x");
+    }
 
     #[test]
     fn long_texts_are_cut_at_a_character() {

@@ -1,6 +1,6 @@
 //! What a plugin can try to make the host hold for it: memory, connections.
 
-use std::net::TcpStream;
+use std::{net::TcpStream, time::Duration};
 
 use crossdock_sdk::http::{Error, Request, send_all};
 use wasip2::http::types::{Fields, Method, OutgoingRequest, OutgoingResponse};
@@ -17,6 +17,7 @@ pub(crate) fn attempt(act: &str, words: &[&str]) -> Option<String> {
     };
     Some(told(match act {
         "send-all" => Ok(many(number(0), words[1])),
+        "send-each" => Ok(each(number(0), words[1])),
         "unsent" => unsent(number(0)),
         "unsent-responses" => unsent_responses(number(0)),
         "long-parts" => Ok(long_parts(number(0))),
@@ -39,6 +40,17 @@ fn many(count: usize, url: &str) -> String {
         }
     }
     format!("{} MiB, {large} too large {other}", bytes >> 20)
+}
+
+/// Asks for as many names as it can, and waits for none: `NN` in the URL is another one each time.
+fn each(count: usize, url: &str) -> String {
+    let one = |at: usize| {
+        let url = url.replace("NN", &format!("n{at}"));
+        Request::new("GET", url).timeout(Duration::from_millis(1))
+    };
+    let answers = send_all((0..count).map(one).collect());
+    let failed = answers.iter().filter(|answer| answer.is_err()).count();
+    format!("{failed} failed")
 }
 
 /// Writes as much as it can into the bodies of requests that are never sent.

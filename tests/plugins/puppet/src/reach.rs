@@ -3,7 +3,7 @@
 use std::{
     fmt::Display,
     fs,
-    io::{Read as _, Write as _},
+    io::{Read as _, Seek as _, SeekFrom, Write as _},
     net::{TcpListener, TcpStream, UdpSocket},
     time::{Duration, Instant},
 };
@@ -48,6 +48,10 @@ pub(crate) fn attempt(text: &str) -> Option<String> {
         "list" => list(one),
         "fill" => fill(one, rest[1].parse().unwrap_or_default()),
         "stretch" => stretch(one, rest[1].parse().unwrap_or_default()),
+        "dots" => dots(
+            one,
+            [rest[1], rest[2]].map(|n| n.parse().unwrap_or_default()),
+        ),
         "handles" => handles(one),
         "env" => Ok(format!(
             "{:?} {:?}",
@@ -164,6 +168,17 @@ fn stretch(path: &str, mebibytes: u64) -> Result<String, String> {
     let file = fs::File::create(path).map_err(shown)?;
     file.set_len(mebibytes << 20).map_err(shown)?;
     Ok(format!("{mebibytes} MiB"))
+}
+
+/// Writes a byte here and there, and leaves holes between them.
+fn dots(path: &str, [count, step]: [u64; 2]) -> Result<String, String> {
+    let mut file = fs::File::create(path).map_err(shown)?;
+    for at in 0..count {
+        file.seek(SeekFrom::Start(at * step)).map_err(shown)?;
+        file.write_all(b"x")
+            .map_err(|e| format!("{e} after {at} dots"))?;
+    }
+    Ok(format!("{count} dots"))
 }
 
 fn handles(path: &str) -> Result<String, String> {
