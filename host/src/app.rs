@@ -68,7 +68,7 @@ pub use daemon::{
     SwapOptions, SwapView, VersionView,
 };
 pub use dead_letters::{
-    DeadLetterDocument, DeadLetterError, DeadLetters, Edit, ReplayError, ReplayOptions,
+    DeadLetterDocument, DeadLetterError, DeadLetters, Edit, PAGE_BYTES, ReplayError, ReplayOptions,
     ReplaySummary,
 };
 pub use json::Bytes;

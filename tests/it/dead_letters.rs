@@ -10,6 +10,7 @@ use std::{
 
 use crossdock_tests::{
     chaos::dump,
+    daemon::TestDaemon,
     host::{Ended, TestHost, plugin, program, test_plugin},
 };
 use serde_json::{Value, json};
@@ -382,10 +383,57 @@ fn a_pipe_mends_it() {
 }
 
 #[test]
+fn large_ones_are_listed_in_pages() {
+    let host = TestHost::new();
+    let line = "x".repeat(7 << 20);
+    host.write("in/large.jsonl", format!("{line}\n{line}\n{line}\n"));
+    let flow = "
+source:
+  plugin: jsonl
+  config: { files: in/*.jsonl }
+  grants: { files: { read: [in] } }
+sinks:
+  - plugin: jsonl
+    config: { file: out/all.jsonl }
+    grants: { files: { write: [out] } }
+";
+    host.flow("large", flow);
+    let mut daemon = TestDaemon::start(&host);
+    let status = daemon.until_state("large", "finished");
+    assert_eq!(status["dead-letters"], 3);
+    let page = |query: &str| {
+        let answer = daemon.api("GET", &format!("dead-letters?{query}"), true, "");
+        assert_eq!(answer.status, 200, "{}", answer.head);
+        let letters: Vec<Value> = serde_json::from_str(&answer.body).unwrap();
+        let ids = letters.iter().map(|letter| letter["id"].as_u64().unwrap());
+        (ids.collect::<Vec<u64>>(), answer.body.len())
+    };
+    // 16 MiB have room for two of them.
+    for form in ["", "stored=true&"] {
+        assert_eq!(page(&format!("{form}after=0")).0, [1, 2]);
+        assert_eq!(page(&format!("{form}after=2")).0, [3]);
+        assert_eq!(page(&format!("{form}after=3")).0, [] as [u64; 0]);
+    }
+    let (ids, bytes) = page("brief=true");
+    assert_eq!(ids, [1, 2, 3]);
+    assert!(bytes < 10_000, "{bytes}");
+    // The command line asks until it has all.
+    let table = daemon.ask(&["dlq", "list"]).exits(0).to_string();
+    assert_eq!(table.matches("permanent").count(), 3, "{table}");
+    let whole = daemon.ask(&["dlq", "list", "--json"]).exits(0).json();
+    let whole = whole["dead_letters"].as_array().unwrap();
+    assert!(whole.iter().all(|letter| letter["payload"] == *line));
+    assert_eq!(whole.len(), 3);
+    let exported = daemon.ask(&["dlq", "export", "--output", "out.jsonl"]);
+    exported.exits(0).tells(&["3 dead letters exported"]);
+}
+
+#[test]
 fn old_dead_letters_go_when_the_flow_says_so() {
     let host = bad_prices();
-    // By size: the two that are there are more than 100 bytes, so the older one goes, as soon as the flow runs.
-    let weight = "dead-letters: { max-size: 200B }\n";
+    // By size: each of the two that are there is more than 700 bytes and less than 1000, so the older one goes, as soon
+    // as the flow runs.
+    let weight = "dead-letters: { max-size: 1000B }\n";
     prices(&host, weight);
     let run = host.run("prices");
     let summary = run.exits(0).json();

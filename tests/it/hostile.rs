@@ -160,6 +160,32 @@ fn a_transformer_that_kills_itself_or_lies_loses_only_that_record() {
 }
 
 #[test]
+fn very_many_streams_batches_and_unreadable_inputs_are_refused() {
+    // What every checkpoint would carry, and what is held for each of them.
+    let expected = [
+        ("r003", "contract", "more than 1000 streams"),
+        ("r011", "contract", "10001 batches; 10000 are allowed"),
+        ("r023", "contract", "control characters"),
+    ];
+    let on = json!({ "r003": "streams", "r011": "batches", "r023": "escape" });
+    let host = as_transformer(&json!({ "on": on }));
+    let ended = host.run("hostile");
+    let summary = ended.no_panic().exits(3).json();
+    letters(&host, &expected);
+    assert_eq!(output(&host), without(&expected.map(|(key, _, _)| key)));
+    assert_eq!(summary["streams"].as_object().unwrap().len(), 1);
+
+    let host = as_source(&json!({ "records": 100, "on": { "42": "unreadable" } }));
+    let words = [
+        "stage `puppet`",
+        "one read gave 20010 records and unreadable inputs; 10000 are allowed",
+    ];
+    fails(&host.run("hostile"), 1, &words);
+    let left = host.dead_letters();
+    assert!(left.is_empty(), "{} dead letters", left.len());
+}
+
+#[test]
 fn a_stateful_transformer_is_brought_back_with_its_state() {
     let on = json!({ "r003": "trap", "r050": "loop", "r099": "memory" });
     let host = as_transformer(&json!({ "on": on, "stateful": true }));

@@ -6,13 +6,16 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{
+    Value,
+    value::{RawValue, to_raw_value},
+};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{flows::ACTOR, problem::Problem};
 use crate::app::{
-    Action, AuditEntry, Daemon, DeadLetter, DeadLetterDocument, DeadLetterFilter, Edit,
+    Action, AuditEntry, Daemon, DeadLetter, DeadLetterDocument, DeadLetterFilter, Edit, PAGE_BYTES,
     ReplaySummary, edited,
 };
 
@@ -56,8 +59,12 @@ pub struct Choice {
     pub ids: Option<String>,
     /// Only behind this number.
     pub after: Option<u64>,
-    /// At most this many: 100 unless said otherwise for a list, all for a change.
+    /// At most this many: 100 unless said otherwise for a list, all for a change. A list ends at about 16 MiB as well: the
+    /// next one is asked for with `after`, until one is empty.
     pub limit: Option<usize>,
+    /// For a list: without headers, payload and backtrace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub brief: Option<bool>,
     /// For a list: as they are stored, with all bytes in base64, not as people read them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stored: Option<bool>,
@@ -89,6 +96,7 @@ impl Choice {
             ids: (!ids.is_empty()).then(|| ids.join(",")),
             after: Some(filter.after),
             limit: Some(filter.limit),
+            brief: filter.brief.then_some(true),
             stored: None,
             with: None,
             all: None,
@@ -135,6 +143,8 @@ impl Choice {
             after: self.after.unwrap_or(0),
             up_to: None,
             limit: self.limit.unwrap_or(limit),
+            brief: self.brief == Some(true),
+            ..DeadLetterFilter::default()
         })
     }
 }
@@ -147,11 +157,12 @@ struct Form {
     stored: bool,
 }
 
-fn shown(letter: &DeadLetter, stored: bool) -> Result<Value, Problem> {
+/// As text: a tree of values would take many times the size of a record.
+fn shown(letter: &DeadLetter, stored: bool) -> Result<Box<RawValue>, Problem> {
     let shown = if stored {
-        serde_json::to_value(letter)
+        to_raw_value(letter)
     } else {
-        serde_json::to_value(DeadLetterDocument::of(letter))
+        to_raw_value(&DeadLetterDocument::of(letter))
     };
     shown.map_err(|error| Problem::invalid(error.to_string()))
 }
@@ -164,10 +175,11 @@ fn shown(letter: &DeadLetter, stored: bool) -> Result<Value, Problem> {
 async fn list(
     State(daemon): State<Daemon>,
     Query(choice): Query<Choice>,
-) -> Result<Json<Vec<Value>>, Problem> {
+) -> Result<Json<Vec<Box<RawValue>>>, Problem> {
     let stored = choice.stored == Some(true);
     let mut filter = choice.filter(100)?;
     filter.limit = filter.limit.min(MOST);
+    filter.bytes = PAGE_BYTES;
     let letters = tokio::task::block_in_place(|| daemon.dead_letters().list(&filter))?;
     let shown: Result<_, _> = letters.iter().map(|letter| shown(letter, stored)).collect();
     Ok(Json(shown?))
@@ -198,7 +210,7 @@ async fn edit(
     Path(id): Path<u64>,
     Query(form): Query<Form>,
     Json(edit): Json<Edit>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Box<RawValue>>, Problem> {
     let letter = daemon.dead_letters().edit(id, edit.clone()).await?;
     daemon.note(edited(&letter, &edit, ACTOR));
     Ok(Json(shown(&letter, form.stored)?))
@@ -242,6 +254,7 @@ async fn discard(
     let filter = choice.filter(usize::MAX)?;
     let everything = DeadLetterFilter {
         limit: filter.limit,
+        brief: filter.brief,
         ..DeadLetterFilter::default()
     };
     if filter == everything && !all {

@@ -28,8 +28,8 @@ use crate::{
 
 /// Dead letters that are worked on at a time.
 const PAGE: usize = 250;
-/// Bytes of dead letters that are given again at a time; one is always given.
-const PAGE_BYTES: u64 = 16 << 20;
+/// Bytes of dead letters that are given again, or listed, at a time; one is always given.
+pub const PAGE_BYTES: u64 = 16 << 20;
 
 /// The dead letters of a store. There should be one of it per store: it lets one change happen after the other, so that
 /// no dead letter is given twice, and none is changed while it is on its way.
@@ -277,21 +277,13 @@ impl Pages {
     async fn next(&mut self) -> Result<Option<Vec<DeadLetter>>, AppError> {
         let (store, mut filter) = (Arc::clone(&self.store), self.filter.clone());
         filter.limit = self.left.min(PAGE);
+        filter.bytes = PAGE_BYTES;
         let search = tokio::task::spawn_blocking(move || store.dead_letters(&filter));
         // A search is never cancelled, and one that panics is a panic here.
-        let mut letters = match search.await {
+        let letters = match search.await {
             Ok(found) => found?,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         };
-        let mut bytes = 0;
-        let fit = letters
-            .iter()
-            .take_while(|letter| {
-                bytes += letter.weight();
-                bytes <= PAGE_BYTES
-            })
-            .count();
-        letters.truncate(fit.max(1));
         let Some(last) = letters.last() else {
             return Ok(None);
         };

@@ -296,7 +296,7 @@ impl Project {
             },
             keep: Keep {
                 time: plan.dead_letters.keep,
-                bytes: plan.dead_letters.max_size,
+                bytes: Some(plan.dead_letters.max_size),
             },
             drain: DRAIN,
         }

@@ -84,6 +84,8 @@ async fn list(arguments: ListArguments, output: Output) -> Result<u8, Failure> {
         flow: arguments.of.flow,
         after: arguments.after,
         limit: arguments.limit,
+        // A table shows nothing of the record but its key.
+        brief: !arguments.json,
         ..arguments.choice.filter()
     };
     let found = letters.list(&filter).await?;

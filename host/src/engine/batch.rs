@@ -12,6 +12,9 @@ pub const NO_ORIGIN: u32 = 0x00FF_FFFF;
 /// More records than the origin bits can name are refused.
 pub const MAX_RECORDS: usize = NO_ORIGIN as usize;
 
+/// What a batch takes beside its records and its name: itself, its counts of owners, four allocations.
+const OVERHEAD: usize = 256;
+
 /// What the payloads of a batch are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Form {
@@ -65,7 +68,7 @@ pub enum BatchError {
     #[error("the batch is too large: {0} records")]
     TooLarge(usize),
     /// The stream has no usable name.
-    #[error("the stream name {0:?} is empty or longer than 200 bytes")]
+    #[error("the stream name {0:?} is empty, longer than 200 bytes or has control characters")]
     StreamName(String),
 }
 
@@ -107,7 +110,7 @@ impl Batch {
         data: Vec<u8>,
     ) -> Result<Self, BatchError> {
         let stream = stream.into();
-        if stream.is_empty() || stream.len() > 200 {
+        if stream.is_empty() || stream.len() > 200 || stream.contains(char::is_control) {
             return Err(BatchError::StreamName(stream.chars().take(40).collect()));
         }
         if !index.len().is_multiple_of(WORDS) {
@@ -175,7 +178,7 @@ impl Batch {
 
     /// Bytes that it keeps in memory, for bounds.
     pub fn weight(&self) -> usize {
-        self.data.len() + self.index.len() * 4 + 64
+        self.data.capacity() + self.index.capacity() * 4 + self.stream.len() + OVERHEAD
     }
 
     /// The packed words.

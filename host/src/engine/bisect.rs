@@ -12,6 +12,9 @@ use super::{
     stage::Rejection,
 };
 
+/// What a stage may make of what was read at once, in bytes. A batch is about 1 MiB when nothing else is said.
+const MAX_MADE: usize = 512 << 20;
+
 /// Something that works on batches: a pooled instance, the one instance of a stateful stage, a sink.
 ///
 /// A call that returns a fault has left the state as it was before (that is the contract; after a lethal fault the
@@ -26,6 +29,9 @@ pub trait Worker: Send {
 
     /// The records that an answer rejects.
     fn rejected(answer: &Self::Answer) -> &[Rejection];
+
+    /// Bytes that an answer keeps in memory.
+    fn weight(answer: &Self::Answer) -> usize;
 
     /// Whether the same batch may be given again after it was answered (a stateless transformer). If not, only the
     /// records that were rejected as transient are.
@@ -104,11 +110,15 @@ pub async fn work_off<W: Worker>(
     policy: &RetryPolicy,
 ) -> Result<Vec<Piece<W::Answer>>, Fault> {
     let mut done = Vec::with_capacity(1);
+    let mut weight = 0;
     let mut todo = vec![(batch, Place::From(0), 1)];
     while let Some((part, place, attempt)) = todo.pop() {
         // Invariant 5: only the record at fault is taken out, its neighbours go on in order.
         match call_until_settled(worker, &part, attempt, policy).await {
             Ok((answer, attempt)) => {
+                // Invariant 6: one answer is bounded by the stage's limits, and this is as many as there are parts.
+                weight += W::weight(&answer);
+                bounded(weight)?;
                 let retried = transient(W::rejected(&answer), attempt, policy);
                 if let Some(again) = (!retried.is_empty())
                     .then(|| part.select(&retried))
@@ -141,6 +151,17 @@ pub async fn work_off<W: Worker>(
         }
     }
     Ok(done)
+}
+
+/// Refuses what a stage makes of one entry of the lane when it is more than the host should hold.
+pub fn bounded(weight: usize) -> Result<(), Fault> {
+    if weight <= MAX_MADE {
+        return Ok(());
+    }
+    let most = MAX_MADE >> 20;
+    let message = format!("what it makes of one batch is more than {most} MiB");
+    Err(Fault::new(FaultKind::Contract, message)
+        .advice("give it fewer records at a time with `batch.records`, or report it to its author"))
 }
 
 /// Calls until the answer is final: retries transient faults, and for a repeatable worker transient rejections too.

@@ -14,10 +14,11 @@ use tokio::sync::{Mutex, watch};
 
 use super::{
     batch::Batch,
-    bisect::{Piece, Worker, work_off},
+    bisect::{Piece, Worker, bounded, work_off},
     dead_letter::Undertaker,
     fault::{Fault, FaultKind},
     keeper::{self, Keeper, Recycle},
+    ledger::{Streams, few},
     meter::Meter,
     outcome::{Outcome, count_expanded, outputs},
     overlay::Overlay,
@@ -46,6 +47,7 @@ pub struct TransformerStage {
 /// The transformers of a run.
 pub struct Chain {
     stages: Vec<Stage>,
+    streams: Arc<Streams>,
     overlay: Arc<Overlay>,
     policy: RetryPolicy,
 }
@@ -80,6 +82,7 @@ impl Chain {
         planned: &[TransformerStage],
         snapshots: &BTreeMap<String, StageState>,
         undertaker: &Undertaker,
+        streams: &Arc<Streams>,
         overlay: Arc<Overlay>,
         policy: RetryPolicy,
     ) -> Result<Self, StageFailure> {
@@ -103,9 +106,9 @@ impl Chain {
                 Mode::Stateless => Kind::Pool(Versions::new(Pool::new(
                     Arc::clone(&plan.opener),
                     instance,
-                    plan.workers,
-                    plan.recycle,
+                    (plan.workers, plan.recycle),
                     Arc::clone(&undertaker),
+                    Arc::clone(streams),
                 ))),
                 Mode::Stateful => Kind::Single {
                     turn: watch::Sender::new(0),
@@ -131,6 +134,7 @@ impl Chain {
         }
         Ok(Self {
             stages,
+            streams: Arc::clone(streams),
             overlay,
             policy,
         })
@@ -264,6 +268,9 @@ impl Chain {
                     let failure = |fault| undertaker.failure(fault);
                     let instance = keeper.instance().await.map_err(failure)?;
                     let held = instance.finish().await.map_err(failure)?;
+                    few(held.len()).map_err(failure)?;
+                    let names = held.iter().map(Batch::stream);
+                    self.streams.admit(names).map_err(failure)?;
                     let writes = instance.take_table_writes();
                     self.overlay.add(epoch, &writes);
                     outcome.writes.extend(writes);
@@ -379,10 +386,15 @@ impl Stage {
             return Ok(());
         }
         let mut worker = pool.worker().await;
-        for batch in batches {
-            self.apply(&mut worker, &pool.undertaker, batch, chain, epoch, outcome)
-                .await?;
-        }
+        self.apply_all(
+            &mut worker,
+            &pool.undertaker,
+            batches,
+            chain,
+            epoch,
+            outcome,
+        )
+        .await?;
         worker.give_back().await;
         Ok(())
     }
@@ -395,10 +407,32 @@ impl Stage {
         outcome: &mut Outcome,
     ) -> Result<(), StageFailure> {
         let Kept { keeper, undertaker } = kept;
-        let mut worker = Single(keeper);
-        for batch in std::mem::take(&mut outcome.batches) {
-            self.apply(&mut worker, undertaker, batch, chain, epoch, outcome)
+        let mut worker = Single(keeper, &chain.streams);
+        let batches = std::mem::take(&mut outcome.batches);
+        self.apply_all(&mut worker, undertaker, batches, chain, epoch, outcome)
+            .await
+    }
+
+    /// Works off what the stage before it made of an entry. Invariant 6: stages behind each other multiply what each of
+    /// them makes, so the whole of it is bounded as well.
+    async fn apply_all<W: Worker<Answer = Answer>>(
+        &self,
+        worker: &mut W,
+        undertaker: &Undertaker,
+        batches: Vec<Arc<Batch>>,
+        chain: &Chain,
+        epoch: u64,
+        outcome: &mut Outcome,
+    ) -> Result<(), StageFailure> {
+        let mut weight = outcome.weight();
+        for batch in batches {
+            let ends = outcome.ends();
+            self.apply(worker, undertaker, batch, chain, epoch, outcome)
                 .await?;
+            weight += outcome.weight_behind(ends);
+            bounded(weight)
+                .and_then(|()| few(outcome.batches.len()))
+                .map_err(|fault| undertaker.failure(fault))?;
         }
         Ok(())
     }

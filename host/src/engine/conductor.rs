@@ -21,7 +21,7 @@ use super::{
     dead_letter::{Undertaker, now_ms},
     intake::{Brought, Intake},
     lane::{Entry, Hand, settle},
-    ledger::Ledger,
+    ledger::{Ledger, Streams},
     meter::Meter,
     process::Process,
     replay::{Replay, UnderWay},
@@ -151,9 +151,18 @@ impl Conductor {
         process.before = Some(settler.before);
         let overlay = Arc::clone(&process.overlay);
         let transformers = &pipeline.transformers;
-        let chain = Chain::open(transformers, &snapshots, &undertaker, overlay, policy).await?;
+        let streams = Arc::<Streams>::default();
+        let chain = Chain::open(
+            transformers,
+            &snapshots,
+            &undertaker,
+            &streams,
+            overlay,
+            policy,
+        )
+        .await?;
         let position = snapshots.get(&name).map(|state| state.snapshot.clone());
-        let intake = Intake::open(source, position, undertaker.clone(), policy).await?;
+        let intake = Intake::open(source, streams, position, undertaker.clone(), policy).await?;
         let (label, plugin) = intake.label();
         let meters: Vec<(String, String, Arc<Meter>)> =
             std::iter::once((label, plugin, &intake.meter))

@@ -89,6 +89,12 @@ impl Fault {
         }
     }
 
+    /// Bytes of its texts.
+    pub fn weight(&self) -> usize {
+        let backtrace = self.backtrace.as_ref().map_or(0, String::len);
+        self.message.len() + self.location.len() + self.field.len() + self.advice.len() + backtrace
+    }
+
     /// Adds where it happened.
     #[must_use]
     pub fn at(mut self, location: impl Into<String>) -> Self {

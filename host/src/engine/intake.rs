@@ -6,6 +6,7 @@ use super::{
     dead_letter::Undertaker,
     fault::{Fault, FaultKind},
     keeper::{self, Recycle},
+    ledger::Streams,
     meter::Meter,
     retry::RetryPolicy,
     run::StageFailure,
@@ -13,6 +14,10 @@ use super::{
     swap::{Candidate, Switch, open_in_time},
 };
 use crate::storage::StageState;
+
+/// A page of more than this is refused, when the budget of records does not allow for more. So far a source may go
+/// beyond the budget; what it gives is held in memory record by record when it becomes dead letters.
+const MAX_PAGE: usize = 10_000;
 
 /// The source of a run as it was planned.
 #[derive(Clone)]
@@ -40,6 +45,7 @@ pub enum Brought {
 /// behind the last batch that it gave.
 pub struct Intake {
     stage: SourceStage,
+    streams: Arc<Streams>,
     source: Option<Box<dyn Source>>,
     position: Option<Snapshot>,
     acknowledge: Option<Snapshot>,
@@ -54,6 +60,7 @@ impl Intake {
     /// Opens the source, from its snapshot when there is one.
     pub async fn open(
         stage: SourceStage,
+        streams: Arc<Streams>,
         snapshot: Option<Snapshot>,
         undertaker: Undertaker,
         policy: RetryPolicy,
@@ -63,6 +70,7 @@ impl Intake {
             .map_err(|fault| StageFailure::new(&stage.name, stage.opener.identity(), fault))?;
         let mut intake = Self {
             stage,
+            streams,
             source: Some(source),
             position: snapshot,
             acknowledge: None,
@@ -146,6 +154,15 @@ impl Intake {
             none => none.insert(self.stage.opener.open(self.position.as_deref()).await?),
         };
         let read = source.read(budget).await?;
+        if let Read::Page {
+            records,
+            unreadable,
+        } = &read
+        {
+            // Invariant 6.
+            within(budget, records.len() + unreadable.len())?;
+            self.streams.admit([records.stream()])?;
+        }
         let writes = source.take_table_writes();
         if !matches!(read, Read::Idle(_)) {
             self.locate().await?;
@@ -232,4 +249,16 @@ impl Intake {
     fn failure(&self, fault: Fault) -> StageFailure {
         StageFailure::new(&self.stage.name, &self.undertaker.identity, fault)
     }
+}
+
+/// Holds the size of a page against the budget.
+fn within(budget: Budget, given: usize) -> Result<(), Fault> {
+    let most = (budget.records as usize).max(MAX_PAGE);
+    if given <= most {
+        return Ok(());
+    }
+    let message =
+        format!("one read gave {given} records and unreadable inputs; {most} are allowed");
+    Err(Fault::new(FaultKind::Contract, message)
+        .advice("the plugin breaks the contract; report it to its author"))
 }

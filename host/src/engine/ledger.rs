@@ -1,6 +1,9 @@
 //! The counts of a run, and the proof that none is missing.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use super::{
     batch::{Batch, NO_ORIGIN},
@@ -24,32 +27,80 @@ pub struct Ledger {
 
 /// More reasons than this per stage are counted as "other reasons": a reason must not carry record content.
 const MAX_REASONS: usize = 50;
+/// More streams than this are refused (see [`Streams`]), and counted together where they come up nevertheless: over
+/// several runs of one count, or in what an older version has counted. Every checkpoint carries them all.
+pub const MAX_STREAMS: usize = 1000;
+/// The name under which they are counted.
+const OTHER_STREAMS: &str = "other streams";
+/// More batches than this in one answer are refused: an answer needs one for each stream and form.
+pub const MAX_BATCHES: usize = 10_000;
+/// What an entry of a map takes beside its name.
+const ENTRY: usize = 128;
+
+/// The streams that a run has had since it was opened. A plugin chooses their names, so there must be an end to them.
+///
+/// What a checkpoint has counted is not in it: a run that was refused a stream can be run again, and goes on.
+#[derive(Debug, Default)]
+pub struct Streams(Mutex<BTreeSet<Arc<str>>>);
+
+impl Streams {
+    /// Lets the streams of an answer in: all, or none when there would be too many.
+    pub fn admit<'a>(&self, names: impl IntoIterator<Item = &'a Arc<str>>) -> Result<(), Fault> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let names = names.into_iter().filter(|name| !known.contains(*name));
+        let fresh: BTreeSet<Arc<str>> = names.cloned().collect();
+        match fresh.first() {
+            Some(first) if known.len() + fresh.len() > MAX_STREAMS => Err(Fault::new(
+                FaultKind::Contract,
+                format!(
+                    "with stream `{first}` the run would have more than {MAX_STREAMS} streams"
+                ),
+            )
+            .advice(
+                "a stream is a kind of record, not a record: report it to the plugin's author, or give it another \
+                 config; run again, the flow goes on from its last checkpoint and counts streams anew",
+            )),
+            _ => {
+                known.extend(fresh);
+                Ok(())
+            }
+        }
+    }
+}
 
 impl Ledger {
     /// The counts that a checkpoint carries.
     pub fn of(checkpoint: &Checkpoint) -> Self {
-        Self {
-            streams: checkpoint
-                .counts
-                .iter()
-                .map(|(name, counts)| (name.as_str().into(), *counts))
-                .collect(),
-            filtered: checkpoint
-                .filtered
-                .iter()
+        let filtered = checkpoint.filtered.iter();
+        let mut ledger = Self {
+            filtered: filtered
                 .map(|(name, r)| (name.as_str().into(), r.clone()))
                 .collect(),
+            ..Self::default()
+        };
+        for (name, counts) in &checkpoint.counts {
+            *ledger.stream(&name.as_str().into()) += *counts;
         }
+        ledger
     }
 
-    /// The counts of one stream.
+    /// Bytes that it keeps in memory, for bounds.
+    pub fn weight(&self) -> usize {
+        let streams: usize = self.streams.keys().map(|name| name.len() + ENTRY).sum();
+        let reasons = self.filtered.values().flat_map(BTreeMap::keys);
+        let reasons: usize = reasons.map(|reason| reason.len() + ENTRY).sum();
+        streams + reasons + self.filtered.len() * ENTRY
+    }
+
+    /// The counts of one stream; those of all further ones when there are too many.
     pub fn stream(&mut self, stream: &Arc<str>) -> &mut StreamCounts {
-        if !self.streams.contains_key(stream) {
-            self.streams
-                .insert(Arc::clone(stream), StreamCounts::default());
-        }
-        // The entry was made above when it was missing.
-        self.streams.entry(Arc::clone(stream)).or_default()
+        let is_counted = self.streams.len() < MAX_STREAMS || self.streams.contains_key(stream);
+        let name = if is_counted {
+            Arc::clone(stream)
+        } else {
+            OTHER_STREAMS.into()
+        };
+        self.streams.entry(name).or_default()
     }
 
     /// Counts filtered records of one call: with the reasons the stage gave, the rest without one.
@@ -142,6 +193,7 @@ pub fn account(input: &Batch, applied: &Applied) -> Result<Account, Fault> {
             outputs += indexes.len();
         }
         Output::Replace(batches) => {
+            few(batches.len())?;
             for record in batches.iter().flat_map(Batch::records) {
                 outputs += 1;
                 let origin = record.origin();
@@ -175,6 +227,16 @@ pub fn account(input: &Batch, applied: &Applied) -> Result<Account, Fault> {
         filtered: (len - covered) as u64,
         expanded: (outputs - origins) as u64,
     })
+}
+
+/// Refuses an answer of more batches than any plugin needs.
+pub fn few(count: usize) -> Result<(), Fault> {
+    if count > MAX_BATCHES {
+        return Err(lie(format!(
+            "the output has {count} batches; {MAX_BATCHES} are allowed"
+        )));
+    }
+    Ok(())
 }
 
 /// Holds rejected indexes against the batch and gives them as flags.
@@ -283,6 +345,69 @@ mod tests {
         ] {
             assert_eq!(account(&input, &lie).unwrap_err().kind, FaultKind::Contract);
         }
+    }
+
+    #[test]
+    fn an_answer_of_very_many_batches_is_a_lie() {
+        let input = batch(&[0]);
+        let most = Output::Replace(vec![batch(&[0]); MAX_BATCHES]);
+        assert!(account(&input, &applied(most, &[])).is_ok());
+        let more = Output::Replace(vec![batch(&[0]); MAX_BATCHES + 1]);
+        let fault = account(&input, &applied(more, &[])).unwrap_err();
+        assert_eq!(fault.kind, FaultKind::Contract);
+        assert!(fault.message.contains("10001 batches"), "{fault}");
+    }
+
+    #[test]
+    fn streams_are_counted_together_beyond_a_number_and_still_balance() {
+        let mut ledger = Ledger::default();
+        for n in 0..5000 {
+            let counts = ledger.stream(&format!("stream {n}").into());
+            counts.read += 1;
+            counts.written += 1;
+        }
+        // One that has its own counts keeps them.
+        ledger.stream(&"stream 7".into()).read += 1;
+        ledger.stream(&"stream 7".into()).filtered += 1;
+        assert_eq!(ledger.streams.len(), MAX_STREAMS + 1);
+        assert_eq!(ledger.streams[OTHER_STREAMS].read, 4000);
+        assert_eq!(ledger.streams["stream 7"].read, 2);
+        assert!(ledger.balances());
+        // The same through a checkpoint that somebody has let grow.
+        let counts = StreamCounts {
+            read: 1,
+            ..StreamCounts::default()
+        };
+        let checkpoint = Checkpoint {
+            format: 1,
+            flow: "f".into(),
+            run: "r".into(),
+            epoch: 1,
+            at_ms: 0,
+            finished: false,
+            settled: true,
+            stages: BTreeMap::new(),
+            counts: (0..5000).map(|n| (format!("s{n}"), counts)).collect(),
+            filtered: BTreeMap::new(),
+        };
+        let ledger = Ledger::of(&checkpoint);
+        assert_eq!(ledger.streams.len(), MAX_STREAMS + 1);
+        assert_eq!(ledger.total().read, 5000);
+        assert!(ledger.weight() > MAX_STREAMS * ENTRY);
+    }
+
+    #[test]
+    fn a_stream_too_many_is_refused_and_lets_none_of_its_answer_in() {
+        let streams = Streams::default();
+        let name = |n: usize| Arc::<str>::from(format!("s{n:04}"));
+        let most: Vec<Arc<str>> = (0..MAX_STREAMS - 1).map(name).collect();
+        streams.admit(&most).unwrap();
+        let fault = streams.admit(&[name(2000), name(2001)]).unwrap_err();
+        assert_eq!(fault.kind, FaultKind::Contract);
+        assert!(fault.message.contains("more than 1000 streams"), "{fault}");
+        streams.admit(&[name(2000), name(2000), name(5)]).unwrap();
+        streams.admit(&most).unwrap();
+        assert!(streams.admit(&[name(2001)]).is_err());
     }
 
     #[test]

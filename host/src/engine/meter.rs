@@ -50,7 +50,8 @@ impl Meter {
         self.records_out.fetch_add(out as u64, Ordering::Relaxed);
         self.rejected.fetch_add(rejected as u64, Ordering::Relaxed);
         self.batches.fetch_add(1, Ordering::Relaxed);
-        self.bytes
-            .fetch_add(input.weight() as u64, Ordering::Relaxed);
+        // What was moved, not what holding it takes.
+        let bytes = input.data().len() + size_of_val(input.index());
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 }

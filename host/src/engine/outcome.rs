@@ -26,10 +26,38 @@ pub struct Outcome {
     pub only: Option<Arc<str>>,
 }
 
+/// Where the lists of an outcome ended.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Ends {
+    batches: usize,
+    dead: usize,
+    writes: usize,
+}
+
 impl Outcome {
     /// Bytes that it keeps in memory until it settles.
     pub fn weight(&self) -> usize {
-        self.batches.iter().map(|b| b.weight()).sum()
+        let lists = self.weight_behind(Ends::default());
+        lists + self.ledger.weight() + self.replayed.len() * size_of::<u64>()
+    }
+
+    /// Where its lists end now.
+    pub fn ends(&self) -> Ends {
+        Ends {
+            batches: self.batches.len(),
+            dead: self.dead.len(),
+            writes: self.writes.len(),
+        }
+    }
+
+    /// Bytes of what its lists have behind these ends.
+    pub fn weight_behind(&self, ends: Ends) -> usize {
+        let batches = self.batches.iter().skip(ends.batches);
+        let dead = self.dead.iter().skip(ends.dead);
+        let writes = self.writes.iter().skip(ends.writes);
+        batches.map(|batch| batch.weight()).sum::<usize>()
+            + dead.map(DeadLetter::memory).sum::<usize>()
+            + writes.map(TableWrite::weight).sum::<usize>()
     }
 
     /// Puts what the source itself counted, lost and wrote with this batch before it.

@@ -11,9 +11,9 @@ use super::{
     dead_letter::Undertaker,
     fault::{Fault, FaultKind},
     keeper::{Keeper, Recycle},
-    ledger::{Account, account},
+    ledger::{Account, Streams, account},
     mark::Mark,
-    stage::{Applied, Mode, Opener, Rejection, TableWrite, Transformer},
+    stage::{Applied, Mode, Opener, Output, Rejection, TableWrite, Transformer},
 };
 
 /// Instances of one version of a stateless transformer.
@@ -26,6 +26,7 @@ pub struct Pool {
     workers: usize,
     permits: Semaphore,
     recycle: Recycle,
+    streams: Arc<Streams>,
 }
 
 /// The versions of a stateless transformer: the one that new entries pass, and the one before it for as long as entries
@@ -71,7 +72,9 @@ impl Versions {
             identity: opener.identity().clone(),
             ..(*old.undertaker).clone()
         });
-        let pool = Pool::new(opener, instance, old.workers, old.recycle, undertaker);
+        let streams = Arc::clone(&old.streams);
+        let workers = (old.workers, old.recycle);
+        let pool = Pool::new(opener, instance, workers, undertaker, streams);
         *current = Current {
             now: Arc::new(pool),
             from,
@@ -99,9 +102,9 @@ impl Pool {
     pub fn new(
         opener: Arc<dyn Opener<dyn Transformer>>,
         instance: Box<dyn Transformer>,
-        workers: usize,
-        recycle: Recycle,
+        (workers, recycle): (usize, Recycle),
         undertaker: Arc<Undertaker>,
+        streams: Arc<Streams>,
     ) -> Self {
         let workers = workers.max(1);
         Self {
@@ -111,6 +114,7 @@ impl Pool {
             workers,
             permits: Semaphore::new(workers),
             recycle,
+            streams,
         }
     }
 
@@ -172,9 +176,30 @@ pub struct Answer {
     pub writes: Vec<TableWrite>,
 }
 
-async fn call(instance: &mut dyn Transformer, batch: &Batch) -> Result<Answer, Fault> {
+impl Answer {
+    /// Bytes that it keeps in memory, for bounds.
+    fn weight(&self) -> usize {
+        let output = match &self.applied.output {
+            Output::Pass => 0,
+            Output::Select(kept) => kept.len() * size_of::<u32>(),
+            Output::Replace(batches) => batches.iter().map(Batch::weight).sum(),
+        };
+        let rejected: usize = self.applied.rejected.iter().map(Rejection::weight).sum();
+        let writes: usize = self.writes.iter().map(TableWrite::weight).sum();
+        output + rejected + writes
+    }
+}
+
+async fn call(
+    instance: &mut dyn Transformer,
+    batch: &Batch,
+    streams: &Streams,
+) -> Result<Answer, Fault> {
     let applied = instance.apply(batch).await?;
     let account = account(batch, &applied)?;
+    if let Output::Replace(batches) = &applied.output {
+        streams.admit(batches.iter().map(Batch::stream))?;
+    }
     Ok(Answer {
         applied,
         account,
@@ -183,7 +208,7 @@ async fn call(instance: &mut dyn Transformer, batch: &Batch) -> Result<Answer, F
 }
 
 /// The single instance of a stateful transformer.
-pub struct Single<'a>(pub &'a mut Keeper<dyn Transformer>);
+pub struct Single<'a>(pub &'a mut Keeper<dyn Transformer>, pub &'a Streams);
 
 #[async_trait]
 impl Worker for Single<'_> {
@@ -191,7 +216,7 @@ impl Worker for Single<'_> {
 
     async fn call(&mut self, batch: &Arc<Batch>) -> Result<Answer, Fault> {
         let instance = self.0.instance().await?;
-        match call(instance, batch).await {
+        match call(instance, batch, self.1).await {
             Ok(answer) => {
                 self.0
                     .took(batch, Mark::of_transformer(batch, &answer.applied));
@@ -206,6 +231,10 @@ impl Worker for Single<'_> {
 
     fn rejected(answer: &Answer) -> &[Rejection] {
         &answer.applied.rejected
+    }
+
+    fn weight(answer: &Answer) -> usize {
+        answer.weight()
     }
 
     fn repeatable(&self) -> bool {
@@ -236,7 +265,7 @@ impl Worker for Pooled<'_> {
                 "it was stateless when it was opened first, and now it is not",
             ));
         }
-        let answer = call(instance.as_mut(), batch).await;
+        let answer = call(instance.as_mut(), batch, &self.pool.streams).await;
         if let Err(fault) = &answer {
             if fault.kind.is_lethal() {
                 self.instance = None;
@@ -249,6 +278,10 @@ impl Worker for Pooled<'_> {
 
     fn rejected(answer: &Answer) -> &[Rejection] {
         &answer.applied.rejected
+    }
+
+    fn weight(answer: &Answer) -> usize {
+        answer.weight()
     }
 
     fn repeatable(&self) -> bool {

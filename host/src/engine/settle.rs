@@ -219,19 +219,13 @@ impl Settler {
     }
 
     fn bury(&mut self, dead: Vec<DeadLetter>) {
-        self.dead_weight += dead
-            .iter()
-            .map(|d| d.payload.len() + d.key.len() + d.headers.len() + 512)
-            .sum::<usize>();
+        self.dead_weight += dead.iter().map(DeadLetter::memory).sum::<usize>();
         self.letters += dead.len() as u64;
         self.dead.extend(dead);
     }
 
     fn keep_writes(&mut self, writes: Vec<TableWrite>) {
-        self.writes_weight += writes
-            .iter()
-            .map(|w| w.key.len() + w.value.as_ref().map_or(0, Vec::len) + 64)
-            .sum::<usize>();
+        self.writes_weight += writes.iter().map(TableWrite::weight).sum::<usize>();
         self.writes.extend(writes);
     }
 

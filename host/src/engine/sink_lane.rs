@@ -340,6 +340,11 @@ impl Worker for SinkWorker<'_> {
         &answer.rejected
     }
 
+    fn weight(answer: &Self::Answer) -> usize {
+        let rejected: usize = answer.rejected.iter().map(Rejection::weight).sum();
+        rejected + answer.writes.iter().map(TableWrite::weight).sum::<usize>()
+    }
+
     fn repeatable(&self) -> bool {
         false
     }

@@ -58,6 +58,16 @@ pub struct Rejection {
     pub fault: Fault,
 }
 
+/// What a dead letter takes beside its record and what the stage said: itself, and what it is labelled with.
+const LETTER: usize = 1024;
+
+impl Rejection {
+    /// Bytes that it keeps in memory, and the dead letter that comes of it beside its record, for bounds.
+    pub fn weight(&self) -> usize {
+        size_of::<Self>() + 2 * self.fault.weight() + LETTER
+    }
+}
+
 /// Why records were filtered, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tally {
@@ -116,6 +126,13 @@ pub struct TableWrite {
     pub key: String,
     /// A JSON text.
     pub value: Option<Vec<u8>>,
+}
+
+impl TableWrite {
+    /// Bytes that it keeps in memory, here and in the overlay, for bounds.
+    pub fn weight(&self) -> usize {
+        2 * (self.key.len() + self.value.as_ref().map_or(0, Vec::len)) + 256
+    }
 }
 
 /// How much an instance has been used, so that the engine can recycle it (DESIGN §4).

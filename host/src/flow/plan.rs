@@ -114,7 +114,7 @@ pub struct DeadLetterPlan {
     /// How long they are kept.
     pub keep: Option<Duration>,
     /// How many bytes of them are kept.
-    pub max_size: Option<u64>,
+    pub max_size: u64,
 }
 
 /// What a stage is in its flow.

@@ -257,9 +257,9 @@ pub struct DeadLettersSpec {
     /// How long dead letters are kept. For ever when it is left out.
     #[schemars(extend("examples" = ["30d"]))]
     pub keep: Option<Time>,
-    /// How much is kept: beyond this size of all dead letters of the flow the oldest go. No limit when it is left out.
-    #[schemars(extend("examples" = ["1GiB"]))]
-    pub max_size: Option<Size>,
+    /// How much is kept: beyond this size of all dead letters of the flow the oldest go. Each counts with its record,
+    /// its texts and half a KiB.
+    pub max_size: Size,
 }
 
 impl Default for BatchSpec {
@@ -307,7 +307,7 @@ impl Default for DeadLettersSpec {
             max_share: None,
             min_records: 100,
             keep: None,
-            max_size: None,
+            max_size: Size(1 << 30),
         }
     }
 }

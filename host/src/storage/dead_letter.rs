@@ -55,13 +55,36 @@ pub struct DeadLetter {
     pub edited_at_ms: Option<u64>,
 }
 
+/// What a dead letter takes beside its texts and its record: names of fields, its places in the indexes.
+const OVERHEAD: usize = 512;
+
 impl DeadLetter {
-    /// What it counts against a limit on the size of all: its record, its message and backtrace, in bytes.
+    /// What it counts against a limit on the size of all: its record, every text that is kept with it, and what keeping
+    /// it takes, in bytes. So one with nothing in it counts as well.
     pub fn weight(&self) -> u64 {
-        let texts = self.message.len()
-            + self.location.len()
-            + self.backtrace.as_ref().map_or(0, String::len);
-        (self.key.len() + self.headers.len() + self.payload.len() + texts) as u64
+        self.memory() as u64
+    }
+
+    /// The same, as bytes that it keeps in memory.
+    pub fn memory(&self) -> usize {
+        let texts = [
+            &self.flow,
+            &self.run,
+            &self.stage,
+            &self.plugin,
+            &self.version,
+            &self.digest,
+            &self.config_digest,
+            &self.stream,
+            &self.form,
+            &self.fault,
+            &self.message,
+            &self.location,
+        ];
+        let texts: usize = texts.into_iter().map(String::len).sum();
+        let backtrace = self.backtrace.as_ref().map_or(0, String::len);
+        let record = self.key.len() + self.headers.len() + self.payload.len();
+        record + texts + backtrace + OVERHEAD
     }
 }
 
@@ -167,6 +190,10 @@ pub struct DeadLetterFilter {
     pub up_to: Option<u64>,
     /// At most this many.
     pub limit: usize,
+    /// About this many bytes (see [`DeadLetter::weight`]); one is always given.
+    pub bytes: u64,
+    /// Without headers, payload and backtrace, which then count for nothing.
+    pub brief: bool,
 }
 
 impl Default for DeadLetterFilter {
@@ -186,17 +213,21 @@ impl Default for DeadLetterFilter {
             after: 0,
             up_to: None,
             limit: 100,
+            bytes: u64::MAX,
+            brief: false,
         }
     }
 }
 
 impl DeadLetterFilter {
-    /// Whether it asks for all there are, apart from `after`, `up_to` and `limit`.
+    /// Whether it asks for all there are, apart from where it begins and ends and what is shown.
     pub fn is_all(&self) -> bool {
         let Self {
             after,
             up_to,
             limit,
+            bytes,
+            brief,
             ..
         } = *self;
         *self
@@ -204,6 +235,8 @@ impl DeadLetterFilter {
                 after,
                 up_to,
                 limit,
+                bytes,
+                brief,
                 ..Self::default()
             }
     }

@@ -154,9 +154,18 @@ impl Store {
             return Ok(found);
         }
         let last = filter.last();
-        let mut take = |letter: DeadLetter| {
+        let mut bytes = 0_u64;
+        let mut take = |mut letter: DeadLetter| {
             let id = letter.id;
             if filter.matches(&letter) {
+                if filter.brief {
+                    (letter.headers, letter.payload) = (Vec::new(), Vec::new());
+                    letter.backtrace = None;
+                }
+                bytes = bytes.saturating_add(letter.weight());
+                if bytes > filter.bytes && !found.is_empty() {
+                    return false;
+                }
                 found.push(letter);
             }
             found.len() < filter.limit && id < last

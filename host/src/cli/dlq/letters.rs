@@ -48,14 +48,10 @@ impl Letters {
             filter.limit = left.min(PAGE);
             let page = page(daemon, &filter).await?;
             left -= page.len().min(left);
-            let is_last = page.len() < filter.limit;
-            if let Some(last) = page.last() {
-                filter.after = last.id;
-            }
+            // A page may end before its limit: what is in it is bounded as well.
+            let Some(last) = page.last() else { break };
+            filter.after = last.id;
             found.extend(page);
-            if is_last {
-                break;
-            }
         }
         Ok(found)
     }
@@ -123,9 +119,11 @@ impl Letters {
         };
         let (mut filter, mut written) = (filter.clone(), 0);
         let mut left = filter.limit;
-        loop {
+        while left > 0 {
             filter.limit = left.min(PAGE);
             let page = page(daemon, &filter).await?;
+            let Some(last) = page.last() else { break };
+            filter.after = last.id;
             for letter in &page {
                 match DeadLetterDocument::of(letter).write_line(out) {
                     Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
@@ -136,10 +134,6 @@ impl Letters {
                 written += 1;
             }
             left -= page.len().min(left);
-            match page.last() {
-                Some(last) if page.len() == filter.limit && left > 0 => filter.after = last.id,
-                _ => break,
-            }
         }
         out.flush().map_err(unwritten)?;
         Ok(Exported::All(written))

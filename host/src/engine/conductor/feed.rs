@@ -178,7 +178,8 @@ impl Conductor {
     /// Sends a batch through the transformers from position `first` on; `own` is what is known of it already.
     fn push_batch(&mut self, records: Batch, own: Outcome, first: usize) {
         self.dirty = true;
-        let weight = records.weight();
+        // What the source could not read, and what it wrote, waits with the records.
+        let weight = records.weight() + own.weight();
         self.in_flight.fetch_add(weight, Ordering::Relaxed);
         let (chain, entry, epoch) = (Arc::clone(&self.chain), self.entries, self.epoch);
         let in_flight = Arc::clone(&self.in_flight);

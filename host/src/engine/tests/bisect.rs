@@ -40,6 +40,10 @@ impl Worker for Killed {
         &[]
     }
 
+    fn weight((): &()) -> usize {
+        0
+    }
+
     fn repeatable(&self) -> bool {
         true
     }

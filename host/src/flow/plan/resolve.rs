@@ -121,7 +121,7 @@ fn resolve(spec: FlowSpec, file: &Path, places: &Arc<Places>) -> Plan {
             max_share: dead_letters.max_share,
             min_records: dead_letters.min_records,
             keep: dead_letters.keep.map(|time| time.0),
-            max_size: dead_letters.max_size.map(|size| size.0),
+            max_size: dead_letters.max_size.0,
         },
     }
 }

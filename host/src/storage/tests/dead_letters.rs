@@ -147,6 +147,11 @@ async fn a_dead_letter_can_be_changed_and_is_else_as_it_was() {
     .await;
 }
 
+/// What one of [`kept`] counts.
+fn one() -> u64 {
+    kept(1, 1, 1, Retention::default()).dead_letters[0].weight()
+}
+
 /// A commit with a checkpoint of `shop`, `count` dead letters of 1000 bytes each made at `at_ms`, and a retention.
 fn kept(epoch: u64, count: usize, at_ms: u64, retention: Retention) -> Commit {
     let letter = DeadLetter {
@@ -184,10 +189,10 @@ async fn the_oldest_dead_letters_go_by_age_and_by_size() {
         };
         assert_eq!(store.commit(kept(6, 0, 0, age)).await.unwrap().expired, 4);
         assert_eq!(left(), [1, 6, 7, 8, 9, 10, 11]);
-        // By size: six of 1000 bytes are there, the next two are on top.
+        // By size: six are there, the next two are on top.
         let size = Retention {
             not_before_ms: None,
-            max_bytes: Some(5_500),
+            max_bytes: Some(5 * one() + one() / 2),
         };
         assert_eq!(
             store.commit(kept(7, 2, 6000, size)).await.unwrap().expired,
@@ -240,6 +245,72 @@ async fn a_commit_drops_a_limited_number_and_the_next_one_goes_on() {
 }
 
 #[tokio::test]
+async fn what_is_added_never_outruns_what_is_dropped() {
+    each(async |store| {
+        let size = Retention {
+            not_before_ms: None,
+            max_bytes: Some(1_000_000),
+        };
+        // Those with nothing in them count as well, or there would be any number of them.
+        let empty = DeadLetter {
+            payload: vec![],
+            ..dead_letter("shop", "", b"")
+        };
+        let small = Commit {
+            dead_letters: vec![empty; 5_000],
+            ..kept(1, 0, 0, size)
+        };
+        store.commit(small).await.unwrap();
+        // More of the small ones have to go than one commit drops otherwise.
+        for epoch in 2..5 {
+            let mut large = kept(epoch, 4, 0, size);
+            for letter in &mut large.dead_letters {
+                letter.payload = vec![b'x'; 300_000];
+            }
+            store.commit(large).await.unwrap();
+            let all = DeadLetterFilter {
+                limit: usize::MAX,
+                ..DeadLetterFilter::default()
+            };
+            let left = store.dead_letters(&all).unwrap();
+            let weight: u64 = left.iter().map(DeadLetter::weight).sum();
+            assert!(
+                weight < 3_000_000,
+                "{weight} in {} dead letters",
+                left.len()
+            );
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_list_ends_by_its_bytes_as_well_and_a_brief_one_has_no_records() {
+    each(async |store| {
+        store
+            .commit(kept(1, 10, 1, Retention::default()))
+            .await
+            .unwrap();
+        let page = |bytes, brief, after| {
+            let filter = DeadLetterFilter {
+                after,
+                bytes,
+                brief,
+                ..DeadLetterFilter::default()
+            };
+            store.dead_letters(&filter).unwrap()
+        };
+        assert_eq!(page(3 * one(), false, 0).len(), 3);
+        assert_eq!(page(3 * one(), false, 9).len(), 1);
+        assert_eq!(page(1, false, 0).len(), 1, "one is always given");
+        let brief = page(10 * one() - 10_000, true, 0);
+        assert_eq!(brief.len(), 10);
+        assert!(brief.iter().all(|letter| letter.payload.is_empty()));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn sizes_are_right_when_commits_are_written_together() {
     each(async |store| {
         let size = |max_bytes| Retention {
@@ -247,13 +318,13 @@ async fn sizes_are_right_when_commits_are_written_together() {
             max_bytes: Some(max_bytes),
         };
         // Whatever was joined into one write: in the end only what fits is there.
-        let commits = (1..=20).map(|n| store.commit(kept(n, 3, n, size(10_000))));
+        let commits = (1..=20).map(|n| store.commit(kept(n, 3, n, size(10 * one()))));
         let mut expired = 0;
         for outcome in join_all(commits).await {
             expired += outcome.unwrap().expired;
         }
         expired += store
-            .commit(kept(21, 0, 0, size(10_000)))
+            .commit(kept(21, 0, 0, size(10 * one())))
             .await
             .unwrap()
             .expired;

@@ -5,7 +5,8 @@ use super::{
     Stage, damaged, key, to_json,
 };
 
-/// One write drops at most this many dead letters that are over their flow's retention.
+/// One write drops at most about this many dead letters that are over their flow's retention, or else twice the bytes
+/// that it adds: so what is added never outruns what is dropped.
 const MAX_EXPIRED: usize = 1_000;
 
 impl Stage<'_, '_> {
@@ -36,11 +37,19 @@ impl Stage<'_, '_> {
         let mut removed = 0;
         for &id in ids {
             if let Some(letter) = self.find_dead_letter(id)? {
-                self.remove_dead_letter(&letter.flow, id, letter.weight())?;
+                let weight = self.noted(&letter)?;
+                self.remove_dead_letter(&letter.flow, id, weight)?;
                 removed += 1;
             }
         }
         Ok(removed)
+    }
+
+    /// What a stored dead letter was counted with.
+    fn noted(&self, letter: &DeadLetter) -> Result<u64, StorageError> {
+        let note = self.stored(&key::dead_letter_of_flow(&letter.flow, letter.id))?;
+        let noted = note.and_then(|note| key::note_of_dead_letter(&note));
+        Ok(noted.map_or_else(|| letter.weight(), |(_, weight)| weight))
     }
 
     fn remove_dead_letter(&mut self, flow: &str, id: u64, weight: u64) -> Result<(), StorageError> {
@@ -59,7 +68,7 @@ impl Stage<'_, '_> {
         let Some(mut letter) = self.find_dead_letter(id)? else {
             return Ok(0);
         };
-        self.gained.entry(letter.flow.clone()).or_default().1 += letter.weight();
+        self.gained.entry(letter.flow.clone()).or_default().1 += self.noted(&letter)?;
         edit.apply(&mut letter);
         self.put_dead_letter(&letter)?;
         Ok(1)
@@ -81,24 +90,34 @@ impl Stage<'_, '_> {
             0
         };
         let index = key::dead_letters_of_flow(flow);
-        let oldest = self.group.shelf.kv.scan(&index, &[], MAX_EXPIRED)?;
+        let added = self.gained.get(flow).map_or(0, |(more, _)| *more);
         let (mut too_old, mut too_much) = (0_u64, 0_u64);
-        for (key, _) in oldest {
-            let (Some(id), Some(note)) = (key::id_in(&key), self.stored(&key)?) else {
-                // It goes with this write anyway.
-                continue;
-            };
-            let (at_ms, own) = key::note_of_dead_letter(&note)
-                .ok_or_else(|| damaged(&key, "no note of a dead letter"))?;
-            if not_before_ms.is_some_and(|limit| at_ms < limit) {
-                too_old += 1;
-            } else if max_bytes.is_some_and(|limit| weight > limit) {
-                too_much += 1;
-            } else {
+        let (mut freed, mut after) = (0_u64, Vec::new());
+        'pages: loop {
+            let page = self.group.shelf.kv.scan(&index, &after, MAX_EXPIRED)?;
+            let is_last = page.len() < MAX_EXPIRED;
+            for (key, _) in page {
+                after.clone_from(&key);
+                let (Some(id), Some(note)) = (key::id_in(&key), self.stored(&key)?) else {
+                    // It goes with this write anyway.
+                    continue;
+                };
+                let (at_ms, own) = key::note_of_dead_letter(&note)
+                    .ok_or_else(|| damaged(&key, "no note of a dead letter"))?;
+                if not_before_ms.is_some_and(|limit| at_ms < limit) {
+                    too_old += 1;
+                } else if max_bytes.is_some_and(|limit| weight > limit) {
+                    too_much += 1;
+                } else {
+                    break 'pages;
+                }
+                weight = weight.saturating_sub(own);
+                freed += own;
+                self.remove_dead_letter(flow, id, own)?;
+            }
+            if is_last || freed >= added.saturating_mul(2) {
                 break;
             }
-            weight = weight.saturating_sub(own);
-            self.remove_dead_letter(flow, id, own)?;
         }
         if too_old + too_much > 0 {
             tracing::warn!(

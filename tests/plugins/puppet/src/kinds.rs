@@ -94,6 +94,19 @@ impl transformer::Guest for Puppet {
                     let name = "n".repeat(1 << 20);
                     applied.output = Output::Replace(vec![one(&name, [0, 0, 2, at << 8], b"{}")]);
                 }
+                "streams" => {
+                    let names = (0..2000).map(|n| format!("{n:0>200}"));
+                    let each = names.map(|name| one(&name, [0, 0, 2, at << 8], b"{}"));
+                    applied.output = Output::Replace(each.collect());
+                }
+                "batches" => {
+                    let batch = one("lies", [0, 0, 2, at << 8], b"{}");
+                    applied.output = Output::Replace(vec![batch; 10_001]);
+                }
+                "escape" => {
+                    let words = [0, 0, 2, at << 8];
+                    applied.output = Output::Replace(vec![one("s\u{1b}[31m", words, b"{}")]);
+                }
                 "flood" | "flood-some" => {
                     let data = vec![b' '; if act == "flood" { 80 << 20 } else { 8 << 20 }];
                     let end = u32::try_from(data.len()).unwrap_or(u32::MAX);
@@ -208,6 +221,7 @@ impl source::Guest for Puppet {
             batch.index.clear();
             batch.form = Form::Json;
             let mut acts = Vec::new();
+            let mut unreadable = Vec::new();
             for number in *position..end {
                 let key = number.to_string();
                 batch.data.extend_from_slice(key.as_bytes());
@@ -224,13 +238,20 @@ impl source::Guest for Puppet {
                 match act.as_str() {
                     "offsets" => batch.index.reverse(),
                     "beyond" => batch.data.truncate(1),
+                    "unreadable" => {
+                        let nothing = |_| source::Unreadable {
+                            data: Vec::new(),
+                            fault: permanent(""),
+                        };
+                        unreadable.extend((0..20_000).map(nothing));
+                    }
                     _ => {}
                 }
             }
             *position = end;
             Ok(source::ReadOutcome::Page(source::Page {
                 records: batch,
-                unreadable: Vec::new(),
+                unreadable,
             }))
         })
     }

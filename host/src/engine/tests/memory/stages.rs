@@ -102,6 +102,16 @@ impl Source for Counter {
         if let Some(fault) = (self.trouble)("source.read", &names) {
             return Err(fault);
         }
+        if (self.trouble)("source.unreadable", &names).is_some() {
+            let nothing = Unreadable {
+                data: Vec::new(),
+                fault: Fault::new(FaultKind::Permanent, ""),
+            };
+            return Ok(Read::Page {
+                records: batch("numbers", []),
+                unreadable: vec![nothing; 10_001],
+            });
+        }
         let is_bad = |n: &u64| self.unreadable_every > 0 && n.is_multiple_of(self.unreadable_every);
         let records = batch(
             "numbers",
