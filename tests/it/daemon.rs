@@ -76,6 +76,14 @@ fn flows_of_a_project_run_and_are_steered() {
         host.bytes("out/long.jsonl").len() > before
     });
 
+    // Paused over a restart of the daemon, it says that it is paused.
+    daemon.ask(&["flow", "pause", "long"]).exits(0);
+    daemon.end().exits(0).no_panic();
+    let mut daemon = TestDaemon::start(&host);
+    daemon.until_state("long", "paused");
+    daemon.ask(&["flow", "resume", "long"]).exits(0);
+    daemon.until_checkpoints("long", 1);
+
     // Stopped: it stays so, also over a restart of the daemon.
     daemon
         .ask(&["flow", "stop", "long"])

@@ -497,6 +497,30 @@ async fn a_pause_settles_everything_and_reads_no_more() {
 }
 
 #[tokio::test]
+async fn a_run_that_begins_paused_says_so() {
+    let world = endless(false);
+    let (commands, receiver) = mpsc::channel(4);
+    let (_pause, paused) = watch::channel(true);
+    let control = Control {
+        stop: world.stop.clone(),
+        pause: paused,
+        commands: receiver,
+        progress: world.progress.clone(),
+    };
+    let mut progress = world.progress.subscribe();
+    let looking = async {
+        let said = progress.wait_for(|p| p.phase == Phase::Paused);
+        let said = tokio::time::timeout(Duration::from_secs(20), said).await;
+        world.stop.cancel();
+        said.is_ok_and(|said| said.is_ok())
+    };
+    let (summary, said) = tokio::join!(world.run_with(control), looking);
+    drop(commands);
+    assert!(said, "it never said that it is paused");
+    assert_eq!(summary.unwrap().records, 0);
+}
+
+#[tokio::test]
 async fn dead_letters_of_another_flow_or_stage_are_refused() {
     let mut world = endless(false);
     world.trouble = on("map.apply", "11", FaultKind::Permanent);
