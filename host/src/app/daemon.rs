@@ -52,7 +52,7 @@ pub use self::{
 };
 use super::{AppError, DeadLetters, Options, Project, audit};
 use crate::{
-    flow::Finding,
+    flow::{Finding, document},
     plugin::{Denial, Metric, Runtime},
     storage::{Audit, AuditEntry, AuditFilter, AuditPage, Store},
 };
@@ -409,10 +409,7 @@ fn flow_files(folder: &Path) -> Result<Vec<PathBuf>, AppError> {
     let mut files: Vec<PathBuf> = entries
         .flatten()
         .map(|entry| entry.path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|own| own == "yaml" || own == "yml")
-        })
+        .filter(|path| document::is_named(path))
         .collect();
     files.sort();
     Ok(files)
