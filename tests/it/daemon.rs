@@ -254,6 +254,20 @@ sinks:
         .map(|letter| letter["id"].to_string())
         .collect();
     assert_eq!(ids.len(), 2);
+    for command in [
+        &["discard", &ids[0], "77"][..],
+        &["export", "77"],
+        &["replay", "flows/prices.yaml", "77"],
+    ] {
+        let all: Vec<&str> = ["dlq"].iter().chain(command).copied().collect();
+        let told = daemon.ask(&all);
+        told.exits(2).tells(&["there is no dead letter 77"]);
+    }
+    let all = ["dlq", "replay", "flows/prices.yaml", "--stage", "mop"];
+    daemon.ask(&all).exits(2).tells(&["no stage `mop`"]);
+    let odd = daemon.api("GET", "dead-letters?fault=foo", true, "");
+    assert_eq!(odd.status, 422, "{}", odd.body);
+    assert!(odd.body.contains("no kind of fault"), "{}", odd.body);
     daemon
         .ask(&["dlq", "show", &ids[0]])
         .exits(0)

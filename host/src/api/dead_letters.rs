@@ -12,7 +12,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{flows::ACTOR, problem::Problem};
 use crate::app::{
-    Action, AuditEntry, Daemon, DeadLetter, DeadLetterDocument, DeadLetterFilter, Edit,
+    Action, AuditEntry, Daemon, DeadLetter, DeadLetterDocument, DeadLetterFilter, Edit, FaultKind,
     ReplaySummary, edited,
 };
 
@@ -127,7 +127,7 @@ impl Choice {
             stream: self.stream,
             plugin: self.plugin,
             version: self.version,
-            fault: self.fault,
+            fault: self.fault.map(known_fault).transpose()?,
             since_ms: self.since_ms,
             until_ms: self.until_ms,
             text: self.text,
@@ -137,6 +137,17 @@ impl Choice {
             limit: self.limit.unwrap_or(limit),
         })
     }
+}
+
+fn known_fault(name: String) -> Result<String, Problem> {
+    let known = FaultKind::ALL.map(FaultKind::as_str);
+    if known.contains(&name.as_str()) {
+        return Ok(name);
+    }
+    let known = known.join("`, `");
+    Err(Problem::invalid(format!(
+        "`{name}` is no kind of fault; there is `{known}`"
+    )))
 }
 
 /// How dead letters are shown.

@@ -12,7 +12,7 @@ use super::{
     swapping,
 };
 use crate::{
-    app::{Progress, ReplayOptions, ReplaySummary},
+    app::{AppError, Progress, ReplayOptions, ReplaySummary},
     storage::{Action, AuditEntry, DeadLetterFilter},
 };
 
@@ -188,6 +188,10 @@ impl Daemon {
     ) -> Result<ReplaySummary, DaemonError> {
         let entry = AuditEntry::new(Action::DeadLettersReplayed, actor).flow(flow);
         let commands = self.ask(flow, Order::Commands).await?;
+        let project = self.ask(flow, Order::Project).await?;
+        if let Some(project) = &project {
+            project.has_stage(filter).map_err(AppError::from)?;
+        }
         if let Some(commands) = commands {
             if let Some(with) = with {
                 return Err(DaemonError::Conflict(format!(
@@ -203,7 +207,6 @@ impl Daemon {
                 tokio::spawn(async move { shared.letters.replay(&flow, &filter, &commands).await });
             return Ok(given.await.map_err(|_| DaemonError::Ending)??);
         }
-        let project = self.ask(flow, Order::Project).await?;
         let turn = {
             let flows = self.read();
             let flow = flows.get(flow).ok_or_else(|| missing(flow, &flows))?;

@@ -121,6 +121,9 @@ impl Letters {
             }
             Self::Daemon(daemon) => daemon,
         };
+        for id in &filter.ids {
+            self.show(*id).await?;
+        }
         let (mut filter, mut written) = (filter.clone(), 0);
         let mut left = filter.limit;
         loop {
