@@ -163,6 +163,44 @@ fn a_value_of_the_wrong_type() {
 }
 
 #[test]
+fn a_variable_where_a_number_is_wanted() {
+    let host = copy_with("attempts: 2", "attempts: \"${N}\"");
+    let check = |host: &TestHost| {
+        let asked = ["check", "flows/copy.yaml", "--var", "N=5"];
+        host.crossdock(asked).end()
+    };
+    let told = ["not the text `5`", "a variable gives is always a text"];
+    check(&host).exits(2).tells(&told);
+    // In the config of a plugin as well.
+    let host = copy_with("key: id }", "key: id, header: \"${N}\" }");
+    check(&host).exits(2).tells(&told[1..]);
+}
+
+#[test]
+fn what_was_asked_wrongly_is_a_usage_error() {
+    let host = copy();
+    host.write("afile", "");
+    host.write("newer/plugins.lock", "lock: 99\nplugins: {}\n");
+    host.write("broken/plugins.lock", "[");
+    fs::create_dir(host.path("empty")).unwrap();
+    for (command, told) in [
+        (&["serve", "empty"][..], "it is no project"),
+        (&["serve", "/nonexist"], "it is no project"),
+        (&["plugin", "inspect", "nope"], "cannot read nope"),
+        (&["plugin", "verify", "nope"], "nope"),
+        (&["plugin", "list", "--project", "newer"], "use a newer one"),
+        (
+            &["plugin", "list", "--project", "broken"],
+            "take it back from version control",
+        ),
+        (&["run", "flows/copy.yaml", "--state", "afile"], "--state"),
+    ] {
+        let ended = host.crossdock(command).end();
+        ended.no_panic().exits(2).tells(&[told]);
+    }
+}
+
+#[test]
 fn a_variable_that_is_not_set() {
     let host = copy_with("files: in/*.csv", "files: \"${INBOX}/*.csv\"");
     refused(&host, 4, &["INBOX"]);

@@ -215,7 +215,10 @@ fn a_second_host_is_refused_and_a_run_is_the_daemons() {
         .end();
     open.exits(2).tells(&["this machine only"]).no_panic();
     let nowhere = host.crossdock(["serve", "nowhere"]).end();
-    nowhere.exits(1).tells(&["nowhere/flows"]).no_panic();
+    nowhere
+        .exits(2)
+        .tells(&["nowhere/flows", "name the folder"])
+        .no_panic();
 }
 
 #[test]

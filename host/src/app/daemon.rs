@@ -402,9 +402,14 @@ impl Shared {
 /// It has no folder with flows.
 fn flow_files(folder: &Path) -> Result<Vec<PathBuf>, AppError> {
     let flows = folder.join("flows");
-    let entries = std::fs::read_dir(&flows).map_err(|source| AppError::Read {
-        path: flows.clone(),
-        source,
+    let entries = std::fs::read_dir(&flows).map_err(|source| match source.kind() {
+        std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
+            AppError::NoProject(flows.clone())
+        }
+        _ => AppError::Read {
+            path: flows.clone(),
+            source,
+        },
     })?;
     let mut files: Vec<PathBuf> = entries
         .flatten()
