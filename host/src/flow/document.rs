@@ -158,6 +158,12 @@ impl Document {
             files: Vec::new(),
         };
         document.value = document.substituted(value, String::new(), text, variables);
+        // Nobody else has them yet.
+        if let Some(places) = Arc::get_mut(&mut document.places) {
+            for pointer in document.varied.keys() {
+                places.vary(pointer);
+            }
+        }
         Ok(document)
     }
 
@@ -223,6 +229,7 @@ impl Document {
         match schema::violations_of_own(&schema::of::<T>(), &self.value) {
             Ok(mut violations) => {
                 violations.retain(|one| !self.spoiled.contains(&one.pointer));
+                schema::blame_variables(&mut violations, |at| self.places.is_varied(at));
                 let locate = |pointer: &str, key| {
                     if key {
                         self.places.locate_key(pointer)

@@ -213,10 +213,16 @@ impl StagePlan {
             }
         };
         match schema::violations(schema, &self.config) {
-            Ok(violations) => schema::findings("config", &violations, locate)
-                .into_iter()
-                .map(|finding| self.of_stage(finding))
-                .collect(),
+            Ok(mut violations) => {
+                schema::blame_variables(&mut violations, |at| {
+                    let at = format!("{}/config{at}", self.pointer);
+                    self.places.is_varied(&at)
+                });
+                schema::findings("config", &violations, locate)
+                    .into_iter()
+                    .map(|finding| self.of_stage(finding))
+                    .collect()
+            }
             Err(error) => {
                 let message = format!("plugin `{}`: {error}", self.plugin);
                 vec![
