@@ -101,19 +101,21 @@ impl Daemon {
         self.swap_status(begun.await??)
     }
 
-    /// Begins to put the version before back in the place of a stage.
+    /// Begins to put the version before back in the place of a stage. `again`: also when that undoes a rollback.
     ///
     /// # Errors
-    /// There is none, or another swap is under way.
+    /// There is none, it would undo a rollback, or another swap is under way.
     pub async fn rollback(
         &self,
         flow: &str,
         stage: &str,
+        again: bool,
         actor: &str,
     ) -> Result<SwapView, DaemonError> {
         let (actor, stage) = (actor.to_owned(), stage.to_owned());
         let begun = self.ask(flow, |answer| Order::Rollback {
             stage,
+            again,
             actor,
             answer,
         });

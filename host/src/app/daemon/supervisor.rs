@@ -61,6 +61,8 @@ pub(super) enum Order {
     /// Put the version before back in the place of a stage.
     Rollback {
         stage: String,
+        /// Also when that undoes a rollback.
+        again: bool,
         actor: String,
         answer: Answer<u64>,
     },
@@ -207,9 +209,10 @@ impl Supervisor {
             } => tell(answer, self.begin_swap(*options, &actor)),
             Order::Rollback {
                 stage,
+                again,
                 actor,
                 answer,
-            } => tell(answer, self.roll_back(&stage, &actor)),
+            } => tell(answer, self.roll_back(&stage, again, &actor)),
             Order::Commands(answer) => {
                 let commands = self.live.as_ref().map(|live| live.commands.clone());
                 drop(answer.send(commands));
@@ -349,6 +352,7 @@ impl Supervisor {
             planned.put(&self.shared, &stage, &version);
         }
         if self.memory != before {
+            self.tell_cut_off(&before);
             self.remember();
         }
         self.files.send_replace(planned.files);
