@@ -143,7 +143,11 @@ impl Document {
                 offset: 0,
                 length: 0,
             };
-            let advice = format!("`crossdock schema {area}` prints what can be in it");
+            let advice = if SCHEMAS.contains(&area) {
+                format!("`crossdock schema {area}` prints what can be in it")
+            } else {
+                String::new()
+            };
             let finding = Finding::error(format!("{area}.empty"), "this file is empty");
             return Err(vec![finding.at(start).advice(advice)]);
         }

@@ -202,6 +202,11 @@ impl StagePlan {
         self.places.locate(&format!("{}/{field}", self.pointer))
     }
 
+    /// Whether a field of the stage stands in the flow file.
+    pub fn writes(&self, field: &str) -> bool {
+        self.places.holds(&format!("{}/{field}", self.pointer))
+    }
+
     /// All violations of the plugin's config schema, each at its line.
     pub fn config_findings(&self, schema: &Value) -> Vec<Finding> {
         let locate = |pointer: &str, key: bool| {
