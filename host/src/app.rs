@@ -125,6 +125,12 @@ pub enum AppError {
         /// What happened.
         source: std::io::Error,
     },
+    /// A folder without flows.
+    #[error(
+        "there are no flows in {}: it is no project; name the folder of one, which holds `flows/`, or make that folder",
+        .0.display()
+    )]
+    NoProject(PathBuf),
     /// A cassette cannot be recorded or played.
     #[error(transparent)]
     Cassette(#[from] crate::conformance::CassetteError),
@@ -178,6 +184,9 @@ impl AppError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Findings(_)
+            | Self::Read { .. }
+            | Self::NoProject(_)
+            | Self::Storage(StorageError::NoFolder(_))
             | Self::Locate(_)
             | Self::Inspect { .. }
             | Self::Plugin(_)

@@ -95,6 +95,54 @@ fn a_flow_file_that_is_no_yaml_or_not_there() {
 }
 
 #[test]
+fn a_flow_file_that_never_ends_is_not_read() {
+    let host = copy();
+    let made = Command::new("mkfifo")
+        .arg(host.path("flows/pipe.yaml"))
+        .status();
+    assert!(made.unwrap().success());
+    File::create(host.path("flows/large.yaml"))
+        .and_then(|file| file.set_len(5 << 20))
+        .unwrap();
+    let pipe = host.check("pipe");
+    pipe.exits(2).tells(&["pipe.yaml", "no regular file"]);
+    let zero = host.crossdock(["check", "/dev/zero"]).end();
+    zero.exits(2).tells(&["/dev/zero", "no regular file"]);
+    let large = host.check("large");
+    large.exits(2).tells(&["larger than 4 MiB"]);
+    let folder = host.crossdock(["check", "flows"]).end();
+    folder.exits(2).tells(&["it is a folder"]);
+}
+
+#[test]
+fn an_output_that_cannot_be_written_is_no_success() {
+    let host = copy();
+    host.run("copy").finished();
+    for command in [
+        "check flows/copy.yaml",
+        "check flows/copy.yaml --json",
+        "run flows/copy.yaml --json --quiet",
+        "dlq list --json",
+        "dlq export",
+        "audit --json",
+        "schema flow",
+        "completions bash",
+    ] {
+        let shell = format!("exec \"$CROSSDOCK_BIN\" {command} > /dev/full");
+        let full = host.command("sh").args(["-c", &shell]).end();
+        if command != "dlq export" {
+            full.no_panic()
+                .exits(1)
+                .tells(&["the output cannot be written"]);
+        }
+        // That nobody reads it is fine.
+        let shell = format!("\"$CROSSDOCK_BIN\" {command} | true; exit ${{PIPESTATUS[0]}}");
+        let read = host.command("bash").args(["-c", &shell]).end();
+        read.no_panic().exits(0);
+    }
+}
+
+#[test]
 fn an_unknown_plugin() {
     let host = copy_with("plugin: jsonl", "plugin: jsnl");
     refused(
@@ -112,6 +160,44 @@ fn a_value_of_the_wrong_type() {
     refused(&host, 10, &["attempts"]);
     let host = copy_with("initial: 1ms", "initial: 1 fortnight");
     refused(&host, 10, &["initial"]);
+}
+
+#[test]
+fn a_variable_where_a_number_is_wanted() {
+    let host = copy_with("attempts: 2", "attempts: \"${N}\"");
+    let check = |host: &TestHost| {
+        let asked = ["check", "flows/copy.yaml", "--var", "N=5"];
+        host.crossdock(asked).end()
+    };
+    let told = ["not the text `5`", "a variable gives is always a text"];
+    check(&host).exits(2).tells(&told);
+    // In the config of a plugin as well.
+    let host = copy_with("key: id }", "key: id, header: \"${N}\" }");
+    check(&host).exits(2).tells(&told[1..]);
+}
+
+#[test]
+fn what_was_asked_wrongly_is_a_usage_error() {
+    let host = copy();
+    host.write("afile", "");
+    host.write("newer/plugins.lock", "lock: 99\nplugins: {}\n");
+    host.write("broken/plugins.lock", "[");
+    fs::create_dir(host.path("empty")).unwrap();
+    for (command, told) in [
+        (&["serve", "empty"][..], "it is no project"),
+        (&["serve", "/nonexist"], "it is no project"),
+        (&["plugin", "inspect", "nope"], "cannot read nope"),
+        (&["plugin", "verify", "nope"], "nope"),
+        (&["plugin", "list", "--project", "newer"], "use a newer one"),
+        (
+            &["plugin", "list", "--project", "broken"],
+            "take it back from version control",
+        ),
+        (&["run", "flows/copy.yaml", "--state", "afile"], "--state"),
+    ] {
+        let ended = host.crossdock(command).end();
+        ended.no_panic().exits(2).tells(&[told]);
+    }
 }
 
 #[test]

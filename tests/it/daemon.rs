@@ -76,6 +76,14 @@ fn flows_of_a_project_run_and_are_steered() {
         host.bytes("out/long.jsonl").len() > before
     });
 
+    // Paused over a restart of the daemon, it says that it is paused.
+    daemon.ask(&["flow", "pause", "long"]).exits(0);
+    daemon.end().exits(0).no_panic();
+    let mut daemon = TestDaemon::start(&host);
+    daemon.until_state("long", "paused");
+    daemon.ask(&["flow", "resume", "long"]).exits(0);
+    daemon.until_checkpoints("long", 1);
+
     // Stopped: it stays so, also over a restart of the daemon.
     daemon
         .ask(&["flow", "stop", "long"])
@@ -207,7 +215,10 @@ fn a_second_host_is_refused_and_a_run_is_the_daemons() {
         .end();
     open.exits(2).tells(&["this machine only"]).no_panic();
     let nowhere = host.crossdock(["serve", "nowhere"]).end();
-    nowhere.exits(1).tells(&["nowhere/flows"]).no_panic();
+    nowhere
+        .exits(2)
+        .tells(&["nowhere/flows", "name the folder"])
+        .no_panic();
 }
 
 #[test]
@@ -246,6 +257,20 @@ sinks:
         .map(|letter| letter["id"].to_string())
         .collect();
     assert_eq!(ids.len(), 2);
+    for command in [
+        &["discard", &ids[0], "77"][..],
+        &["export", "77"],
+        &["replay", "flows/prices.yaml", "77"],
+    ] {
+        let all: Vec<&str> = ["dlq"].iter().chain(command).copied().collect();
+        let told = daemon.ask(&all);
+        told.exits(2).tells(&["there is no dead letter 77"]);
+    }
+    let all = ["dlq", "replay", "flows/prices.yaml", "--stage", "mop"];
+    daemon.ask(&all).exits(2).tells(&["no stage `mop`"]);
+    let odd = daemon.api("GET", "dead-letters?fault=foo", true, "");
+    assert_eq!(odd.status, 422, "{}", odd.body);
+    assert!(odd.body.contains("no kind of fault"), "{}", odd.body);
     daemon
         .ask(&["dlq", "show", &ids[0]])
         .exits(0)

@@ -352,10 +352,42 @@ fn they_are_found_exported_and_discarded_by_what_they_are() {
         .json();
     assert_eq!(gone, json!({"ok": true, "discarded": 1}));
     assert_eq!(keys(&host, &[]), ["b"]);
-    dlq(&host, &["discard", "1", "2"])
+    dlq(&host, &["discard", "1"])
         .exits(0)
         .tells(&["1 dead letter discarded"]);
     dlq(&host, &["discard", "--all"])
+        .exits(0)
+        .tells(&["0 dead letters"]);
+}
+
+#[test]
+fn what_is_not_there_is_named_and_nothing_is_done() {
+    let host = bad_prices();
+    for (command, told) in [
+        (&["discard", "1", "77", "78"][..], "no dead letter 77, 78;"),
+        (&["export", "1", "77"], "no dead letter 77;"),
+        (&["show", "77"], "no dead letter 77;"),
+        (
+            &["discard", "1", "--flow", "other"],
+            "no dead letter 1 of flow `other`",
+        ),
+        (&["discard", "--flow", "other"], "no flow `other`"),
+        (
+            &["replay", "flows/prices.yaml", "1", "999999"],
+            "no dead letter 999999 of flow `prices`",
+        ),
+        (
+            &["replay", "flows/prices.yaml", "--stage", "mop"],
+            "flow `prices` has no stage `mop`",
+        ),
+        (&["list", "--fault", "foo"], "foo"),
+        (&["discard", "--fault", "foo"], "permanent"),
+    ] {
+        dlq(&host, command).no_panic().exits(2).tells(&[told]);
+    }
+    assert_eq!(keys(&host, &[]), ["b", "d"]);
+    // A flow that has run may have none.
+    dlq(&host, &["discard", "--flow", "prices", "--fault", "trap"])
         .exits(0)
         .tells(&["0 dead letters"]);
 }

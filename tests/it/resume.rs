@@ -79,7 +79,7 @@ fn stopped_in_the_middle(mut running: Running, gate: &Gate, signal: &str) -> ser
 
 #[test]
 fn ctrl_c_drains_checkpoints_and_the_next_run_goes_on() {
-    for (mode, signal) in [("replace", "INT"), ("append", "TERM")] {
+    for (mode, signal) in [("replace", "INT"), ("append", "TERM"), ("append", "HUP")] {
         let (host, gate) = project(mode, "S03210");
         let first = stopped_in_the_middle(host.start("gated"), &gate, signal);
         assert_eq!(first["outcome"], "stopped");
@@ -115,11 +115,14 @@ fn a_second_ctrl_c_aborts_and_the_next_run_goes_on_from_the_checkpoint() {
     running.signal("INT");
     running.says("stopping");
     running.signal("INT");
-    running
-        .end()
+    let ended = running.end();
+    let document = ended
         .exits(130)
         .tells(&["goes on from the last checkpoint"])
-        .no_panic();
+        .no_panic()
+        .json();
+    assert_eq!(document["ok"], false);
+    assert_eq!(document["outcome"], "aborted");
 
     gate.open();
     let second = host.run("gated").finished();

@@ -96,6 +96,51 @@ fn a_flow_file_that_goes_and_comes_back_goes_on_where_it_was() {
 }
 
 #[test]
+fn what_editors_and_systems_leave_beside_flows_is_no_flow() {
+    let host = project();
+    numbers(&host, "here", "here");
+    for other in [".hidden", ".#here", "._here"] {
+        numbers(&host, other, "here");
+    }
+    // Nobody writes into it: whoever read it would wait for ever.
+    let made = std::process::Command::new("mkfifo")
+        .arg(host.path("flows/x.yaml"))
+        .status();
+    assert!(made.unwrap().success());
+    let mut daemon = TestDaemon::start(&host);
+    daemon.until_checkpoints("here", 1);
+    let listed = host.crossdock(["flow", "list", "--json"]).end().finished();
+    let flows = listed["flows"].as_array().unwrap();
+    assert_eq!(flows.len(), 2, "{listed:#}");
+    let pipe = daemon.status("x");
+    assert!(
+        pipe["reason"].to_string().contains("no regular file"),
+        "{pipe:#}"
+    );
+    daemon.end().exits(0).no_panic();
+}
+
+#[test]
+fn a_bad_edit_that_was_put_right_is_forgotten() {
+    let host = project();
+    numbers(&host, "here", "here");
+    let good = host.text("flows/here.yaml");
+    let mut daemon = TestDaemon::start_with(&host, &["--watch"]);
+    daemon.until_checkpoints("here", 1);
+    host.write("flows/here.yaml", good.replace("sinks:", "sink:"));
+    daemon.until("here", "was told of the edit", |status| {
+        status["reason"].to_string().contains("not taken over")
+    });
+    host.write("flows/here.yaml", &good);
+    let mended = daemon.until("here", "was told that it is right", |status| {
+        status["findings"].as_array().is_none_or(Vec::is_empty)
+    });
+    assert_eq!(mended["reason"], Value::Null, "{mended:#}");
+    assert_eq!(mended["state"], "running");
+    daemon.end().exits(0).no_panic();
+}
+
+#[test]
 fn a_flow_in_another_file_never_runs_twice_under_its_name() {
     let host = project();
     numbers(&host, "one", "one");

@@ -159,6 +159,46 @@ fn every_stage_is_swapped_while_records_flow() {
         (&json!("done"), &json!("0.1.0"))
     );
     assert_eq!(stage(&daemon.status("live"), "middle")["version"], "0.1.0");
+    // Once more would bring the bad version back: only who says so gets it.
+    daemon
+        .ask(&["rollback", "live", "middle"])
+        .exits(2)
+        .tells(&[
+            "was rolled back already",
+            "puppet 9.0.0 (sha256:",
+            "the same config",
+            "--again",
+        ]);
+    daemon
+        .ask(&["rollback", "live", "middle", "--again"])
+        .exits(0)
+        .tells(&["9.0.0"]);
+    daemon.ask(&["rollback", "live", "middle"]).exits(0);
+    daemon.end().exits(0).no_panic();
+}
+
+#[test]
+fn a_swap_that_the_end_of_the_daemon_cut_off_has_an_end() {
+    let host = project();
+    let mut daemon = TestDaemon::start(&host);
+    daemon.until_checkpoints("live", 1);
+    let asked = ["live", "middle", "next/puppet.wasm", "--probation", "1h"];
+    let begun: Vec<&str> = asked.iter().chain(&["--no-wait"]).copied().collect();
+    daemon.swap(&begun).exits(0);
+    daemon.until("live", "went into probation", |_| {
+        let swap = host.crossdock(["swaps", "1", "--json"]).end().json();
+        swap["state"] == "probation"
+    });
+    assert_eq!(daemon.kill().signal(), Some(9));
+    let mut daemon = TestDaemon::start(&host);
+    daemon.until_checkpoints("live", 1);
+    let told = "the daemon ended in its probation";
+    daemon.ask(&["swaps", "1"]).exits(0).tells(&[told]);
+    daemon
+        .ask(&["audit", "--flow", "live"])
+        .exits(0)
+        .tells(&["rolled-back: the daemon ended in its probation"]);
+    assert_eq!(stage(&daemon.status("live"), "middle")["version"], "0.1.0");
     daemon.end().exits(0).no_panic();
 }
 

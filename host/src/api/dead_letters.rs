@@ -15,8 +15,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{flows::ACTOR, problem::Problem};
 use crate::app::{
-    Action, AuditEntry, Daemon, DeadLetter, DeadLetterDocument, DeadLetterFilter, Edit, PAGE_BYTES,
-    ReplaySummary, edited,
+    Action, AuditEntry, Daemon, DeadLetter, DeadLetterDocument, DeadLetterFilter, Edit, FaultKind,
+    PAGE_BYTES, ReplaySummary, edited,
 };
 
 /// The most that one answer has.
@@ -135,7 +135,7 @@ impl Choice {
             stream: self.stream,
             plugin: self.plugin,
             version: self.version,
-            fault: self.fault,
+            fault: self.fault.map(known_fault).transpose()?,
             since_ms: self.since_ms,
             until_ms: self.until_ms,
             text: self.text,
@@ -147,6 +147,17 @@ impl Choice {
             ..DeadLetterFilter::default()
         })
     }
+}
+
+fn known_fault(name: String) -> Result<String, Problem> {
+    let known = FaultKind::ALL.map(FaultKind::as_str);
+    if known.contains(&name.as_str()) {
+        return Ok(name);
+    }
+    let known = known.join("`, `");
+    Err(Problem::invalid(format!(
+        "`{name}` is no kind of fault; there is `{known}`"
+    )))
 }
 
 /// How dead letters are shown.

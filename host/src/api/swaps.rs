@@ -57,6 +57,9 @@ async fn begin(
 struct Rollback {
     /// The stage.
     stage: String,
+    /// Also when the last change of the stage was a rollback, which this undoes.
+    #[serde(default)]
+    again: bool,
 }
 
 /// Put the version before back in the place of a stage: a swap as well.
@@ -67,9 +70,9 @@ struct Rollback {
 async fn roll_back(
     State(daemon): State<Daemon>,
     Path(flow): Path<String>,
-    Json(Rollback { stage }): Json<Rollback>,
+    Json(Rollback { stage, again }): Json<Rollback>,
 ) -> Result<(StatusCode, Json<SwapView>), Problem> {
-    let view = daemon.rollback(&flow, &stage, ACTOR).await?;
+    let view = daemon.rollback(&flow, &stage, again, ACTOR).await?;
     Ok((StatusCode::ACCEPTED, Json(view)))
 }
 

@@ -292,16 +292,26 @@ fn unused(stage: &StagePlan, manifest: &Manifest, findings: &mut Vec<Finding>) {
         .into_iter()
         .filter(|(_, has, unasked)| *has && *unasked)
     {
-        let message = format!(
-            "stage `{}` grants {what}, and plugin `{}` asks for none",
-            stage.name, stage.plugin
-        );
-        let place = stage.locate_field(&format!("grants/{what}"));
-        findings.push(
+        let field = format!("grants/{what}");
+        let finding = if stage.writes(&field) {
+            let message = format!(
+                "stage `{}` grants {what}, and plugin `{}` asks for none",
+                stage.name, stage.plugin
+            );
             Finding::warning("grant.unused", message)
-                .at(place)
-                .advice("grant only what is needed"),
-        );
+                .at(stage.locate_field(&field))
+                .advice("grant only what is needed")
+        } else {
+            let message = format!(
+                "the project's grants/ folder grants {what} to plugin `{}` of stage `{}`, and it asks for none",
+                stage.plugin, stage.name
+            );
+            let advice = "grant only what is needed: take it out of the file in grants/";
+            Finding::warning("grant.unused", message)
+                .at(stage.locate_field("plugin"))
+                .advice(advice)
+        };
+        findings.push(finding);
     }
 }
 

@@ -52,7 +52,7 @@ pub use self::{
 };
 use super::{AppError, DeadLetters, Options, Project, audit};
 use crate::{
-    flow::Finding,
+    flow::{Finding, document},
     plugin::{Denial, Metric, Runtime},
     storage::{Audit, AuditEntry, AuditFilter, AuditPage, Store},
 };
@@ -402,17 +402,19 @@ impl Shared {
 /// It has no folder with flows.
 fn flow_files(folder: &Path) -> Result<Vec<PathBuf>, AppError> {
     let flows = folder.join("flows");
-    let entries = std::fs::read_dir(&flows).map_err(|source| AppError::Read {
-        path: flows.clone(),
-        source,
+    let entries = std::fs::read_dir(&flows).map_err(|source| match source.kind() {
+        std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
+            AppError::NoProject(flows.clone())
+        }
+        _ => AppError::Read {
+            path: flows.clone(),
+            source,
+        },
     })?;
     let mut files: Vec<PathBuf> = entries
         .flatten()
         .map(|entry| entry.path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|own| own == "yaml" || own == "yml")
-        })
+        .filter(|path| document::is_named(path))
         .collect();
     files.sort();
     Ok(files)

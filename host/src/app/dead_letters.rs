@@ -23,7 +23,7 @@ use crate::{
         replay::{Replay, Replayed},
         run::Command,
     },
-    storage::{DeadLetter, DeadLetterEdit, DeadLetterFilter, StorageError, Store},
+    storage::{DeadLetter, DeadLetterEdit, DeadLetterFilter, Journal as _, StorageError, Store},
 };
 
 /// Dead letters that are worked on at a time.
@@ -82,6 +82,24 @@ pub enum DeadLetterError {
     /// There is none with this id.
     #[error("there is no dead letter {0}; `crossdock dlq list` shows which there are")]
     Missing(u64),
+    /// Some that were named are not there; nothing was done to the others.
+    #[error(
+        "there is no dead letter {}{}; `crossdock dlq list` shows which there are",
+        .ids.iter().map(u64::to_string).collect::<Vec<_>>().join(", "),
+        .flow.as_ref().map(|flow| format!(" of flow `{flow}`")).unwrap_or_default()
+    )]
+    NoneSuch {
+        /// Their numbers.
+        ids: Vec<u64>,
+        /// The flow that they were to be of.
+        flow: Option<String>,
+    },
+    /// A flow that has left nothing here.
+    #[error(
+        "no flow `{0}` has ever run with this state folder; `crossdock dlq list` shows the dead letters that there are \
+         and their flows"
+    )]
+    NoFlow(String),
     /// The payload would not be what the form says.
     #[error(
         "the payload of dead letter {id} would be no JSON ({why}); correct it, or say that it is none with --form bytes"
@@ -172,17 +190,44 @@ impl DeadLetters {
         self.show(id)
     }
 
+    /// Makes sure that those that are asked for by number are there.
+    fn are_there(&self, filter: &DeadLetterFilter) -> Result<(), AppError> {
+        let mut gone = Vec::new();
+        for id in &filter.ids {
+            let found = self.store.dead_letter(*id)?;
+            let flow = filter.flow.as_ref();
+            if found.is_none_or(|letter| flow.is_some_and(|flow| *flow != letter.flow)) {
+                gone.push(*id);
+            }
+        }
+        if gone.is_empty() {
+            return Ok(());
+        }
+        Err(DeadLetterError::NoneSuch {
+            ids: gone,
+            flow: filter.flow.clone(),
+        }
+        .into())
+    }
+
     /// Removes those that match, at most `limit`, and says how many they were.
     ///
     /// # Errors
-    /// When the store fails; those before are gone then.
+    /// [`DeadLetterError::NoneSuch`], [`DeadLetterError::NoFlow`], or when the store fails; those before are gone then.
     pub async fn discard(&self, filter: &DeadLetterFilter) -> Result<u64, AppError> {
         let _changing = self.changing.lock().await;
+        self.are_there(filter)?;
         let mut pages = Pages::new(&self.store, filter)?;
         let mut removed = 0;
         while let Some(letters) = pages.next().await? {
             let ids: Vec<u64> = letters.iter().map(|letter| letter.id).collect();
             removed += self.store.remove_dead_letters(&ids).await?;
+        }
+        // A flow that has run may have none; of another one none are expected.
+        if let (0, Some(flow)) = (removed, &filter.flow)
+            && self.store.checkpoint(flow)?.is_none()
+        {
+            return Err(DeadLetterError::NoFlow(flow.clone()).into());
         }
         Ok(removed)
     }
@@ -191,12 +236,13 @@ impl DeadLetters {
     /// they are.
     ///
     /// # Errors
-    /// When the store fails, or `out` does.
+    /// [`DeadLetterError::NoneSuch`], or when the store fails, or `out` does.
     pub async fn export(
         &self,
         filter: &DeadLetterFilter,
         out: &mut (dyn Write + Send),
     ) -> Result<u64, AppError> {
+        self.are_there(filter)?;
         let mut pages = Pages::new(&self.store, filter)?;
         let mut written = 0;
         while let Some(letters) = pages.next().await? {
@@ -231,6 +277,7 @@ impl DeadLetters {
             flow: flow.to_owned(),
             ..ReplaySummary::default()
         };
+        self.are_there(&filter)?;
         let mut pages = Pages::new(&self.store, &filter)?;
         while let Some(letters) = pages.next().await? {
             let (answer, answered) = oneshot::channel();
@@ -303,7 +350,7 @@ mod tests {
     use super::{document::tests::letter, *};
     use crate::{
         app::{Options, Project},
-        storage::{Checkpoint, Commit, Journal as _, checkpoint::FORMAT},
+        storage::{Checkpoint, Commit, checkpoint::FORMAT},
     };
 
     async fn with(count: usize, payload: &[u8]) -> DeadLetters {

@@ -9,7 +9,7 @@ use std::{
 use super::{Project, cache_dir};
 use crate::{
     connection::{self, KeyFile},
-    flow::{Finding, Plan, PluginRef, StagePlan},
+    flow::{Finding, Plan, PluginRef, StagePlan, document},
 };
 
 /// What reading a file gives away.
@@ -100,10 +100,9 @@ impl Project {
         // What is wrong with other flows is told when they are checked.
         let files = std::fs::read_dir(folder("flows")).into_iter().flatten();
         for file in files.flatten().map(|entry| entry.path()) {
-            let is_flow = file
-                .extension()
-                .is_some_and(|own| own == "yaml" || own == "yml");
-            if is_flow && let Ok(other) = Plan::load(&file, &self.variables) {
+            if document::is_named(&file)
+                && let Ok(other) = Plan::load(&file, &self.variables)
+            {
                 own.add_flow(&other.plan);
             }
         }

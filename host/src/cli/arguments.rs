@@ -30,7 +30,10 @@ use super::{
     signature::{SIGN_EXAMPLES, SignArguments, VERIFY_EXAMPLES, VerifyArguments},
     swap::{RollbackArguments, SwapArguments, SwapsArguments},
 };
-use crate::{app::Action, flow::quantity::Time};
+use crate::{
+    app::Action,
+    flow::{document::SCHEMAS, quantity::Time},
+};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -253,7 +256,7 @@ pub(super) struct CheckArguments {
 #[derive(Debug, Args)]
 pub(super) struct SchemaArguments {
     /// The kind of file
-    #[arg(value_name = "KIND", value_parser = PossibleValuesParser::new(["flow", "connection", "trust", "registries", "catalogue"]))]
+    #[arg(value_name = "KIND", value_parser = PossibleValuesParser::new(SCHEMAS))]
     pub(super) kind: String,
 }
 

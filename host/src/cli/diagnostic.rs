@@ -11,6 +11,8 @@ use super::style::{self, Paint};
 use crate::flow::{Finding, Severity};
 
 const WIDTH: usize = 110;
+/// A file with a longer line, in bytes, is named and not shown.
+const LONGEST: usize = 2_000;
 
 /// One finding with the file that it is about.
 struct Shown<'a> {
@@ -49,7 +51,9 @@ pub(super) fn render(findings: &[Finding], paint: Paint) -> String {
         let source = finding
             .location
             .as_ref()
-            .and_then(|at| files.get(&at.file)?.as_ref());
+            .and_then(|at| files.get(&at.file)?.as_ref().map(|source| (at, source)))
+            .filter(|(at, source)| is_short(source.inner(), at.line))
+            .map(|(_, source)| source);
         let shown = Shown { finding, source };
         if handler.render_report(&mut out, &shown).is_err() {
             out.push_str(&finding.to_string());
@@ -58,6 +62,13 @@ pub(super) fn render(findings: &[Finding], paint: Paint) -> String {
     }
     out.push_str(&total(findings));
     out
+}
+
+/// Whether people can read what would be shown around a line: what a program wrote may be one line as long as the file.
+fn is_short(text: &str, line: u32) -> bool {
+    let first = line.saturating_sub(2) as usize;
+    let mut shown = text.lines().skip(first).take(3);
+    shown.all(|line| line.len() <= LONGEST)
 }
 
 /// `2 errors, 1 warning`.
@@ -155,6 +166,14 @@ mod tests {
         let text = "\u{FEFF}flow: größe\nsource: { plugin: csv, confg: {} }\nsinks:\n  - plugin: ${SINK}\n";
         insta::assert_snapshot!(rendered(text, Paint { on: false }));
         assert!(rendered(text, Paint { on: true }).contains("\u{1b}["));
+    }
+
+    #[test]
+    fn a_line_that_nobody_can_read_is_not_shown() {
+        let long = "x".repeat(100_000);
+        let shown = rendered(&format!("flow: {long}\nsorce: a\n"), Paint { on: false });
+        assert!(shown.contains("prices.yaml:2:1"), "{shown:.2000}");
+        assert!(shown.len() < 5_000, "{}", shown.len());
     }
 
     #[test]

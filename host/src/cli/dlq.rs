@@ -217,6 +217,9 @@ async fn replay(arguments: ReplayArguments, output: Output) -> Result<u8, Failur
     };
     letters::on_record(&letters, Action::DeadLettersReplayed, Some(&flow), detail)?;
     let Some(result) = ended else {
+        if arguments.json {
+            output.print_json(&run::aborted(&flow));
+        }
         output.tell(&format!(
             "{} {flow} aborted; dead letters that were not settled are still there",
             output.paint_errors.with(BAD, "×")

@@ -1,7 +1,7 @@
 //! Where plugins and state are looked for.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     env,
     path::{Path, PathBuf},
 };
@@ -51,6 +51,9 @@ fn ordered(
             .and_then(Path::parent)
             .map(|above| above.join("plugins")),
     );
+    // A folder that is named twice is searched once, and shown once when nothing is found.
+    let mut seen = HashSet::new();
+    folders.retain(|folder| seen.insert(folder.clone()));
     folders
 }
 
@@ -97,7 +100,7 @@ mod tests {
     fn folders_come_in_the_documented_order() {
         let listed = ["/b".into(), PathBuf::new(), "/c".into()];
         let found = ordered(
-            vec!["/a".into()],
+            vec!["/a".into(), "/b".into()],
             listed.into_iter(),
             Some(Path::new("/p")),
             Some(Path::new("/x/bin")),

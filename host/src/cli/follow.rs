@@ -72,7 +72,11 @@ pub(super) async fn run(
     let ended = tokio::select! {
         ended = ended => ended?,
         _ = tokio::signal::ctrl_c() => {
-            output.tell(&format!("{flow} runs on in the daemon; `crossdock flow stop {flow}` ends it"));
+            let goes_on = format!("{flow} runs on in the daemon; `crossdock flow stop {flow}` ends it");
+            if how.json {
+                output.print_json(&super::failed(&goes_on, &[]));
+            }
+            output.tell(&goes_on);
             return Ok(super::run::ABORTED);
         }
     };

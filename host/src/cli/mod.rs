@@ -70,7 +70,7 @@ pub fn main() -> ExitCode {
     let json = arguments.command.wants_json();
     let code =
         dispatch(arguments.command, output).unwrap_or_else(|failure| failure.report(json, output));
-    ExitCode::from(code)
+    ExitCode::from(output.exit_code(code))
 }
 
 fn dispatch(command: Command, output: Output) -> Result<u8, Failure> {

@@ -5,13 +5,21 @@ use std::{
     env,
     fmt::Write as _,
     io::{self, IsTerminal as _, Write as _},
+    sync::OnceLock,
 };
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 
-use super::{arguments::Color, style::Paint};
+use super::{
+    arguments::Color,
+    style::{self, Paint},
+};
 use crate::flow::{steers, visible, visible_but};
+
+/// Why a result could not be printed: a command that lost its result has not done what it was asked for, and is told so once,
+/// when it ends.
+static LOST: OnceLock<io::Error> = OnceLock::new();
 
 /// How this process prints.
 #[derive(Debug, Clone, Copy)]
@@ -49,15 +57,26 @@ impl Output {
     #[allow(clippy::unused_self, reason = "only who has an output prints")]
     fn write(self, text: &str) {
         let mut out = io::stdout().lock();
-        // There is nobody to tell when stdout is gone.
-        let _ = out.write_all(text.as_bytes()).and_then(|()| {
-            if text.ends_with('\n') {
-                Ok(())
-            } else {
-                out.write_all(b"\n")
-            }
-        });
-        let _ = out.flush();
+        let end: &[u8] = if text.ends_with('\n') { b"" } else { b"\n" };
+        let written = out
+            .write_all(text.as_bytes())
+            .and_then(|()| out.write_all(end))
+            .and_then(|()| out.flush());
+        if let Some(error) = lost(written) {
+            // The first reason is the one that is told.
+            let _ = LOST.set(error);
+        }
+    }
+
+    /// The exit code of a command that ended with this one: what it printed must have been written.
+    pub(super) fn exit_code(self, code: u8) -> u8 {
+        let Some(error) = LOST.get() else {
+            return code;
+        };
+        let head = self.paint_errors.with(style::BAD, "error:");
+        self.tell(&format!("{head} the output cannot be written: {error}"));
+        // Whatever else went wrong is the better reason.
+        if matches!(code, 0 | 3) { 1 } else { code }
     }
 
     /// Prints one JSON document.
@@ -122,6 +141,13 @@ fn escaped(json: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(shown)
+}
+
+/// What is wrong with a write, unless only its reader has gone.
+fn lost(written: io::Result<()>) -> Option<io::Error> {
+    written
+        .err()
+        .filter(|error| error.kind() != io::ErrorKind::BrokenPipe)
 }
 
 /// An aligned table without borders: the first `left` columns are texts, the others numbers.

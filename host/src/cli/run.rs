@@ -44,6 +44,9 @@ pub(super) async fn run(arguments: RunArguments, output: Output) -> Result<u8, F
         let _ = shown.await;
     }
     let Some(result) = ended else {
+        if arguments.json {
+            output.print_json(&aborted(&flow));
+        }
         output.tell(&format!(
             "{} {flow} aborted; the next run goes on from the last checkpoint",
             output.paint_errors.with(style::BAD, "×")
@@ -57,6 +60,17 @@ pub(super) async fn run(arguments: RunArguments, output: Output) -> Result<u8, F
         output.print(&summary::render(&summary, output.paint));
     }
     Ok(summary::exit_code(&summary))
+}
+
+/// What is left to say of a run that was dropped.
+pub(super) fn aborted(flow: &str) -> Value {
+    json!({
+        "ok": false,
+        "flow": flow,
+        "outcome": "aborted",
+        "error": "aborted by a second signal",
+        "findings": [],
+    })
 }
 
 /// The summary with `ok`.
@@ -93,10 +107,12 @@ pub(super) async fn until_aborted<T>(
     }
 }
 
-/// Ctrl-C, and what service managers send.
+/// Ctrl-C, what service managers send, and that the terminal has gone.
 pub(super) struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
+    /// `None` where it is ignored.
+    hangup: Option<tokio::signal::unix::Signal>,
 }
 
 impl Signals {
@@ -111,6 +127,12 @@ impl Signals {
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
+            // Who started this with `nohup` wants it to live on.
+            hangup: if hangup_is_ignored() {
+                None
+            } else {
+                Some(listen(SignalKind::hangup())?)
+            },
         })
     }
 
@@ -118,8 +140,26 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+            () = hung_up(&mut self.hangup) => {}
         }
     }
+}
+
+async fn hung_up(hangup: &mut Option<tokio::signal::unix::Signal>) {
+    match hangup {
+        Some(hangup) => drop(hangup.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether this process was started with the first signal, `SIGHUP`, ignored. Only Linux says so.
+fn hangup_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & 1 == 1)
 }
 
 #[cfg(test)]

@@ -77,6 +77,9 @@ pub(super) struct RollbackArguments {
     flow: String,
     /// The stage's name
     stage: String,
+    /// Also when the last change of the stage was a rollback: this puts back what that took away
+    #[arg(long)]
+    again: bool,
     #[command(flatten)]
     pub(super) follow: Follow,
 }
@@ -161,7 +164,7 @@ pub(super) async fn offered(
 
 pub(super) async fn rollback(arguments: RollbackArguments, output: Output) -> Result<u8, Failure> {
     let daemon = arguments.follow.project.daemon().await?;
-    let body = json!({ "stage": arguments.stage });
+    let body = json!({ "stage": arguments.stage, "again": arguments.again });
     let begun = daemon
         .post(&path(&arguments.flow, "/rollback"), &body)
         .await?;

@@ -217,10 +217,7 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, Finding> {
     let mut files = Vec::new();
     for entry in entries {
         let path = entry.map_err(unreadable)?.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "yaml" || extension == "yml")
-        {
+        if document::is_named(&path) {
             files.push(path);
         }
     }
@@ -379,7 +376,7 @@ impl Beside {
     fn read(spec: &ConnectionSpec, folder: &Path) -> Result<Self, Problem> {
         let read = |pointer: &'static str, file: Option<&PathBuf>| {
             let path = file.map(|file| folder.join(file));
-            let bytes = path.as_deref().map(|path| (path, fs::read(path)));
+            let bytes = path.as_deref().map(|path| (path, document::bytes(path)));
             bytes.map(|(path, bytes)| {
                 let failed = |error| format!("{} cannot be read: {error}", path.display());
                 bytes.map_err(|error: io::Error| (pointer, failed(error), String::new()))

@@ -225,6 +225,8 @@ impl Conductor {
         }
         let stop = self.process.control.stop.clone();
         let mut pause = self.process.control.pause.clone();
+        // A run that begins paused waits: nothing happens that would be told.
+        self.tell(false);
         let end = loop {
             self.notice_fault();
             if self.must_wind_back() {

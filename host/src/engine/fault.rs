@@ -23,6 +23,17 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
+    /// All there are.
+    pub const ALL: [Self; 7] = [
+        Self::Permanent,
+        Self::Transient,
+        Self::Config,
+        Self::Trap,
+        Self::Memory,
+        Self::Time,
+        Self::Contract,
+    ];
+
     /// The name shown to people and stored with dead letters.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -20,6 +20,12 @@ use super::{
     variable::{VariableError, Variables, substitute},
     yaml,
 };
+
+/// The most bytes that a file of a project may have: people write it.
+const MAX_BYTES: u64 = 4 << 20;
+
+/// Areas whose schema `crossdock schema` prints.
+pub const SCHEMAS: [&str; 5] = ["flow", "connection", "trust", "registries", "catalogue"];
 
 /// A YAML file, read.
 #[derive(Debug, Clone)]
@@ -62,12 +68,35 @@ pub fn load<T: DeserializeOwned + JsonSchema>(
     Ok(Loaded { value, document })
 }
 
+/// Whether a file in a folder of a project is one of its YAML files. What begins with a dot is hidden from people, and
+/// what editors and systems leave there: `.#prices.yaml`, `._prices.yaml`.
+pub fn is_named(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let is_yaml = path
+        .extension()
+        .is_some_and(|own| own == "yaml" || own == "yml");
+    is_yaml && !name.starts_with('.')
+}
+
+/// The bytes of a file that people write.
+///
+/// # Errors
+/// It cannot be read, is no regular file, or is too large.
+pub fn bytes(file: &Path) -> io::Result<Vec<u8>> {
+    let bytes = inline::load(file, MAX_BYTES)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        let why = format!("it is larger than {} MiB", MAX_BYTES >> 20);
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
+    }
+    Ok(bytes)
+}
+
 /// The text of a file.
 ///
 /// # Errors
 /// It cannot be read, or is not UTF-8.
 pub fn read(area: &str, file: &Path) -> Result<String, Vec<Finding>> {
-    match fs::read(file) {
+    match bytes(file) {
         Ok(bytes) => String::from_utf8(bytes).map_err(|error| {
             let at = error.utf8_error().valid_up_to();
             let message = format!("{} is not UTF-8 text: byte {at} is invalid", file.display());
@@ -114,7 +143,11 @@ impl Document {
                 offset: 0,
                 length: 0,
             };
-            let advice = format!("`crossdock schema {area}` prints what can be in it");
+            let advice = if SCHEMAS.contains(&area) {
+                format!("`crossdock schema {area}` prints what can be in it")
+            } else {
+                String::new()
+            };
             let finding = Finding::error(format!("{area}.empty"), "this file is empty");
             return Err(vec![finding.at(start).advice(advice)]);
         }
@@ -129,6 +162,12 @@ impl Document {
             files: Vec::new(),
         };
         document.value = document.substituted(value, String::new(), text, variables);
+        // Nobody else has them yet.
+        if let Some(places) = Arc::get_mut(&mut document.places) {
+            for pointer in document.varied.keys() {
+                places.vary(pointer);
+            }
+        }
         Ok(document)
     }
 
@@ -194,6 +233,7 @@ impl Document {
         match schema::violations_of_own(&schema::of::<T>(), &self.value) {
             Ok(mut violations) => {
                 violations.retain(|one| !self.spoiled.contains(&one.pointer));
+                schema::blame_variables(&mut violations, |at| self.places.is_varied(at));
                 let locate = |pointer: &str, key| {
                     if key {
                         self.places.locate_key(pointer)

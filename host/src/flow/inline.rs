@@ -1,7 +1,7 @@
 //! `{ $file: path }` in a config: the content of a file beside the flow file.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Read as _},
     path::{Path, PathBuf},
 };
@@ -77,7 +77,7 @@ fn read(named: &Value, fields: usize, folder: &Path) -> Result<Value, Box<Findin
         return Err(Box::new(finding.advice(shape)));
     }
     let path = folder.join(name);
-    match load(&path) {
+    match load(&path, MAX_BYTES) {
         Ok(bytes) if bytes.len() as u64 > MAX_BYTES => {
             let message = format!("the file `{name}` is larger than {} MiB", MAX_BYTES >> 20);
             let advice =
@@ -107,11 +107,18 @@ fn read(named: &Value, fields: usize, folder: &Path) -> Result<Value, Box<Findin
     }
 }
 
-fn load(path: &Path) -> io::Result<Vec<u8>> {
+/// The bytes of a file, one more than `most` when it is larger. What is no regular file is not opened: a pipe waits for
+/// somebody who writes into it, and a device may never end.
+pub(super) fn load(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let kind = fs::metadata(path)?.file_type();
+    if kind.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    if !kind.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
     let mut bytes = Vec::new();
-    File::open(path)?
-        .take(MAX_BYTES + 1)
-        .read_to_end(&mut bytes)?;
+    File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

@@ -43,10 +43,7 @@ pub fn load(folder: &Path, variables: &Variables) -> Result<PluginGrants, Vec<Fi
     let mut files: Vec<_> = entries
         .flatten()
         .map(|entry| entry.path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|own| own == "yaml" || own == "yml")
-        })
+        .filter(|path| document::is_named(path))
         .collect();
     files.sort();
     let (mut all, mut findings) = (PluginGrants::new(), Vec::new());

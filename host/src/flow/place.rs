@@ -1,6 +1,9 @@
 //! Where each value of a YAML file stands, by JSON pointer.
 
-use std::{collections::HashMap, path::PathBuf};
+use std::{
+    collections::{HashMap, HashSet},
+    path::PathBuf,
+};
 
 use super::finding::Location;
 
@@ -25,6 +28,8 @@ pub(super) struct Place {
 pub struct Places {
     file: PathBuf,
     by_pointer: HashMap<String, Place>,
+    /// Values that a variable is part of.
+    varied: HashSet<String>,
 }
 
 impl Places {
@@ -32,11 +37,21 @@ impl Places {
         Self {
             file,
             by_pointer: HashMap::new(),
+            varied: HashSet::new(),
         }
     }
 
     pub(super) fn insert(&mut self, pointer: String, place: Place) {
         self.by_pointer.insert(pointer, place);
+    }
+
+    pub(super) fn vary(&mut self, pointer: &str) {
+        self.varied.insert(pointer.to_owned());
+    }
+
+    /// Whether a variable is part of the value.
+    pub(super) fn is_varied(&self, pointer: &str) -> bool {
+        self.varied.contains(pointer)
     }
 
     /// Where a value stands, else the nearest value around it that is in the file.

@@ -202,6 +202,11 @@ impl StagePlan {
         self.places.locate(&format!("{}/{field}", self.pointer))
     }
 
+    /// Whether a field of the stage stands in the flow file.
+    pub fn writes(&self, field: &str) -> bool {
+        self.places.holds(&format!("{}/{field}", self.pointer))
+    }
+
     /// All violations of the plugin's config schema, each at its line.
     pub fn config_findings(&self, schema: &Value) -> Vec<Finding> {
         let locate = |pointer: &str, key: bool| {
@@ -213,10 +218,16 @@ impl StagePlan {
             }
         };
         match schema::violations(schema, &self.config) {
-            Ok(violations) => schema::findings("config", &violations, locate)
-                .into_iter()
-                .map(|finding| self.of_stage(finding))
-                .collect(),
+            Ok(mut violations) => {
+                schema::blame_variables(&mut violations, |at| {
+                    let at = format!("{}/config{at}", self.pointer);
+                    self.places.is_varied(&at)
+                });
+                schema::findings("config", &violations, locate)
+                    .into_iter()
+                    .map(|finding| self.of_stage(finding))
+                    .collect()
+            }
             Err(error) => {
                 let message = format!("plugin `{}`: {error}", self.plugin);
                 vec![

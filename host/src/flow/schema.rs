@@ -133,6 +133,17 @@ pub fn affordable(schema: &Value, value: Option<&Value>) -> Result<(), TooMuch> 
     }
 }
 
+/// Says of texts that should be something else, and come from a variable, why they are texts: what is written there,
+/// `${N}`, looks like no text at all.
+pub fn blame_variables(violations: &mut [Violation], is_varied: impl Fn(&str) -> bool) {
+    for violation in violations {
+        if violation.code == "wrong-type" && !violation.key && is_varied(&violation.pointer) {
+            "what a variable gives is always a text: write the value itself here"
+                .clone_into(&mut violation.advice);
+        }
+    }
+}
+
 /// All violations as findings whose codes start with `area`, at the places that `locate` knows. It is asked for a
 /// pointer and whether the key is meant.
 pub fn findings(

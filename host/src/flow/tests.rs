@@ -343,6 +343,17 @@ fn a_flow_file_that_is_not_there_is_found_by_its_nearest_name() {
 }
 
 #[test]
+fn an_empty_file_points_only_at_a_schema_that_there_is() {
+    let empty = |area: &str| {
+        let file = Path::new("a.yaml");
+        let parsed = super::document::Document::parse(area, "", file, &Variables::default());
+        parsed.unwrap_err().remove(0).advice.unwrap_or_default()
+    };
+    assert!(empty("trust").contains("crossdock schema trust"));
+    assert_eq!(empty("conformance"), "");
+}
+
+#[test]
 fn the_schema_of_flow_files_is_published_whole() {
     let schema = schema::of::<FlowSpec>();
     assert_eq!(

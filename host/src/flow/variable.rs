@@ -5,7 +5,7 @@
 //! - `$${`: a literal `${`.
 //!
 //! What comes out is always text, also when the whole value is one variable: a field that wants a number wants a number
-//! in the file.
+//! in the file, and the error about it says so.
 
 use std::{collections::BTreeMap, env};
 

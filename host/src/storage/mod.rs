@@ -114,6 +114,9 @@ pub enum StorageError {
         /// ` (process 123)`, or empty when unknown.
         holder: String,
     },
+    /// What should be the state folder is something else.
+    #[error("{} is no folder, so no state can be kept in it; name a folder with --state", .0.display())]
+    NoFolder(PathBuf),
     /// A file operation failed: no space, no permission.
     #[error("{action} {path}: {source}")]
     Io {
@@ -171,6 +174,7 @@ impl StorageError {
                 path: path.clone(),
                 holder: holder.clone(),
             },
+            Self::NoFolder(path) => Self::NoFolder(path.clone()),
             Self::Io {
                 action,
                 path,

@@ -63,6 +63,9 @@ impl Store {
     /// empty store.
     pub fn open(dir: impl AsRef<Path>) -> Result<Self, StorageError> {
         let dir = dir.as_ref();
+        if dir.exists() && !dir.is_dir() {
+            return Err(StorageError::NoFolder(dir.to_path_buf()));
+        }
         super::create_private_dir(dir)?;
         let lock = lock(dir)?;
         let kv = SledKv::open(dir.join("db"))?;

@@ -51,6 +51,17 @@ pub(super) struct Version {
 }
 
 impl Version {
+    /// For people: `csv 0.2.0 (sha256:0123456789ab, with another config)`.
+    pub(super) fn beside(&self, running: &Self) -> String {
+        let digest = self.digest.get(..19).unwrap_or(&self.digest);
+        let config = if self.config_digest == running.config_digest {
+            "with the same config"
+        } else {
+            "with another config"
+        };
+        format!("{} {} ({digest}, {config})", self.plugin, self.version)
+    }
+
     /// Whether it is what the flow's file says.
     pub(super) fn is(&self, base: &Base) -> bool {
         self.digest == base.digest && self.plan_digest == base.config_digest
@@ -90,6 +101,9 @@ pub(super) struct Swapped {
     pub(super) pending: Option<Pending>,
     /// The version before the one that runs: where a rollback goes.
     pub(super) previous: Option<Version>,
+    /// A rollback has put the version there that runs: the one before is what was rolled back from.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) rolled_back: bool,
 }
 
 impl Swapped {
@@ -100,6 +114,7 @@ impl Swapped {
             in_force: None,
             pending: None,
             previous: None,
+            rolled_back: false,
         }
     }
 
@@ -107,6 +122,7 @@ impl Swapped {
     pub(super) fn take_over(&mut self, version: Version, before: Version) {
         self.pending = None;
         self.previous = Some(before);
+        self.rolled_back = false;
         self.in_force = (!version.is(&self.base)).then_some(version);
     }
 

@@ -12,7 +12,7 @@ use super::{
     swapping,
 };
 use crate::{
-    app::{Progress, ReplayOptions, ReplaySummary},
+    app::{AppError, Progress, ReplayOptions, ReplaySummary},
     storage::{Action, AuditEntry, DeadLetterFilter},
 };
 
@@ -101,19 +101,21 @@ impl Daemon {
         self.swap_status(begun.await??)
     }
 
-    /// Begins to put the version before back in the place of a stage.
+    /// Begins to put the version before back in the place of a stage. `again`: also when that undoes a rollback.
     ///
     /// # Errors
-    /// There is none, or another swap is under way.
+    /// There is none, it would undo a rollback, or another swap is under way.
     pub async fn rollback(
         &self,
         flow: &str,
         stage: &str,
+        again: bool,
         actor: &str,
     ) -> Result<SwapView, DaemonError> {
         let (actor, stage) = (actor.to_owned(), stage.to_owned());
         let begun = self.ask(flow, |answer| Order::Rollback {
             stage,
+            again,
             actor,
             answer,
         });
@@ -188,6 +190,10 @@ impl Daemon {
     ) -> Result<ReplaySummary, DaemonError> {
         let entry = AuditEntry::new(Action::DeadLettersReplayed, actor).flow(flow);
         let commands = self.ask(flow, Order::Commands).await?;
+        let project = self.ask(flow, Order::Project).await?;
+        if let Some(project) = &project {
+            project.has_stage(filter).map_err(AppError::from)?;
+        }
         if let Some(commands) = commands {
             if let Some(with) = with {
                 return Err(DaemonError::Conflict(format!(
@@ -203,7 +209,6 @@ impl Daemon {
                 tokio::spawn(async move { shared.letters.replay(&flow, &filter, &commands).await });
             return Ok(given.await.map_err(|_| DaemonError::Ending)??);
         }
-        let project = self.ask(flow, Order::Project).await?;
         let turn = {
             let flows = self.read();
             let flow = flows.get(flow).ok_or_else(|| missing(flow, &flows))?;

@@ -33,6 +33,9 @@ const LAST_RETRY: Duration = Duration::from_mins(5);
 /// A run that went on for this long was well: the next failure waits for a short time again.
 const WELL: Duration = Duration::from_mins(10);
 
+/// What a flow says whose file cannot be taken over while it runs.
+const NOT_TAKEN: &str = "the changed file is not taken over";
+
 type Answer<T> = oneshot::Sender<Result<T, DaemonError>>;
 
 /// What a flow is asked.
@@ -58,6 +61,8 @@ pub(super) enum Order {
     /// Put the version before back in the place of a stage.
     Rollback {
         stage: String,
+        /// Also when that undoes a rollback.
+        again: bool,
         actor: String,
         answer: Answer<u64>,
     },
@@ -204,9 +209,10 @@ impl Supervisor {
             } => tell(answer, self.begin_swap(*options, &actor)),
             Order::Rollback {
                 stage,
+                again,
                 actor,
                 answer,
-            } => tell(answer, self.roll_back(&stage, &actor)),
+            } => tell(answer, self.roll_back(&stage, again, &actor)),
             Order::Commands(answer) => {
                 let commands = self.live.as_ref().map(|live| live.commands.clone());
                 drop(answer.send(commands));
@@ -346,6 +352,7 @@ impl Supervisor {
             planned.put(&self.shared, &stage, &version);
         }
         if self.memory != before {
+            self.tell_cut_off(&before);
             self.remember();
         }
         self.files.send_replace(planned.files);
@@ -451,24 +458,32 @@ impl Supervisor {
         let planned = match planned {
             Ok(planned) => planned,
             Err(error) if self.live.is_some() => {
-                tracing::warn!(flow = %self.flow, "the changed file is not taken over: {error}");
+                tracing::warn!(flow = %self.flow, "{NOT_TAKEN}: {error}");
                 let findings = error.findings().to_vec();
                 self.status.send_modify(|status| {
                     status.findings = findings;
-                    status.reason = Some(format!("the changed file is not taken over: {error}"));
+                    status.reason = Some(format!("{NOT_TAKEN}: {error}"));
                 });
                 return;
             }
             Err(error) => return self.fail(&error),
         };
-        if planned.bases == self.bases && self.same_frame(&planned.project) {
-            self.status.send_modify(|status| status.findings.clear());
+        // A flow that is down because of its file starts as soon as the file is right, whatever it was before.
+        let was_wrong = self.live.is_none() && !self.status.borrow().findings.is_empty();
+        if planned.bases == self.bases && self.same_frame(&planned.project) && !was_wrong {
+            self.status.send_modify(|status| {
+                status.findings.clear();
+                let is_over = |reason: &String| reason.starts_with(NOT_TAKEN);
+                status.reason.take_if(|reason| is_over(reason));
+            });
             return;
         }
         self.files.send_replace(planned.files.clone());
         if self.live.is_none() {
             if self.memory.wanted == Wanted::Stopped {
-                self.load();
+                if self.load() {
+                    self.enter(FlowState::Stopped, None);
+                }
             } else {
                 self.begin(false).await;
             }

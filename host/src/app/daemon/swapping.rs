@@ -6,7 +6,7 @@ use tokio::{sync::watch, task::JoinHandle};
 
 use super::{
     DaemonError,
-    memory::{Pending, Swapped, Version},
+    memory::{Memory, Pending, Swapped, Version},
     supervisor::Supervisor,
     swap::{Place, Prepared, Record, SwapOptions, SwapView, prepare},
 };
@@ -32,6 +32,8 @@ pub(super) struct UnderWay {
     run: Option<Arc<Wiring>>,
     step: Step,
     told: Option<SwapState>,
+    /// It was asked for as a rollback, of a version that no rollback had put there.
+    goes_back: bool,
 }
 
 enum Step {
@@ -146,6 +148,7 @@ impl Supervisor {
             run: self.live.as_ref().map(|live| Arc::clone(&live.wiring)),
             step: Step::Preparing(task),
             told: None,
+            goes_back: false,
         });
         self.note(SwapState::Prepare, None);
         self.status.send_modify(|status| status.swap = Some(id));
@@ -153,18 +156,29 @@ impl Supervisor {
     }
 
     /// A swap to the version before.
-    pub(super) fn roll_back(&mut self, stage: &str, actor: &str) -> Result<u64, DaemonError> {
-        let previous = self
-            .memory
-            .stages
-            .get(stage)
-            .and_then(|swapped| swapped.previous.clone());
-        let Some(previous) = previous else {
+    pub(super) fn roll_back(
+        &mut self,
+        stage: &str,
+        again: bool,
+        actor: &str,
+    ) -> Result<u64, DaemonError> {
+        let swapped = self.memory.stages.get(stage);
+        let undoes = swapped.is_some_and(|swapped| swapped.rolled_back);
+        let Some(previous) = swapped.and_then(|swapped| swapped.previous.clone()) else {
             return Err(DaemonError::Conflict(format!(
                 "stage `{stage}` of flow `{}` was not swapped since its file changed: there is no version to go back to",
                 self.flow
             )));
         };
+        let running = self.versions.get(stage);
+        let what = running.map_or_else(String::new, |running| previous.beside(running));
+        if undoes && !again {
+            return Err(DaemonError::Conflict(format!(
+                "stage `{stage}` of flow `{}` was rolled back already; once more would undo that and put {what} back: if \
+                 that is what you want, say --again",
+                self.flow
+            )));
+        }
         let mut options = SwapOptions::new(stage);
         let place = self.shared.kept.path(&previous.digest);
         options.plugin = Some(place.display().to_string());
@@ -172,11 +186,14 @@ impl Supervisor {
         // It has proved itself before.
         options.probation_ms = 0;
         let id = self.begin_swap(options, actor)?;
+        if let Some(swap) = &mut self.swap {
+            swap.goes_back = !undoes;
+        }
         self.shared.audit.record(
             AuditEntry::new(Action::RolledBack, actor)
                 .flow(&self.flow)
                 .stage(stage)
-                .detail(format!("asked for, by swap {id}")),
+                .detail(format!("asked for, by swap {id}, to {what}")),
         );
         Ok(id)
     }
@@ -298,6 +315,7 @@ impl Supervisor {
     fn take_over(&mut self, version: &Version, stage: StagePlan) {
         let Some(swap) = &self.swap else { return };
         let (name, from) = (swap.stage.clone(), swap.from.clone());
+        let goes_back = swap.goes_back;
         if let Some(base) = self.bases.get(&name).cloned() {
             let swapped = self
                 .memory
@@ -308,6 +326,7 @@ impl Supervisor {
                 swapped.rebase(base, &from);
             }
             swapped.take_over(version.clone(), from);
+            swapped.rolled_back = goes_back;
         }
         self.versions.insert(name, version.clone());
         if let Some(project) = &self.project {
@@ -400,6 +419,36 @@ impl Supervisor {
             SwapState::Refused,
             Some("the run ended before the new version had taken over".to_owned()),
         );
+    }
+
+    /// Tells what came of swaps that the end of the process cut off, as the memory before and after the last checkpoint
+    /// was looked at says.
+    pub(super) fn tell_cut_off(&self, before: &Memory) {
+        for (stage, swapped) in &before.stages {
+            let Some(pending) = &swapped.pending else {
+                continue;
+            };
+            let now = self.memory.stages.get(stage);
+            let taken = now.is_some_and(|now| now.previous.as_ref() == Some(&pending.from));
+            let (state, action, reason) = if taken {
+                let reason = "the daemon ended in its probation, and its last checkpoint is of the new version";
+                (SwapState::Done, Action::SwapDone, reason)
+            } else {
+                let reason = "the daemon ended in its probation";
+                (SwapState::RolledBack, Action::RolledBack, reason)
+            };
+            let (swaps, version) = (&self.shared.swaps, &pending.version);
+            let record = swaps.begin(&self.flow, stage, audit::HOST, &pending.from);
+            record.change(|view| view.to = Some(version.into()));
+            record.end(state, 0, Some(reason.to_owned()));
+            self.shared.audit.record(
+                AuditEntry::new(action, audit::HOST)
+                    .flow(&self.flow)
+                    .stage(stage)
+                    .plugin(&version.plugin, &version.version, &version.digest)
+                    .detail(format!("{}: {reason}", state.as_str())),
+            );
+        }
     }
 
     /// The daemon ends.

@@ -60,10 +60,8 @@ pub enum ReplayError {
          --stage", list(.0)
     )]
     ManyStages(BTreeSet<String>),
-    /// Their stage is gone.
-    #[error(
-        "stage `{stage}` is not in flow `{flow}` any more, so nothing can process its dead letters"
-    )]
+    /// Their stage is gone, or has never been there.
+    #[error("flow `{flow}` has no stage `{stage}`, so nothing can process its dead letters")]
     NoStage {
         /// The stage.
         stage: String,
@@ -118,6 +116,8 @@ impl Project {
             flow: Some(flow.clone()),
             ..options.filter
         };
+        self.has_stage(&filter)?;
+        letters.are_there(&filter)?;
         let store = letters.store();
         let checkpoint = match store.checkpoint(flow)? {
             None => return Err(ReplayError::NoCheckpoint(flow.clone()).into()),
@@ -183,6 +183,19 @@ impl Project {
         // Writing what waits takes a moment of the disk.
         let _closed = tokio::task::spawn_blocking(move || drop(audit)).await;
         tried.map(|()| summary)
+    }
+
+    /// Makes sure that the stage that is asked for is one of the flow.
+    pub(in crate::app) fn has_stage(&self, filter: &DeadLetterFilter) -> Result<(), ReplayError> {
+        match &filter.stage {
+            Some(stage) if self.plan.stages().all(|own| own.name != *stage) => {
+                Err(ReplayError::NoStage {
+                    stage: stage.clone(),
+                    flow: self.plan.name.clone(),
+                })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The one stage that the dead letters are of.

@@ -297,7 +297,7 @@ impl PluginsError {
             | Self::Untrusted { .. }
             | Self::Yanked { .. }
             | Self::NotCatalogued { .. }
-            | Self::Lock(_)
+            | Self::Lock(LockError::Io { .. } | LockError::Busy { .. })
             | Self::Io { .. }
             | Self::Retagged { .. }
             | Self::Declined(_) => 1,

@@ -17,7 +17,7 @@ use crate::{
     catalogue::{
         Before, Judgement, Locked, Reference, Selector, Verdict, Wanted, judge, lock::FILE,
     },
-    flow::{Plan, PluginRef, Variables},
+    flow::{Plan, PluginRef, Variables, document},
     storage::Action,
 };
 
@@ -273,10 +273,7 @@ fn flow_files(folder: &Path) -> Vec<PathBuf> {
         let path = entry.path();
         if path.is_dir() {
             found.extend(flow_files(&path));
-        } else if path
-            .extension()
-            .is_some_and(|own| own == "yaml" || own == "yml")
-        {
+        } else if document::is_named(&path) {
             found.push(path);
         }
     }

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand, builder::PossibleValuesParser};
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
 use crate::{
-    app::DeadLetterFilter,
+    app::{DeadLetterFilter, FaultKind},
     cli::arguments::{FlowArguments, StateFolder},
     flow::quantity::Time,
 };
@@ -114,8 +114,8 @@ pub(in crate::cli) struct Choice {
     /// Only those of this version of the plugin
     #[arg(long, value_name = "VERSION")]
     pub(in crate::cli) plugin_version: Option<String>,
-    /// Only those with this kind of fault: permanent, trap, time, memory, contract, transient
-    #[arg(long, value_name = "KIND")]
+    /// Only those with this kind of fault
+    #[arg(long, value_name = "KIND", value_parser = faults())]
     pub(in crate::cli) fault: Option<String>,
     /// Only those of this stream
     #[arg(long, value_name = "NAME")]
@@ -253,6 +253,11 @@ pub(in crate::cli) struct ExportArguments {
     pub(in crate::cli) output: Option<PathBuf>,
     #[command(flatten)]
     pub(in crate::cli) state: StateFolder,
+}
+
+/// What a dead letter can have as its fault.
+fn faults() -> PossibleValuesParser {
+    PossibleValuesParser::new(FaultKind::ALL.map(FaultKind::as_str))
 }
 
 /// A time, a day, or how long ago, as milliseconds since 1970.

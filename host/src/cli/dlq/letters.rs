@@ -117,6 +117,9 @@ impl Letters {
             }
             Self::Daemon(daemon) => daemon,
         };
+        for id in &filter.ids {
+            self.show(*id).await?;
+        }
         let (mut filter, mut written) = (filter.clone(), 0);
         let mut left = filter.limit;
         while left > 0 {

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     live::{endless, request, run_while, undisturbed},
@@ -11,7 +11,7 @@ use super::{
 use crate::engine::{
     fault::{Fault, FaultKind},
     replay::{Replay, Replayed},
-    run::{Command, Phase},
+    run::{Command, Control, Phase},
     swap::SwapState,
 };
 
@@ -38,6 +38,30 @@ async fn a_pause_settles_everything_and_reads_no_more() {
     })
     .await;
     undisturbed(&world, &summary.unwrap(), "paused");
+}
+
+#[tokio::test]
+async fn a_run_that_begins_paused_says_so() {
+    let world = endless(false);
+    let (commands, receiver) = mpsc::channel(4);
+    let (_pause, paused) = watch::channel(true);
+    let control = Control {
+        stop: world.stop.clone(),
+        pause: paused,
+        commands: receiver,
+        progress: world.progress.clone(),
+    };
+    let mut progress = world.progress.subscribe();
+    let looking = async {
+        let said = progress.wait_for(|p| p.phase == Phase::Paused);
+        let said = tokio::time::timeout(Duration::from_secs(20), said).await;
+        world.stop.cancel();
+        said.is_ok_and(|said| said.is_ok())
+    };
+    let (summary, said) = tokio::join!(world.run_with(control), looking);
+    drop(commands);
+    assert!(said, "it never said that it is paused");
+    assert_eq!(summary.unwrap().records, 0);
 }
 
 #[tokio::test]
