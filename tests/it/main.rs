@@ -54,3 +54,4 @@ mod storm;
 mod supervision;
 mod swap;
 mod transcript;
+mod two_writers;
