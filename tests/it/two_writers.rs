@@ -1,4 +1,4 @@
-//! A file has one writer: two sinks on one are refused before anything runs.
+//! A file has one writer: two sinks on one are refused before anything runs, and fail where nobody can see it before.
 
 use crossdock_tests::{daemon::TestDaemon, host::TestHost};
 
@@ -110,4 +110,24 @@ fn a_file_belongs_to_one_flow_of_a_project() {
     daemon.end().exits(0).no_panic();
     assert_eq!(host.text("out/r.jsonl").lines().count(), 3_000);
     assert_eq!(host.list("out"), ["r.jsonl"]);
+}
+
+/// What no check can see: one file with two names.
+#[test]
+fn two_sinks_that_nobody_could_tell_apart_do_not_finish() {
+    let host = TestHost::new();
+    host.write("out/x.jsonl", "");
+    std::fs::hard_link(host.path("out/x.jsonl"), host.path("out/y.jsonl")).unwrap();
+    let append = |name: &str, file: &str| {
+        sink(
+            name,
+            "jsonl",
+            &format!("file: out/{file}.jsonl, mode: append"),
+        )
+    };
+    flow(&host, "two", &[append("j1", "x"), append("j2", "y")]);
+    host.check("two").exits(0);
+    host.run("two")
+        .exits(1)
+        .tells(&["somebody else writes", "a file of its own"]);
 }
