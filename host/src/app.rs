@@ -6,6 +6,7 @@
 //! | `app/audit.rs` | what goes into the audit log |
 //! | `app/check.rs` | everything that can be found out without running |
 //! | `app/own.rs` | the host's own files, which no grant may reach |
+//! | `app/writers.rs` | files that two sinks would write |
 //! | `app/run.rs` | wires the stages and runs them |
 //! | `app/daemon.rs` | all flows of a project, until told to end |
 //! | `app/shadow.rs` | the network of a candidate whose effects are cut off |
@@ -46,6 +47,7 @@ mod plugins;
 mod run;
 mod secrets;
 mod shadow;
+mod writers;
 
 pub use crate::{
     connection::SecretInfo,

@@ -55,3 +55,4 @@ mod storm;
 mod supervision;
 mod swap;
 mod transcript;
+mod two_writers;

@@ -6,6 +6,7 @@ use super::{
     AppError, Project, Resolved, audit,
     catalogues::Catalogues,
     run::{grants, limits, network},
+    writers,
 };
 use crate::{
     catalogue::{self, Installed, Kind, Manifest, Settings, Trust},
@@ -19,6 +20,7 @@ impl Project {
     pub async fn check(&self, connect: bool) -> Vec<Finding> {
         let mut findings = self.warnings.clone();
         let resolved = self.resolve(&mut findings);
+        findings.extend(self.other_writers(&resolved));
         self.advised(&mut findings);
         let connections = match self.connections() {
             Ok(connections) => Some(connections),
@@ -87,15 +89,7 @@ impl Project {
         let own = self.own_files();
         for stage in self.plan.stages() {
             self.keep_own(&own, stage, findings);
-            let reference = match &stage.plugin {
-                PluginRef::Name(name) => name.clone(),
-                // Joined with the flow's folder already.
-                PluginRef::Path(path) => std::path::absolute(path)
-                    .unwrap_or_else(|_| path.clone())
-                    .display()
-                    .to_string(),
-            };
-            match self.locator.open(&reference) {
+            match self.locator.open(&reference(stage)) {
                 Ok((located, inspection)) => {
                     let found = Resolved {
                         stage,
@@ -116,6 +110,7 @@ impl Project {
                 }
             }
         }
+        findings.extend(writers::among(&self.outputs(&resolved)));
         resolved
     }
 
@@ -186,6 +181,18 @@ pub(super) fn kind(kind: StageKind) -> Kind {
         StageKind::Source => Kind::Source,
         StageKind::Transformer => Kind::Transformer,
         StageKind::Sink => Kind::Sink,
+    }
+}
+
+/// What the plugin of a stage is looked up by.
+pub(super) fn reference(stage: &StagePlan) -> String {
+    match &stage.plugin {
+        PluginRef::Name(name) => name.clone(),
+        // Joined with the flow's folder already.
+        PluginRef::Path(path) => std::path::absolute(path)
+            .unwrap_or_else(|_| path.clone())
+            .display()
+            .to_string(),
     }
 }
 

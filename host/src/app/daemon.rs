@@ -50,7 +50,7 @@ pub use self::{
     status::{CheckpointView, FlowState, FlowStatus, StageView},
     swap::{SwapOptions, SwapView, VersionView},
 };
-use super::{AppError, DeadLetters, Options, Project, audit};
+use super::{AppError, DeadLetters, Options, Project, audit, writers::Writers};
 use crate::{
     flow::{Finding, document},
     plugin::{Denial, Metric, Runtime},
@@ -95,6 +95,7 @@ struct Shared {
     runtime: Runtime,
     kept: Kept,
     swaps: Swaps,
+    writers: Writers,
     drain: Duration,
     probation_ms: u64,
     /// Cancelled: the daemon ends.
@@ -181,6 +182,7 @@ impl Daemon {
             drain: options.drain,
             probation_ms: u64::try_from(WATCHED_PROBATION.as_millis()).unwrap_or(u64::MAX),
             swaps: Swaps::default(),
+            writers: Writers::default(),
             ending: CancellationToken::new(),
             options,
             folder,
@@ -215,8 +217,8 @@ impl Daemon {
             },
             |project| project.plan().name.clone(),
         );
-        let mut flows = self.write();
-        if let Some(other) = flows.get(&name) {
+        // Flows are added by one task at a time.
+        if let Some(other) = self.read().get(&name) {
             if complain {
                 tracing::error!(
                     "{} is not run: {} has the name `{name}`",
@@ -226,6 +228,7 @@ impl Daemon {
             }
             return false;
         }
+        tokio::task::block_in_place(|| shared.reserve(&name, file));
         let (orders, asked) = mpsc::channel(ORDERS);
         let first = FlowStatus {
             flow: name.clone(),
@@ -252,7 +255,7 @@ impl Daemon {
             turn,
             task: tokio::spawn(supervisor.supervise()),
         };
-        flows.insert(name, handle);
+        self.write().insert(name, handle);
         true
     }
 
@@ -369,6 +372,15 @@ fn missing(name: &str, flows: &BTreeMap<String, Handle>) -> DaemonError {
 }
 
 impl Shared {
+    /// Keeps for a flow what it will write before any other flow starts, so that it is always the same one that has it. A
+    /// flow that is refused is told so when it starts.
+    fn reserve(&self, flow: &str, file: &Path) {
+        if let Ok(project) = Project::open(&self.options_for(file)) {
+            let resolved = project.resolve(&mut Vec::new());
+            drop(self.writers.claim(flow, project.outputs(&resolved)));
+        }
+    }
+
     /// Removes kept components that no flow remembers. Those that the flows' files mean are kept anew when they start.
     fn tidy(&self) {
         let remembered = self.state.join("flows");

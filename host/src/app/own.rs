@@ -29,7 +29,7 @@ pub(super) struct OwnFiles(BTreeMap<PathBuf, Gives>);
 impl OwnFiles {
     fn add(&mut self, path: impl AsRef<Path>, gives: Gives) {
         // Where `..` leads from a folder that is not there, it will lead from the folder that is made by its name.
-        let path = real(path.as_ref()).unwrap_or_else(|_| plain(path.as_ref()));
+        let path = as_far_as_known(path.as_ref());
         let known = self.0.entry(path).or_insert(gives);
         *known = gives.max(*known);
     }
@@ -181,6 +181,11 @@ fn real(path: &Path) -> Result<PathBuf, Unknown> {
             }
         }
     }
+}
+
+/// A path without links. Where it leads through something that is not there, it is taken as it is written.
+pub(super) fn as_far_as_known(path: &Path) -> PathBuf {
+    real(path).unwrap_or_else(|_| plain(path))
 }
 
 /// A path with every `..` taken as it is written.

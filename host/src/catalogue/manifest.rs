@@ -257,6 +257,10 @@ pub enum Access {
 pub struct FileWish {
     /// How they are used.
     pub access: Access,
+    /// JSON pointers of the config's fields that name them: `/file`, `/directory`. The host lets no two stages write
+    /// what is named like this; `{stream}` in it stands for the stream of a record.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<String>,
     /// The rest of the wish.
     #[serde(flatten)]
     pub wish: Wish,

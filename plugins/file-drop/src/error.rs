@@ -67,6 +67,14 @@ pub enum DropError {
         /// What to do.
         advice: String,
     },
+    /// Another sink writes the same file.
+    #[error("somebody else writes `{path}`: {what}")]
+    Shared {
+        /// The file.
+        path: String,
+        /// How that was noticed.
+        what: String,
+    },
     /// An output file is not what the last checkpoint left.
     #[error("`{path}` is not what the last checkpoint left: {what}")]
     Output {
@@ -106,6 +114,9 @@ impl From<DropError> for Fault {
                 .advice("set `changed: read-again` to read such files from their start, or run with --from-start"),
             DropError::Snapshot(_) => Self::config(message).advice("run with --from-start"),
             DropError::Setting { field, advice, .. } => Self::config(message).field(field).advice(advice),
+            DropError::Shared { path, .. } => Self::permanent(message)
+                .advice("give each sink, of this flow or another, a file of its own; then run with --from-start")
+                .at(path),
             DropError::Output { .. } => Self::config(message)
                 .advice("put back the file the checkpoint left, or run with --from-start"),
         }

@@ -4,6 +4,10 @@
 //! `finish`. `append`: a snapshot seals the part, its commit appends it to the target and removes it. So nothing that
 //! is not committed is ever seen under the final name, and a commit can be repeated: a part that is still there has
 //! not been put in place for certain, one that is gone has.
+//!
+//! That holds as long as nobody else writes the same file. The host lets no two stages name one file, but it does not see
+//! all: links, other hosts. So parts bear the token of their sink, a snapshot is only given while they are there, and a
+//! commit is only good when the file holds what the parts held. Two sinks on one file end in a fault of at least one.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -100,6 +104,8 @@ impl WriteSettings {
 pub struct Output {
     settings: WriteSettings,
     targets: BTreeMap<String, Target>,
+    /// Whose the parts are.
+    token: String,
     /// Number of the next part. It is never used twice, so a part says for certain which checkpoint it belongs to.
     next: u64,
     finished: bool,
@@ -120,12 +126,17 @@ pub struct Target {
     buffer: Vec<u8>,
     note: String,
     touched: bool,
+    /// The last part of which this instance knows for certain that no commit of it was tried.
+    untried: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Part {
     number: u64,
     length: u64,
+    /// By which its bytes are known when they are in the file. Snapshots of older versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    seal: Option<u32>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -134,6 +145,8 @@ struct Snapshot {
     mode: Mode,
     finished: bool,
     next: u64,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    token: String,
     targets: BTreeMap<String, Kept>,
 }
 
@@ -180,6 +193,7 @@ impl Output {
         let mut output = Self {
             settings,
             targets: BTreeMap::new(),
+            token: segment::token(),
             next: 1,
             finished: false,
             unsettled: None,
@@ -202,13 +216,14 @@ impl Output {
                 restore(path, kept, &snapshot)?;
             }
             output.next = snapshot.next;
+            output.token.clone_from(&snapshot.token);
             if snapshot.finished {
                 output.unsettled = Some(snapshot);
             } else {
                 output.targets = snapshot
                     .targets
                     .into_iter()
-                    .map(|(path, kept)| (path, kept.into()))
+                    .map(|(path, kept)| (path, Target::restored(kept, snapshot.mode)))
                     .collect();
             }
         }
@@ -234,7 +249,7 @@ impl Output {
     }
 
     fn start(&self, path: &str) -> Result<Target, DropError> {
-        segment::remove_others(path, &[])?;
+        segment::remove_all(path)?;
         let there = segment::length(path)?;
         let base = if self.settings.mode == Mode::Append {
             there.unwrap_or(0)
@@ -248,6 +263,7 @@ impl Output {
             buffer: Vec::new(),
             note: String::new(),
             touched: false,
+            untried: None,
         })
     }
 
@@ -272,15 +288,18 @@ impl Output {
         if target.pen.is_none() {
             match target.parts.last() {
                 Some(part) if replace => {
-                    let part_path = segment::part_path(path, part.number);
+                    let part_path = segment::part_path(path, &self.token, part.number);
                     target.pen = Some(Pen::open(part_path, part.length, gzip)?);
                 }
                 _ => {
                     let part = Part {
                         number: self.next,
                         length: 0,
+                        seal: None,
                     };
-                    target.pen = Some(Pen::open(segment::part_path(path, part.number), 0, gzip)?);
+                    let part_path = segment::part_path(path, &self.token, part.number);
+                    target.pen = Some(Pen::open(part_path, 0, gzip)?);
+                    target.untried = Some(part.number);
                     segment::sync_folder(path);
                     target.parts.push(part);
                     self.next += 1;
@@ -333,12 +352,12 @@ impl Output {
             .iter()
             .map(|(path, target)| (path.clone(), kept(target)))
             .collect();
-        let (mode, finished, next) = (self.settings.mode, self.finished, self.next);
         let snapshot = Snapshot {
             version: VERSION,
-            mode,
-            finished,
-            next,
+            mode: self.settings.mode,
+            finished: self.finished,
+            next: self.next,
+            token: self.token.clone(),
             targets,
         };
         Ok(serde_json::to_vec(&snapshot)?)
@@ -358,13 +377,18 @@ impl Output {
             let Some(target) = self.targets.get_mut(&path) else {
                 continue;
             };
-            let Some(pen) = &mut target.pen else { continue };
-            let length = pen.sync()?;
-            if let Some(part) = target.parts.last_mut() {
-                part.length = length;
+            if let Some(pen) = &mut target.pen {
+                let length = pen.sync()?;
+                if let Some(part) = target.parts.last_mut() {
+                    part.length = length;
+                }
+                if self.settings.mode == Mode::Append {
+                    target.pen = None;
+                }
             }
-            if self.settings.mode == Mode::Append {
-                target.pen = None;
+            seal(&path, target, &self.token)?;
+            if self.finished && self.settings.mode == Mode::Replace {
+                alone(&path, &self.token)?;
             }
         }
         Ok(())
@@ -374,10 +398,15 @@ impl Output {
     pub fn commit(&mut self, snapshot: &[u8]) -> Result<()> {
         let snapshot = decode(snapshot)?;
         for (path, kept) in &snapshot.targets {
-            let done = put_in_place(path, kept, &snapshot)?;
-            let Some(target) = self.targets.get_mut(path) else {
-                continue;
-            };
+            let last = kept.parts.last().map(|part| part.number);
+            let tries = snapshot.finished || snapshot.mode == Mode::Append;
+            let mut target = self.targets.get_mut(path);
+            let first_try = target.as_mut().is_some_and(|target| {
+                let untried = target.untried.take_if(|own| tries && Some(*own) == last);
+                untried.is_some()
+            });
+            let done = put_in_place(path, kept, &snapshot, first_try)?;
+            let Some(target) = target else { continue };
             if let Some(base) = done {
                 target.base = base;
                 target.parts.retain(|part| !kept.parts.contains(part));
@@ -397,7 +426,7 @@ impl Output {
     fn settle(&mut self) -> Result<()> {
         if let Some(snapshot) = self.unsettled.take() {
             for (path, kept) in &snapshot.targets {
-                put_in_place(path, kept, &snapshot)?;
+                put_in_place(path, kept, &snapshot, false)?;
             }
         }
         Ok(())
@@ -418,9 +447,12 @@ impl Output {
     }
 }
 
-impl From<Kept> for Target {
-    fn from(kept: Kept) -> Self {
+impl Target {
+    fn restored(kept: Kept, mode: Mode) -> Self {
+        // A file that is replaced is committed at the end only. Of one that is appended to, nobody knows.
+        let last = kept.parts.last().map(|part| part.number);
         Self {
+            untried: last.filter(|_| mode == Mode::Replace),
             base: kept.base,
             parts: kept.parts,
             pen: None,
@@ -446,9 +478,9 @@ fn decode(bytes: &[u8]) -> Result<Snapshot, DropError> {
 /// Cuts the parts of a target back to their recorded lengths and removes later ones.
 fn restore(path: &str, kept: &Kept, snapshot: &Snapshot) -> Result<(), DropError> {
     let numbers: Vec<u64> = kept.parts.iter().map(|part| part.number).collect();
-    segment::remove_others(path, &numbers)?;
+    segment::remove_own(path, &snapshot.token, &numbers)?;
     for part in &kept.parts {
-        let part_path = segment::part_path(path, part.number);
+        let part_path = segment::part_path(path, &snapshot.token, part.number);
         match segment::length(&part_path)? {
             Some(length) if length < part.length => {
                 let what = format!("its part has {length} bytes and had {}", part.length);
@@ -471,13 +503,58 @@ fn restore(path: &str, kept: &Kept, snapshot: &Snapshot) -> Result<(), DropError
     Ok(())
 }
 
-/// Commits one target. The new length of a file that was appended to.
-fn put_in_place(path: &str, kept: &Kept, snapshot: &Snapshot) -> Result<Option<u64>, DropError> {
+/// Looks whether the parts are there, and notes by what the last one is known.
+fn seal(path: &str, target: &mut Target, token: &str) -> Result<(), DropError> {
+    for part in &mut target.parts {
+        let part_path = segment::part_path(path, token, part.number);
+        part.seal = segment::seal(&part_path, part.length, part.length)?;
+        if part.seal.is_none() {
+            return Err(shared(
+                path,
+                format!("its unfinished part {part_path} is gone"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Of two sinks that replace one file, the records of one would be gone.
+fn alone(path: &str, token: &str) -> Result<(), DropError> {
+    match segment::foreign(path, token)? {
+        None => Ok(()),
+        Some(part) => Err(shared(
+            path,
+            format!("{part} is beside it and not of this sink"),
+        )),
+    }
+}
+
+fn shared(path: &str, what: String) -> DropError {
+    DropError::Shared {
+        path: path.to_owned(),
+        what,
+    }
+}
+
+/// Commits one target. The new length of a file that was appended to. `first_try`: it cannot have been committed yet.
+fn put_in_place(
+    path: &str,
+    kept: &Kept,
+    snapshot: &Snapshot,
+    first_try: bool,
+) -> Result<Option<u64>, DropError> {
     match snapshot.mode {
         Mode::Replace if snapshot.finished => {
             for part in &kept.parts {
-                let part_path = segment::part_path(path, part.number);
-                if segment::length(&part_path)?.is_some() {
+                let part_path = segment::part_path(path, &snapshot.token, part.number);
+                if segment::length(&part_path)?.is_none() {
+                    if first_try {
+                        return Err(shared(
+                            path,
+                            format!("its finished part {part_path} is gone"),
+                        ));
+                    }
+                } else {
                     fs::rename(&part_path, path).map_err(DropError::io("put in place", path))?;
                     segment::sync_folder(path);
                 }
@@ -485,16 +562,16 @@ fn put_in_place(path: &str, kept: &Kept, snapshot: &Snapshot) -> Result<Option<u
             Ok(None)
         }
         Mode::Replace => Ok(None),
-        Mode::Append => append_parts(path, kept).map(Some),
+        Mode::Append => append_parts(path, kept, &snapshot.token, first_try).map(Some),
     }
 }
 
-fn append_parts(path: &str, kept: &Kept) -> Result<u64, DropError> {
+fn append_parts(path: &str, kept: &Kept, token: &str, first_try: bool) -> Result<u64, DropError> {
     let end = kept.base + kept.parts.iter().map(|part| part.length).sum::<u64>();
     let mut at = kept.base;
     let mut left: Vec<(String, u64)> = Vec::new();
     for part in &kept.parts {
-        let part_path = segment::part_path(path, part.number);
+        let part_path = segment::part_path(path, token, part.number);
         if left.is_empty() && segment::length(&part_path)?.is_none() {
             at += part.length;
         } else {
@@ -512,13 +589,19 @@ fn append_parts(path: &str, kept: &Kept) -> Result<u64, DropError> {
         )));
     }
     if left.is_empty() {
+        if let Some(part) = kept.parts.last()
+            && part.seal.is_some()
+            && part.seal != segment::seal(path, end, part.length)?
+        {
+            let what = format!("what was appended up to byte {end} is not there");
+            return Err(shared(path, what));
+        }
         return Ok(end.max(there));
     }
     // A commit that was interrupted may have left a beginning of the parts there. Anything else is not ours to cut.
-    if there > at && !segment::holds_start_of(path, at, &left)? {
-        return Err(differs(format!(
-            "somebody else has written behind byte {at}"
-        )));
+    if there > at && (first_try || !segment::holds_start_of(path, at, &left)?) {
+        let what = format!("it has {there} bytes, and this sink has written {at}");
+        return Err(shared(path, what));
     }
     for (part, length) in &left {
         segment::append(part, *length, path, at)?;

@@ -3,15 +3,54 @@
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 
-use flate2::Compression;
 use flate2::write::GzEncoder;
+use flate2::{Compression, Crc};
+
+use crossdock_sdk::prelude::random;
 
 use crate::error::{DropError, Result, WRITE};
 
-/// `out/prices.csv` number 3 is `out/.crossdock-prices.csv.3.part`. The leading dot keeps it out of patterns.
-pub(crate) fn part_path(target: &str, number: u64) -> String {
+/// The end of a file by which it is known again, at most.
+const SEALED: u64 = 64 * 1024;
+
+/// Whose a part is: drawn when a sink starts from nothing, kept in its snapshots. The empty one is that of snapshots
+/// from before there were tokens.
+pub(crate) fn token() -> String {
+    format!("{:016x}", random::u64())
+}
+
+/// `out/prices.csv` number 3 of the sink `T` is `out/.crossdock-prices.csv.T.3.part`. The leading dot keeps it out of
+/// patterns.
+pub(crate) fn part_path(target: &str, token: &str, number: u64) -> String {
     let (folder, name) = split(target);
-    format!("{folder}.crossdock-{name}.{number}.part")
+    match token {
+        "" => format!("{folder}.crossdock-{name}.{number}.part"),
+        token => format!("{folder}.crossdock-{name}.{token}.{number}.part"),
+    }
+}
+
+/// Token and number of a part, from what is between the name of its target and `.part`.
+fn owner(middle: &str) -> Option<(&str, u64)> {
+    let (token, number) = middle.rsplit_once('.').unwrap_or(("", middle));
+    let is_token = |token: &str| token.len() == 16 && token.bytes().all(|b| b.is_ascii_hexdigit());
+    let number = number.parse().ok()?;
+    (token.is_empty() || is_token(token)).then_some((token, number))
+}
+
+/// All parts of a target: path, token and number.
+fn parts(target: &str) -> Result<Vec<(String, String, u64)>> {
+    let (folder, name) = split(target);
+    let prefix = format!(".crossdock-{name}.");
+    let mut found = Vec::new();
+    for entry in crate::find::entries(self::folder(target))? {
+        let entry = entry.file_name();
+        let part = entry.to_str();
+        let middle = part.and_then(|part| part.strip_prefix(&prefix)?.strip_suffix(".part"));
+        if let (Some(part), Some((token, number))) = (part, middle.and_then(owner)) {
+            found.push((format!("{folder}{part}"), token.to_owned(), number));
+        }
+    }
+    Ok(found)
 }
 
 /// Folder with its `/` (or empty), and name.
@@ -29,20 +68,46 @@ pub(crate) fn folder(path: &str) -> &str {
     }
 }
 
-/// Removes the parts of a target that are not among `keep`: leftovers of a run that crashed.
-pub(crate) fn remove_others(target: &str, keep: &[u64]) -> Result<()> {
-    let (prefix, folder) = (format!(".crossdock-{}.", split(target).1), folder(target));
-    for entry in crate::find::entries(folder)? {
-        let name = entry.file_name();
-        let number = name
-            .to_str()
-            .and_then(|name| name.strip_prefix(&prefix)?.strip_suffix(".part"))
-            .and_then(|number| number.parse::<u64>().ok());
-        if let Some(number) = number.filter(|number| !keep.contains(number)) {
-            remove(&part_path(target, number))?;
+/// Removes the parts of a target that are this sink's and not among `keep`: what came behind its checkpoint.
+pub(crate) fn remove_own(target: &str, token: &str, keep: &[u64]) -> Result<()> {
+    for (path, owner, number) in parts(target)? {
+        if owner == token && !keep.contains(&number) {
+            remove(&path)?;
         }
     }
     Ok(())
+}
+
+/// Removes all parts of a target, for a sink that begins with it: leftovers of runs that crashed before they had a
+/// checkpoint, which nobody comes back for. A sink that is at work on the same file sees that they are gone when it is
+/// asked for its next snapshot, and fails before any of it is committed.
+pub(crate) fn remove_all(target: &str) -> Result<()> {
+    for (path, ..) in parts(target)? {
+        remove(&path)?;
+    }
+    Ok(())
+}
+
+/// A part of somebody else's beside the target.
+pub(crate) fn foreign(target: &str, token: &str) -> Result<Option<String>> {
+    let mut parts = parts(target)?.into_iter();
+    Ok(parts.find_map(|(path, owner, _)| (owner != token).then_some(path)))
+}
+
+/// A checksum of the end of the `length` bytes before `end`. `None` when they are not there.
+pub(crate) fn seal(path: &str, end: u64, length: u64) -> Result<Option<u32>> {
+    if self::length(path)?.is_none_or(|there| there < end) {
+        return Ok(None);
+    }
+    let sealed = length.min(SEALED).min(end);
+    let mut sum = Crc::new();
+    let mut bytes = Vec::new();
+    let mut file = File::open(path).map_err(DropError::io("open", path))?;
+    file.seek(SeekFrom::Start(end - sealed))
+        .and_then(|_| file.take(sealed).read_to_end(&mut bytes))
+        .map_err(DropError::io("read", path))?;
+    sum.update(&bytes);
+    Ok(Some(sum.sum()))
 }
 
 /// Removes a file that may be gone already.
@@ -88,7 +153,18 @@ pub(crate) fn append(part: &str, length: u64, target: &str, at: u64) -> Result<(
         .and_then(|()| to.seek(SeekFrom::Start(at)))
         .and_then(|_| std::io::copy(&mut from.take(length), &mut to))
         .and_then(|_| to.sync_all())
-        .map_err(DropError::io(WRITE, target))
+        .map_err(DropError::io(WRITE, target))?;
+    match self::length(target)? {
+        Some(there) if there == at + length => Ok(()),
+        there => Err(DropError::Shared {
+            path: target.to_owned(),
+            what: format!(
+                "it has {} bytes and should have {} now",
+                there.unwrap_or(0),
+                at + length
+            ),
+        }),
+    }
 }
 
 /// Whether `target` from `at` on holds a beginning of what the parts hold together.

@@ -176,6 +176,9 @@ impl Live {
             if has_errors(&findings) {
                 return Err(AppError::Findings(findings));
             }
+            let outputs = project.outputs(&resolved);
+            let claimed = shared.writers.claim(&project.plan.name, outputs);
+            claimed.map_err(AppError::Findings)?;
             (label(&resolved), from_start)
         };
         if rewound {

@@ -175,6 +175,7 @@ impl Supervisor {
             }
         }
         self.call_off("the daemon ends");
+        self.shared.writers.release(&self.flow);
     }
 
     async fn on_order(&mut self, order: Order) {

@@ -420,6 +420,11 @@ fn admit(
     permissions(shared, &resolved, place, record)?;
     let mut findings = Vec::new();
     judge(&resolved, &mut findings);
+    let outputs = place.project.outputs(std::slice::from_ref(&resolved));
+    let flow = &place.project.plan.name;
+    if let Err(taken) = shared.writers.claim_more(flow, outputs) {
+        findings.extend(taken);
+    }
     refused(&findings)?;
     let stage = current.replaced(PluginRef::Path(resolved.path.clone()), config.clone());
     Ok((stage, resolved.path))
