@@ -22,8 +22,10 @@ use tokio::sync::oneshot;
 
 /// Lookups of the whole process that are under way at the same time.
 const PLACES: usize = 32;
-/// Of them, those that one asker began, and those of one domain.
+/// Of them, those that one asker began.
 const SHARE: usize = 8;
+/// Of them, those of one domain: whoever asks for the names of another one as well has places left for it.
+const DOMAIN_SHARE: usize = 4;
 /// Names that wait for a place.
 const LINE: usize = 1024;
 /// Of them, those of one asker.
@@ -242,7 +244,7 @@ impl Work {
         };
         let found = self.line.iter().enumerate().find_map(|(at, name)| {
             let lookup = self.lookups.get(name)?;
-            if taken(&|(_, domain)| *domain == lookup.domain) >= SHARE {
+            if taken(&|(_, domain)| *domain == lookup.domain) >= DOMAIN_SHARE {
                 return None;
             }
             let mut askers = lookup.askers.iter().copied();
@@ -329,23 +331,25 @@ mod tests {
             // The request ends before there is an answer.
             drop(asker.ask(&format!("n{at}.slow.test"), None));
         }
-        assert_eq!(under_way(&slow.names), SHARE);
+        assert_eq!(under_way(&slow.names), DOMAIN_SHARE);
         assert!(slow.names.work().line.is_empty());
         // A new client of the same stage gets no further: it is the same domain.
         let again = Asker::of(&slow.names);
         let mut waits = again.ask("again.slow.test", None);
         assert!((&mut waits).now_or_never().is_none());
-        assert_eq!(under_way(&slow.names), SHARE);
+        assert_eq!(under_way(&slow.names), DOMAIN_SHARE);
         // Everybody else is answered at once.
         let other = Asker::of(&slow.names);
         assert_eq!(other.ask("db.quick.test", None).await.unwrap().len(), 1);
+        // So is the same one, for another domain.
+        assert_eq!(asker.ask("of.quick.test", None).await.unwrap().len(), 1);
         // When one lookup is over, the next one is begun.
-        for _ in 0..SHARE {
+        for _ in 0..DOMAIN_SHARE {
             assert_ne!(slow.asked.recv().unwrap(), "again.slow.test");
         }
         slow.answer.send(()).unwrap();
         assert_eq!(slow.asked.recv().unwrap(), "again.slow.test");
-        for _ in 0..SHARE {
+        for _ in 0..DOMAIN_SHARE {
             slow.answer.send(()).unwrap();
         }
         let told = waits.await.unwrap_err();
@@ -395,15 +399,15 @@ mod tests {
         let asker = Asker::of(&slow.names);
         let held = Arc::new(());
         let ask = |at: usize| asker.ask(&format!("n{at}.slow.test"), Some(Box::new(held.clone())));
-        let mut waiting: Vec<Answer> = (0..SHARE + LINE_SHARE).map(ask).collect();
+        let mut waiting: Vec<Answer> = (0..DOMAIN_SHARE + LINE_SHARE).map(ask).collect();
         let mut beyond = ask(9999);
         assert_eq!((&mut beyond).now_or_never(), Some(Err(NameError::TooMany)));
-        assert_eq!(Arc::strong_count(&held), 1 + SHARE + LINE_SHARE);
-        waiting.truncate(SHARE);
-        assert_eq!(Arc::strong_count(&held), 1 + SHARE);
+        assert_eq!(Arc::strong_count(&held), 1 + DOMAIN_SHARE + LINE_SHARE);
+        waiting.truncate(DOMAIN_SHARE);
+        assert_eq!(Arc::strong_count(&held), 1 + DOMAIN_SHARE);
         waiting.clear();
         // They are under way.
-        assert_eq!(Arc::strong_count(&held), 1 + SHARE);
+        assert_eq!(Arc::strong_count(&held), 1 + DOMAIN_SHARE);
     }
 
     #[test]

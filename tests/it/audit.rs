@@ -443,6 +443,7 @@ fn no_grant_leads_through_a_folder_that_is_missing() {
 fn a_check_makes_no_folders_and_a_run_does() {
     let acts = ["write made/deep/x".to_owned()];
     let host = project(&acts, "{ files: { write: [made/deep] } }");
+    std::fs::remove_dir(host.path("out")).unwrap();
     host.check("watched").exits(0);
     assert!(!host.path("made").exists() && !host.path("out").exists());
     host.run("watched").no_panic();

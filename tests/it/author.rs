@@ -319,7 +319,7 @@ fn what_a_component_is_and_wants_is_told_in_words_and_nothing_of_it_runs() {
     inspect("mine.wasm").tells(&told);
     assert!(!cache.exists(), "something was compiled");
     let flow = "source: { plugin: generate, config: { records: 1 } }\ntransformers: [{ plugin: ../NAME.wasm }]\n\
-                sinks: [{ plugin: jsonl, config: { file: out/x }, grants: { files: { write: [out] } } }]\n";
+                sinks: [{ plugin: jsonl, config: { file: out/NAME }, grants: { files: { write: [out] } } }]\n";
     host.write("plain.wasm", fs::read(test_plugin("puppet")).unwrap());
     let started = trapping_at_start(&host.path("plain.wasm"));
     host.write("started.wasm", started);

@@ -422,6 +422,7 @@ fn large_ones_are_listed_in_pages() {
     let flow = "
 source:
   plugin: jsonl
+  name: lines
   config: { files: in/*.jsonl }
   grants: { files: { read: [in] } }
 sinks:

@@ -103,9 +103,10 @@ fn a_swap_that_waits_for_the_compiler_holds_up_no_other_and_can_be_called_off() 
     daemon.until_checkpoints("two", 1);
     let begun = daemon.swap(&["one", "middle", "next/bomb.wasm", "--no-wait"]);
     let id = begun.finished()["id"].to_string();
-    while !daemon.running.says("compiling it").contains("bomb.wasm") {}
     let other = daemon.swap(&["two", "middle", "next/puppet.wasm", "--probation", "100ms"]);
     assert_eq!(other.finished()["state"], "done");
+    let waits = daemon.ask(&["swaps", &id, "--json"]).finished();
+    assert_eq!(waits["state"], "prepare", "{waits:#}");
     daemon.ask(&["swaps", &id, "--cancel"]).exits(0);
     daemon.until("one", "called its swap off", |status| {
         status["swap"].is_null()

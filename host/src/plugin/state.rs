@@ -265,7 +265,7 @@ fn preopen(
         return Err(failed(&"it is a file; grant the folder that holds it"));
     }
     let permits = handles
-        .place()
+        .folder()
         .map_err(|full| crowded(scope, folder, full))?;
     wasi.preopened_dir(&path, folder, perms)
         .map_err(|error| failed(&error.root_cause()))?;

@@ -18,6 +18,8 @@ use wasmtime_wasi::{
 
 /// Files and connections that the instances of a stage may have open.
 const OF_STAGE: usize = 256;
+/// Which part of them only granted folders may have.
+const FOR_FOLDERS: usize = 4;
 /// Stages that can have as many at the same time, where the process may have few.
 const STAGES: usize = 4;
 /// Files of the process where the system has no limit, or one that is as good as none.
@@ -49,7 +51,12 @@ impl Budget {
     }
 
     fn take(self: &Arc<Self>) -> Option<Permit> {
-        let more = |taken| (taken < self.most).then_some(taken + 1);
+        self.take_of(self.most)
+    }
+
+    /// One more when there are fewer than so many.
+    fn take_of(self: &Arc<Self>, most: usize) -> Option<Permit> {
+        let more = |taken| (taken < most).then_some(taken + 1);
         self.taken
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
             .ok()
@@ -141,15 +148,20 @@ impl Handles {
         });
     }
 
-    /// Room for one more file or socket, before it is opened.
+    /// Room for one more file or socket, before it is opened. Some of the stage's are left to the folders of instances that
+    /// are made anew.
     pub(in crate::plugin) fn room(&mut self, table: &ResourceTable) -> Result<Permits, Full> {
         self.sweep(table);
-        self.place()
+        self.place(self.stage.most - self.stage.most / FOR_FOLDERS)
     }
 
-    /// The same where nothing can have been closed.
-    pub(in crate::plugin) fn place(&self) -> Result<Permits, Full> {
-        let stage = self.stage.take().ok_or(Full::Stage(self.stage.most))?;
+    /// Room for one more of the granted folders, before it is opened.
+    pub(in crate::plugin) fn folder(&self) -> Result<Permits, Full> {
+        self.place(self.stage.most)
+    }
+
+    fn place(&self, most: usize) -> Result<Permits, Full> {
+        let stage = self.stage.take_of(most).ok_or(Full::Stage(most))?;
         let process = self
             .process
             .take()

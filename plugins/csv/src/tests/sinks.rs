@@ -436,7 +436,7 @@ fn what_is_committed_again_must_be_in_the_file() {
     let whole = folder.read("a.csv").unwrap();
     let mut driver = Driver::open(&config, Some(&snapshot)).unwrap();
     driver.commit(&snapshot).unwrap();
-    folder.write("a.csv", &whole.replace("www", "zzz"));
+    folder.write("a.csv", whole.replace("www", "zzz"));
     let fault = driver.commit(&snapshot).unwrap_err();
     assert!(
         fault.to_string().contains("somebody else writes"),
