@@ -291,11 +291,31 @@ fn room(path: &Path, needed: u64) -> io::Result<()> {
     }
 }
 
+/// Removes snapshots that sled did not finish, being killed or out of space. It would take one for its newest snapshot,
+/// which it cannot read then, and give up the whole database: it looks for names with another ending than it writes.
+fn remove_unfinished(path: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 fn open_sled(path: &Path) -> Result<Opened, Failure> {
     // sled writes while it opens, and what it cannot write whole then it does not read again: all that was there is lost.
     // Where there is no folder yet, its place is asked.
     let place = path.ancestors().find(|place| place.exists());
     room(place.unwrap_or(path), RESERVE_BYTES)?;
+    remove_unfinished(path)?;
     // Everything outside of the default tree is sled's own.
     let db = sled::Config::new()
         .path(path)

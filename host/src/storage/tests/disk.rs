@@ -75,6 +75,24 @@ fn a_folder_that_cannot_be_written_is_named() {
     assert!(error.to_string().contains("/proc/self/fd/lock"), "{error}");
 }
 
+/// sled 0.34 reads a snapshot that it was killed in the middle of, and then nothing any more.
+#[tokio::test]
+async fn a_snapshot_of_the_database_that_was_not_finished_costs_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    store
+        .commit(save(checkpoint("shop", 1, b"here")))
+        .await
+        .unwrap();
+    drop(store);
+    let unfinished = dir.path().join("db/snap.00000000000FFFFF.generating");
+    fs::write(&unfinished, b"half of it").unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let found = store.checkpoint("shop").unwrap().unwrap();
+    assert_eq!(found.epoch, 1);
+    assert!(!unfinished.exists());
+}
+
 #[tokio::test]
 async fn a_store_of_a_newer_format_is_refused_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
