@@ -241,18 +241,24 @@ impl Project {
         checkpoint: Option<Checkpoint>,
         resolved: &[Resolved<'_>],
     ) -> RunSummary {
+        let resumed = checkpoint.is_some();
+        // The counts of a run that has not reached its end are still its counts.
+        let unfinished =
+            checkpoint.filter(|checkpoint| !(checkpoint.finished && checkpoint.settled));
+        let ledger = unfinished.as_ref().map_or_else(Ledger::default, Ledger::of);
+        let (run, epochs) = unfinished
+            .map(|checkpoint| (checkpoint.run, checkpoint.epoch))
+            .unwrap_or_default();
         let nothing = Summary {
             end: End::Stopped,
-            run: checkpoint
-                .map(|checkpoint| checkpoint.run)
-                .unwrap_or_default(),
-            ledger: Ledger::default(),
+            run,
+            ledger,
             records: 0,
             dead_letters: 0,
             expired: 0,
-            epochs: 0,
+            epochs,
             elapsed: Duration::ZERO,
-            resumed: false,
+            resumed,
         };
         self.summary(nothing, resolved)
     }

@@ -503,16 +503,20 @@ fn restore(path: &str, kept: &Kept, snapshot: &Snapshot) -> Result<(), DropError
     Ok(())
 }
 
-/// Looks whether the parts are there, and notes by what the last one is known.
+/// Looks whether the parts are there, and notes by what they are known. One that this instance was opened with may have been
+/// put in place meanwhile, by the instance before it.
 fn seal(path: &str, target: &mut Target, token: &str) -> Result<(), DropError> {
     for part in &mut target.parts {
         let part_path = segment::part_path(path, token, part.number);
-        part.seal = segment::seal(&part_path, part.length, part.length)?;
-        if part.seal.is_none() {
-            return Err(shared(
-                path,
-                format!("its unfinished part {part_path} is gone"),
-            ));
+        match segment::seal(&part_path, part.length, part.length)? {
+            Some(seal) => part.seal = Some(seal),
+            None if target.untried != Some(part.number) => {}
+            None => {
+                return Err(shared(
+                    path,
+                    format!("its unfinished part {part_path} is gone"),
+                ));
+            }
         }
     }
     Ok(())
