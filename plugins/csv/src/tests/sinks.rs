@@ -428,15 +428,15 @@ fn a_part_of_another_sink_is_left_alone_when_a_run_goes_on() {
 fn an_instance_goes_on_when_the_one_before_it_has_committed() {
     let folder = Folder::new();
     let append = |name: &str| sink(&folder.path(name), &json!({ "mode": "append" }));
-    let mut whole = Driver::open(&append("whole.csv"), None).unwrap();
+    let mut whole = Driver::open(append("whole.csv"), None).unwrap();
     whole.write(records(1)).unwrap();
     whole.write(records(2)).unwrap();
     let end = whole.snapshot().unwrap();
     whole.commit(&end).unwrap();
-    let mut one = Driver::open(&append("a.csv"), None).unwrap();
+    let mut one = Driver::open(append("a.csv"), None).unwrap();
     one.write(records(1)).unwrap();
     let snapshot = one.snapshot().unwrap();
-    let mut two = Driver::open(&append("a.csv"), Some(&snapshot)).unwrap();
+    let mut two = Driver::open(append("a.csv"), Some(&snapshot)).unwrap();
     one.commit(&snapshot).unwrap();
     two.write(records(2)).unwrap();
     let next = two.snapshot().unwrap();
