@@ -345,15 +345,22 @@ impl Project {
     }
 }
 
-/// The stages, or nothing when the run is stopped first: compiling a plugin may take minutes.
+/// How long a run that is stopped still waits for its stages: they commit what a crash has left uncommitted.
+const LOADING: Duration = Duration::from_secs(5);
+
+/// The stages, or nothing when the run is stopped and they are not there soon: compiling a plugin may take minutes.
 pub(super) async fn until_stopped(
     loading: impl Future<Output = Result<Pipeline, AppError>>,
     stop: &CancellationToken,
 ) -> Result<Option<Pipeline>, AppError> {
+    let given_up = async {
+        stop.cancelled().await;
+        tokio::time::sleep(LOADING).await;
+    };
     tokio::select! {
         biased;
         pipeline = loading => pipeline.map(Some),
-        () = stop.cancelled() => Ok(None),
+        () = given_up => Ok(None),
     }
 }
 
