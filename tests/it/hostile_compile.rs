@@ -75,12 +75,18 @@ fn a_run_that_waits_for_the_compiler_can_be_stopped() {
     let puppet = fs::read(test_plugin("puppet")).unwrap();
     host.write("bomb.wasm", bomb(&puppet));
     flow(&host, "bombed", "../bomb.wasm");
+    // A group of processes of its own, as a shell makes one.
     let mut running = host
-        .crossdock(["run", "flows/bombed.yaml", "--json"])
+        .command("setsid")
+        .args([program()])
+        .args(["run", "flows/bombed.yaml", "--json"])
         .env("CROSSDOCK_LOG", "info")
         .start();
     while !running.says("compiling it").contains("bomb.wasm") {}
-    running.signal("INT");
+    // Ctrl-C reaches all of them.
+    let group = format!("-{}", running.id());
+    let sent = host.command("kill").args(["-INT", "--", &group]).end();
+    sent.exits(0);
     let ended = running.end();
     let summary = ended.no_panic().exits(0).json();
     assert_eq!(summary["outcome"], "stopped", "{summary:#}");

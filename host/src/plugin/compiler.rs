@@ -232,6 +232,9 @@ impl Compiler {
             let processors = std::thread::available_parallelism().map_or(1, usize::from);
             command.env("RAYON_NUM_THREADS", aside(processors).to_string());
         }
+        // What a terminal sends (Ctrl-C) is for this process: it ends the other one when that is due.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let other = Arc::new(Mutex::new(Other::default()));
         let waiting = Waiting(Arc::clone(&other));
         let spoken = tokio::task::spawn_blocking(move || speak(command, &component, &other));
