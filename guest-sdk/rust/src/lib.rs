@@ -14,6 +14,7 @@ mod batch;
 #[doc(hidden)]
 pub mod bindings;
 mod builder;
+pub mod bytes;
 pub mod clock;
 pub mod config;
 mod export;

@@ -2,7 +2,8 @@
 
 use bumpalo::Bump;
 
-use crate::node::{Kind, Malformed, Node, View};
+use crate::node::{Kind, Malformed, Node, View, last_named};
+use crate::syntax::Step;
 
 /// A step whose names are known.
 #[derive(Clone, Debug)]
@@ -24,6 +25,7 @@ pub(crate) enum Want<'a> {
     Text(&'a str),
 }
 
+#[cold]
 fn malformed(error: Malformed) -> String {
     error.to_string()
 }
@@ -75,6 +77,42 @@ fn is_text<'a>(node: &Node<'a>, text: &str, bump: &'a Bump) -> bool {
         Node::Number(number) => *number == text,
         Node::Bool(value) => text == if *value { "true" } else { "false" },
         _ => node.as_text(bump) == Some(text),
+    }
+}
+
+/// What the steps of a straight path lead to.
+#[inline]
+pub(crate) fn straight<'n, 'a>(
+    node: &'n Node<'a>,
+    steps: &[Step],
+) -> Result<Option<&'n Node<'a>>, String> {
+    // Most paths have one step, which needs no loop.
+    let Some((first, rest)) = steps.split_first() else {
+        return Ok(Some(node));
+    };
+    let mut found = step(node, first)?;
+    for next in rest {
+        match found {
+            Some(node) => found = step(node, next)?,
+            None => return Ok(None),
+        }
+    }
+    Ok(found)
+}
+
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "a call costs as much as what is done")]
+fn step<'n, 'a>(node: &'n Node<'a>, step: &Step) -> Result<Option<&'n Node<'a>>, String> {
+    match step {
+        Step::Field(name) => match node.field(name) {
+            Ok(found) => Ok(found),
+            Err(error) => Err(malformed(error)),
+        },
+        Step::Index(index) => match node.view().map_err(malformed)? {
+            View::List(items) => Ok(position(*index, items.len()).and_then(|at| items.get(at))),
+            _ => Ok(None),
+        },
+        _ => Ok(None),
     }
 }
 
@@ -135,7 +173,7 @@ pub(crate) fn change<'a>(
     node.open().map_err(malformed)?;
     match (hop, node) {
         (Hop::Field(name), Node::Object(entries)) => {
-            let at = entries.iter().rposition(|(key, _)| key == name);
+            let at = last_named(entries, name);
             if at.is_none() && !create {
                 return Ok(());
             }
@@ -259,11 +297,7 @@ pub(crate) fn merge<'a>(
         if let (Node::Object(entries), View::Object(more)) = (node, from.view().map_err(malformed)?)
         {
             for (key, value) in more {
-                match entries
-                    .iter()
-                    .rposition(|(known, _)| known == key)
-                    .and_then(|at| entries.get_mut(at))
-                {
+                match last_named(entries, key).and_then(|at| entries.get_mut(at)) {
                     Some((_, known)) => {
                         let mut inner = Some(std::mem::replace(known, Node::Null));
                         merge(&mut inner, value, replace)?;

@@ -1,4 +1,4 @@
-//! Maps whole batches, so that every table is asked once or twice per batch and not once per record.
+//! Maps whole batches: what rules write to tables is handed to the host once, at the end.
 
 use bumpalo::Bump;
 use crossdock_sdk::prelude::*;
@@ -6,71 +6,46 @@ use crossdock_sdk::prelude::*;
 use crate::node::Node;
 use crate::run::{self, Done, Failure, Fate, Input};
 use crate::syntax::{Deletes, Mapping, Program, Unmapped};
-use crate::table::{Lookup, Tables};
+use crate::table::{Store, Tables};
 
 /// Maps a batch.
 ///
-/// Records are worked on in order. A record that needs an entry of a table that is not there yet gives nothing; it and
-/// all records behind it are only run to find out which entries they need. Then these are fetched together, and the
-/// work goes on with that record. Rules have no effect outside before their record counts, so running them again is
-/// safe.
-pub(crate) fn apply<L>(
+/// Entries of tables are asked for one by one, where a rule needs them, and kept for the batch. Running the rules once
+/// to find out what they need, so that one call could fetch all of it, took longer than all these calls.
+pub(crate) fn apply(
     mapping: &Mapping,
     batch: &Batch,
     out: &mut Output<'_>,
-    lookup: &mut L,
-) -> Result<()>
-where
-    L: Lookup,
-    Fault: From<L::Error>,
-{
+    store: &mut dyn Store,
+) -> Result<()> {
     let bump = Bump::new();
     let program = mapping
         .streams
         .get(batch.stream())
         .or(mapping.others.as_ref());
-    let mut tables = Tables::new(&mapping.tables, &bump);
+    let mut tables = Tables::new(&mapping.tables, store, &bump);
     let globals: Vec<Option<Node<'_>>> = mapping
         .globals
         .iter()
         .map(|(_, json)| Node::parse(json, &bump).ok())
         .collect();
-    let mut next = 0;
-    while next < batch.len() {
-        let mut hasty = false;
-        let left = next..batch.len();
-        for index in left {
-            let Some(record) = batch.record(index) else {
-                break;
-            };
-            let maps = record.op() == Op::Upsert || mapping.deletes == Deletes::Map;
-            let Some(program) = program.filter(|_| maps) else {
-                if !hasty {
-                    out.begin(record);
-                    unmapped(mapping, program, record, out);
-                    next = index + 1;
-                }
-                continue;
-            };
-            let input = Input {
-                stream: record.stream(),
-                key: record.key(),
-                payload: record.payload(),
-            };
-            let done = run::run(mapping, program, input, &globals, &tables, &bump, hasty);
-            if hasty || done.pending {
-                hasty = true;
-                continue;
-            }
-            settle(mapping, record, done, &mut tables, out);
-            next = index + 1;
-        }
-        if hasty {
-            tables.fetch(lookup)?;
-        }
+    for record in batch.records() {
+        let maps = record.op() == Op::Upsert || mapping.deletes == Deletes::Map;
+        let Some(program) = program.filter(|_| maps) else {
+            out.begin(record);
+            unmapped(mapping, program, record, out);
+            continue;
+        };
+        let input = Input {
+            stream: record.stream(),
+            key: record.key(),
+            payload: record.payload(),
+        };
+        let done = run::run(mapping, program, input, &globals, &tables, &bump);
+        tables.check()?;
+        settle(mapping, record, done, &mut tables, out);
     }
-    tables.flush(lookup)?;
-    Ok(())
+    tables.flush()
 }
 
 /// A record without rules, or one that says "delete" and is not mapped.

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use crossdock_sdk::json::write_string;
+
 use crate::diagnose::{Compiled, Problem};
 use crate::effect;
 use crate::rule;
-use crate::scan;
 use crate::scope::Scope;
 use crate::syntax::{Content, Deletes, Mapping, Program, Table, Unmapped};
 use crate::yaml::{self, Data, Key, Yaml};
@@ -140,7 +141,6 @@ fn read_streams(yaml: &Yaml, mapping: &mut Mapping, problems: &mut Vec<Problem>)
             lazy: effect::lazy(&rules),
             rules,
             slots,
-            lookups_end: scope.reads_end,
         };
         mapping.writes_tables |= writes;
         if key.text == "*" {
@@ -243,7 +243,7 @@ fn literal(yaml: &Yaml, out: &mut Vec<u8>) -> Compiled<()> {
         Data::Null => out.extend_from_slice(b"null"),
         Data::Bool(value) => out.extend_from_slice(value.to_string().as_bytes()),
         Data::Number(text) => out.extend_from_slice(text.as_bytes()),
-        Data::Text(text, _) => scan::quote(text, out),
+        Data::Text(text, _) => write_string(text, out),
         Data::List(items) => {
             out.push(b'[');
             for (at, item) in items.iter().enumerate() {
@@ -260,7 +260,7 @@ fn literal(yaml: &Yaml, out: &mut Vec<u8>) -> Compiled<()> {
                 if at > 0 {
                     out.push(b',');
                 }
-                scan::quote(&key.text, out);
+                write_string(&key.text, out);
                 out.push(b':');
                 literal(value, out)?;
             }

@@ -2,10 +2,12 @@
 
 use bumpalo::Bump;
 use crossdock_sdk::json::{Object, ToJson};
+use std::borrow::Cow;
 use std::cell::RefCell;
 
 use crate::access::{self, Hop};
 use crate::node::{Kind, Malformed, Node};
+use crate::syntax::Step;
 
 /// A record while its rules run.
 #[derive(Debug)]
@@ -40,8 +42,7 @@ impl<'a> Doc<'a> {
                 opened: RefCell::default(),
             }));
         }
-        let text =
-            std::str::from_utf8(payload).map_err(|_| "the record is not UTF-8".to_owned())?;
+        let text = simdutf8::basic::from_utf8(payload).map_err(|_| not_utf8())?;
         let mut node = Node::parse(text, bump).map_err(|error| error.to_string())?;
         if node.kind() != Kind::Object {
             return Err(format!(
@@ -51,6 +52,28 @@ impl<'a> Doc<'a> {
         }
         node.open().map_err(|error| error.to_string())?;
         Ok(Self::Tree(Some(node)))
+    }
+
+    /// What a straight path leads to.
+    pub(crate) fn straight(
+        &self,
+        steps: &[Step],
+        bump: &'a Bump,
+    ) -> Result<Option<Cow<'_, Node<'a>>>, String> {
+        let (node, rest) = match (self, steps) {
+            (Self::Tree(None), _) => return Ok(None),
+            (Self::Tree(Some(node)), _) => {
+                return Ok(access::straight(node, steps)?.map(Cow::Borrowed));
+            }
+            (Self::Lazy(lazy), [Step::Field(name), rest @ ..]) => match lazy.field(name, bump)? {
+                Some(node) if rest.is_empty() => return Ok(Some(Cow::Owned(node))),
+                Some(node) => (node, rest),
+                None => return Ok(None),
+            },
+            (Self::Lazy(_), _) => (self.to_node(bump)?, steps),
+        };
+        let found = access::straight(&node, rest)?;
+        Ok(found.cloned().map(Cow::Owned))
     }
 
     /// Reads a place.
@@ -240,7 +263,7 @@ impl<'a> Lazy<'a> {
             (None, Some(value)) => bump.alloc_slice_copy(value.raw()),
             (None, None) => return Ok(None),
         };
-        let text = std::str::from_utf8(raw).map_err(|_| not_utf8())?;
+        let text = simdutf8::basic::from_utf8(raw).map_err(|_| not_utf8())?;
         let node = Node::parse(text, bump).map_err(|error| format!("field `{name}`: {error}"))?;
         if matches!(node, Node::Raw(_)) {
             self.opened

@@ -1,7 +1,9 @@
 //! Values and conditions of one record.
 
 use bumpalo::Bump;
-use std::cell::Cell;
+use crossdock_sdk::bytes::same;
+use regex_bites::Regex;
+use std::borrow::Cow;
 
 use crate::access::{self, Hop, Want};
 use crate::diagnose::shorten;
@@ -11,7 +13,7 @@ use crate::node::{Kind, Node, View, compare_numbers};
 use crate::syntax::{
     Call, Choice, Compare, Condition, Expr, Mapping, Part, Path, Root, State, Step, Test,
 };
-use crate::table::{Found, Put, Tables};
+use crate::table::{Put, Tables};
 
 /// One record while its rules run, with everything its expressions can see.
 pub(crate) struct Run<'a, 't> {
@@ -24,8 +26,6 @@ pub(crate) struct Run<'a, 't> {
     pub(crate) stream: &'a str,
     /// Writes to tables so far.
     pub(crate) puts: Vec<Put<'a>>,
-    /// A key of a table was asked for that has not been fetched: what comes out now is only good for finding more keys.
-    pub(crate) pending: Cell<bool>,
 }
 
 pub(crate) type Value<'a> = Result<Option<Node<'a>>, String>;
@@ -75,11 +75,38 @@ impl<'a> Run<'a, '_> {
 
     /// An expression as text: texts and numbers as they are, nothing and null as `None`.
     pub(crate) fn eval_text(&self, expr: &'a Expr, what: &str) -> Result<Option<&'a str>, String> {
-        match self.eval(expr)? {
+        match self.look(expr)?.as_deref() {
             None | Some(Node::Null) => Ok(None),
-            Some(node) => match text_of(&node, self.bump) {
+            Some(node) => match text_of(node, self.bump) {
                 Some(text) => Ok(Some(text)),
-                None => Err(format!("{what} must be a text, found {}", describe(&node))),
+                None => Err(format!("{what} must be a text, found {}", describe(node))),
+            },
+        }
+    }
+
+    /// The same as `eval`, without a copy of what stands at a place.
+    pub(crate) fn look(&self, expr: &'a Expr) -> Result<Option<Cow<'_, Node<'a>>>, String> {
+        match expr {
+            Expr::Path(path) if path.is_straight() => self.straight(path),
+            _ => Ok(self.eval(expr)?.map(Cow::Owned)),
+        }
+    }
+
+    fn straight(&self, path: &Path) -> Result<Option<Cow<'_, Node<'a>>>, String> {
+        match path.root {
+            Root::Record => match &self.doc {
+                Doc::Tree(Some(node)) => {
+                    let found = access::straight(node, &path.steps)?;
+                    Ok(found.map(Cow::Borrowed))
+                }
+                doc => doc.straight(&path.steps, self.bump),
+            },
+            Root::Variable(slot) => match self.variables.get(slot) {
+                Some(Some(node)) => {
+                    let found = access::straight(node, &path.steps)?;
+                    Ok(found.map(Cow::Borrowed))
+                }
+                _ => Ok(None),
             },
         }
     }
@@ -104,6 +131,9 @@ impl<'a> Run<'a, '_> {
 
     /// Reads a place. Of many, a list.
     pub(crate) fn read(&self, path: &'a Path) -> Value<'a> {
+        if path.is_straight() {
+            return Ok(self.straight(path)?.map(Cow::into_owned));
+        }
         let hops = self.hops(path)?;
         if path.is_wild() {
             let mut all = Vec::new();
@@ -204,7 +234,6 @@ impl<'a> Run<'a, '_> {
                     Some(node) if !node.is_empty().map_err(|error| error.to_string())? => {
                         Some(node)
                     }
-                    _ if self.pending.get() => None,
                     _ => return Err("is required, but there is no value".to_owned()),
                 },
                 (_, None) => None,
@@ -218,22 +247,28 @@ impl<'a> Run<'a, '_> {
                 }
                 (Call::Lookup(table), Some(node)) => self.lookup(*table, &node)?,
                 (Call::ReplacePattern(regex, replacement), Some(node)) => {
-                    let text = self.text_for(&node, "replace-pattern")?;
-                    Some(Node::text(
-                        &regex.replace_all(text, replacement.as_str()),
-                        self.bump,
-                    ))
+                    self.replaced(&node, regex, replacement)?
                 }
-                (Call::Extract(regex), Some(node)) => {
-                    let text = self.text_for(&node, "extract")?;
-                    let found = regex
-                        .captures(text)
-                        .and_then(|found| found.get(1).or_else(|| found.get(0)));
-                    found.map(|found| Node::text(found.as_str(), self.bump))
-                }
+                (Call::Extract(regex), Some(node)) => self.extracted(&node, regex)?,
             };
         }
         Ok(value)
+    }
+
+    #[inline(never)]
+    fn replaced(&self, node: &Node<'a>, regex: &Regex, replacement: &str) -> Value<'a> {
+        let text = self.text_for(node, "replace-pattern")?;
+        let replaced = regex.replace_all(text, replacement);
+        Ok(Some(Node::text(&replaced, self.bump)))
+    }
+
+    #[inline(never)]
+    fn extracted(&self, node: &Node<'a>, regex: &Regex) -> Value<'a> {
+        let text = self.text_for(node, "extract")?;
+        let found = regex
+            .captures(text)
+            .and_then(|found| found.get(1).or_else(|| found.get(0)));
+        Ok(found.map(|found| Node::text(found.as_str(), self.bump)))
     }
 
     fn text_for(&self, node: &Node<'a>, name: &str) -> Result<&'a str, String> {
@@ -249,18 +284,21 @@ impl<'a> Run<'a, '_> {
             return Ok(None);
         }
         let key = self.tables.key(table, key)?;
-        Ok(match self.tables.find(table, key, &self.puts)? {
-            Found::Entry(node) => Some(node),
-            Found::Nothing => None,
-            Found::Unknown => {
-                self.pending.set(true);
-                None
-            }
-        })
+        self.tables.find(table, key, &self.puts)
     }
 
     /// Whether a condition holds.
     pub(crate) fn holds(&self, condition: &'a Condition) -> Result<bool, String> {
+        match condition {
+            Condition::Holds(Expr::Path(path), test) if path.is_straight() => {
+                self.passes(self.straight(path)?.as_deref(), test)
+            }
+            _ => self.holds_other(condition),
+        }
+    }
+
+    #[inline(never)]
+    fn holds_other(&self, condition: &'a Condition) -> Result<bool, String> {
         Ok(match condition {
             Condition::All(all) => {
                 for condition in all {
@@ -289,8 +327,7 @@ impl<'a> Run<'a, '_> {
                 {
                     return self.any_holds(path, test);
                 }
-                let value = self.eval(subject)?;
-                self.passes(value.as_ref(), test)?
+                self.passes(self.look(subject)?.as_deref(), test)?
             }
         })
     }
@@ -313,8 +350,20 @@ impl<'a> Run<'a, '_> {
         Ok(false)
     }
 
+    /// What most conditions ask stands here, all other tests behind a call: it costs to enter a large function.
     fn passes(&self, value: Option<&Node<'a>>, test: &'a Test) -> Result<bool, String> {
-        let bad = |error: crate::node::Malformed| error.to_string();
+        match (test, value) {
+            (Test::Equals(Expr::Text(text)), Some(Node::Text(found))) => {
+                Ok(same(text.as_bytes(), found.as_bytes()))
+            }
+            (Test::Not(test), _) => Ok(!self.passes(value, test)?),
+            (Test::Is(state), _) => is(value, *state).map_err(|error| error.to_string()),
+            _ => self.passes_other(value, test),
+        }
+    }
+
+    #[inline(never)]
+    fn passes_other(&self, value: Option<&Node<'a>>, test: &'a Test) -> Result<bool, String> {
         Ok(match test {
             Test::All(all) => {
                 for test in all {
@@ -325,33 +374,38 @@ impl<'a> Run<'a, '_> {
                 true
             }
             Test::Not(test) => !self.passes(value, test)?,
-            Test::Equals(expr) => self.equal(value, self.eval(expr)?.as_ref())?,
-            Test::In(options) => {
-                for option in options {
-                    let option = self.eval(option)?;
-                    if let ([_], Some(node)) = (options.as_slice(), &option)
-                        && let View::List(items) = node.view().map_err(bad)?
-                    {
-                        for item in items {
-                            if self.equal(value, Some(item))? {
-                                return Ok(true);
-                            }
-                        }
-                        return Ok(false);
-                    }
-                    if self.equal(value, option.as_ref())? {
-                        return Ok(true);
-                    }
-                }
-                false
-            }
-            Test::Is(state) => is(value, *state).map_err(bad)?,
+            Test::Equals(expr) => self.equal(value, self.look(expr)?.as_deref())?,
+            Test::In(options) => self.is_in(value, options)?,
+            Test::Is(state) => is(value, *state).map_err(|error| error.to_string())?,
             Test::Matches(regex) => value
                 .and_then(|node| text_of(node, self.bump))
                 .is_some_and(|text| regex.is_match(text)),
-            Test::Contains(expr) => self.contains(value, self.eval(expr)?)?,
-            Test::Compare(compare, expr) => self.compare(value, *compare, self.eval(expr)?)?,
+            Test::Contains(expr) => self.contains(value, self.look(expr)?.as_deref())?,
+            Test::Compare(compare, expr) => {
+                self.compare(value, *compare, self.look(expr)?.as_deref())?
+            }
         })
+    }
+
+    fn is_in(&self, value: Option<&Node<'a>>, options: &'a [Expr]) -> Result<bool, String> {
+        for option in options {
+            let option = self.look(option)?;
+            let option = option.as_deref();
+            if let ([_], Some(node)) = (options, option)
+                && let View::List(items) = node.view().map_err(|error| error.to_string())?
+            {
+                for item in items {
+                    if self.equal(value, Some(item))? {
+                        return Ok(true);
+                    }
+                }
+                return Ok(false);
+            }
+            if self.equal(value, option)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Nothing equals null, and nothing else.
@@ -360,20 +414,24 @@ impl<'a> Run<'a, '_> {
         a.equals(b, self.bump).map_err(|error| error.to_string())
     }
 
-    fn contains(&self, value: Option<&Node<'a>>, wanted: Option<Node<'a>>) -> Result<bool, String> {
+    fn contains(
+        &self,
+        value: Option<&Node<'a>>,
+        wanted: Option<&Node<'a>>,
+    ) -> Result<bool, String> {
         let (Some(value), Some(wanted)) = (value, wanted) else {
             return Ok(false);
         };
         if let View::List(items) = value.view().map_err(|error| error.to_string())? {
             for item in items {
-                if self.equal(Some(item), Some(&wanted))? {
+                if self.equal(Some(item), Some(wanted))? {
                     return Ok(true);
                 }
             }
             return Ok(false);
         }
         Ok(
-            match (text_of(value, self.bump), text_of(&wanted, self.bump)) {
+            match (text_of(value, self.bump), text_of(wanted, self.bump)) {
                 (Some(text), Some(wanted)) => text.contains(wanted),
                 _ => false,
             },
@@ -385,12 +443,12 @@ impl<'a> Run<'a, '_> {
         &self,
         value: Option<&Node<'a>>,
         compare: Compare,
-        limit: Option<Node<'a>>,
+        limit: Option<&Node<'a>>,
     ) -> Result<bool, String> {
         let (Some(value), Some(limit)) = (value, limit) else {
             return Ok(false);
         };
-        let order = match (value, &limit) {
+        let order = match (value, limit) {
             (Node::Null, _) | (_, Node::Null) => return Ok(false),
             (Node::Number(a), Node::Number(b)) => compare_numbers(a, b),
             (a, b) => match (a.as_text(self.bump), b.as_text(self.bump)) {

@@ -144,22 +144,16 @@ fn refusal(file: &str, problems: &[Problem]) -> Fault {
 /// The tables of the host.
 struct Host;
 
-impl table::Lookup for Host {
-    type Error = crossdock_sdk::table::Error;
-
-    fn get_many(
-        &mut self,
-        table: &str,
-        keys: &[&str],
-    ) -> Result<Vec<Option<Vec<u8>>>, Self::Error> {
-        crossdock_sdk::table::Table::new(table).get_many(keys)
+impl table::Store for Host {
+    fn get(&mut self, table: &str, key: &str) -> Result<Option<Vec<u8>>> {
+        Ok(crossdock_sdk::table::Table::new(table).get(key)?)
     }
 
-    fn write(&mut self, table: &str, entries: &[(&str, Option<&str>)]) -> Result<(), Self::Error> {
+    fn write(&mut self, table: &str, entries: &[(&str, Option<&str>)]) -> Result<()> {
         // An empty value removes the entry.
         let entries = entries
             .iter()
             .map(|(key, value)| (*key, value.unwrap_or_default()));
-        crossdock_sdk::table::Table::new(table).put_many(entries)
+        Ok(crossdock_sdk::table::Table::new(table).put_many(entries)?)
     }
 }

@@ -2,6 +2,10 @@
 //! byte for byte. Numbers are texts, so they stay as written.
 
 use bumpalo::Bump;
+use bumpalo::collections::Vec as BumpVec;
+use crossdock_sdk::bytes::same;
+use crossdock_sdk::json::tree::{self, Container};
+use crossdock_sdk::json::write_string;
 use std::cell::OnceCell;
 use std::cmp::Ordering;
 
@@ -25,16 +29,26 @@ pub(crate) enum Node<'a> {
     Object(Vec<(&'a str, Node<'a>)>),
 }
 
-/// An unchanged list or object: its text, and its children once somebody has looked.
+/// An unchanged list or object, and its children once somebody has looked.
 pub(crate) struct Raw<'a> {
-    text: &'a str,
-    bump: &'a Bump,
+    source: &'a Source<'a>,
+    /// Where it starts.
+    start: u32,
+    /// Which container of the source it is.
+    number: u32,
     children: OnceCell<Option<Children<'a>>>,
+}
+
+/// A whole text, with the ends of all that can be opened in it: they are looked for once, not at every level.
+struct Source<'a> {
+    text: &'a str,
+    containers: &'a [Container],
+    bump: &'a Bump,
 }
 
 impl std::fmt::Debug for Raw<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.text)
+        f.write_str(self.text())
     }
 }
 
@@ -86,29 +100,27 @@ impl<'a> Node<'a> {
     /// Reads one JSON value; lists and objects stay closed.
     pub(crate) fn parse(text: &'a str, bump: &'a Bump) -> Result<Self, Malformed> {
         let text = text.trim_matches([' ', '\n', '\r', '\t']);
-        if scan::value(text.as_bytes(), 0) != Some(text.len()) {
-            return Err(Malformed);
+        let bytes = text.as_bytes();
+        let containers = match bytes.first() {
+            Some(b'{' | b'[') => tree::containers(bytes, 0).map_err(|_| Malformed)?,
+            _ => Vec::new(),
+        };
+        let source = Source {
+            text,
+            containers: bump.alloc_slice_copy(&containers),
+            bump,
+        };
+        let (node, end) = if containers.is_empty() {
+            source.scalar(0)
+        } else {
+            bump.alloc(source).container(0, 0)
         }
-        Self::scalar_or_raw(text, bump).ok_or(Malformed)
-    }
-
-    fn scalar_or_raw(text: &'a str, bump: &'a Bump) -> Option<Self> {
-        Some(match text.as_bytes().first()? {
-            b'"' => match memchr::memchr(b'\\', text.as_bytes()) {
-                None => Self::Text(text.get(1..text.len().checked_sub(1)?)?),
-                Some(_) => Self::Quoted(text),
-            },
-            b'{' | b'[' => Self::Raw(bump.alloc(Raw {
-                text,
-                bump,
-                children: OnceCell::new(),
-            })),
-            b't' if text == "true" => Self::Bool(true),
-            b'f' if text == "false" => Self::Bool(false),
-            b'n' if text == "null" => Self::Null,
-            _ if scan::is_number(text) => Self::Number(text),
-            _ => return None,
-        })
+        .ok_or(Malformed)?;
+        if end == text.len() {
+            Ok(node)
+        } else {
+            Err(Malformed)
+        }
     }
 
     /// A text that was made, kept as long as the batch.
@@ -125,7 +137,7 @@ impl<'a> Node<'a> {
             Self::List(_) => Kind::List,
             Self::Object(_) => Kind::Object,
             Self::Raw(raw) => {
-                if raw.text.starts_with('[') {
+                if raw.is_list() {
                     Kind::List
                 } else {
                     Kind::Object
@@ -139,6 +151,7 @@ impl<'a> Node<'a> {
     }
 
     /// The children, opened if need be.
+    #[inline]
     pub(crate) fn view(&self) -> Result<View<'_, 'a>, Malformed> {
         Ok(match self {
             Self::List(items) => View::List(items),
@@ -152,12 +165,11 @@ impl<'a> Node<'a> {
     }
 
     /// A field of an object. Of doubled keys the last one counts, as with every JSON parser.
+    #[inline]
     pub(crate) fn field(&self, name: &str) -> Result<Option<&Node<'a>>, Malformed> {
         Ok(match self.view()? {
-            View::Object(entries) => entries
-                .iter()
-                .rev()
-                .find(|(key, _)| *key == name)
+            View::Object(entries) => last_named(entries, name)
+                .and_then(|at| entries.get(at))
                 .map(|(_, value)| value),
             _ => None,
         })
@@ -206,8 +218,8 @@ impl<'a> Node<'a> {
             Self::Bool(true) => out.extend_from_slice(b"true"),
             Self::Bool(false) => out.extend_from_slice(b"false"),
             Self::Number(text) | Self::Quoted(text) => out.extend_from_slice(text.as_bytes()),
-            Self::Raw(raw) => out.extend_from_slice(raw.text.as_bytes()),
-            Self::Text(text) => scan::quote(text, out),
+            Self::Raw(raw) => out.extend_from_slice(raw.text().as_bytes()),
+            Self::Text(text) => write_string(text, out),
             Self::List(items) => {
                 out.push(b'[');
                 for (at, item) in items.iter().enumerate() {
@@ -224,7 +236,7 @@ impl<'a> Node<'a> {
                     if at > 0 {
                         out.push(b',');
                     }
-                    scan::quote(key, out);
+                    write_string(key, out);
                     out.push(b':');
                     value.write(out);
                 }
@@ -242,6 +254,9 @@ impl<'a> Node<'a> {
 
     /// Equal as JSON: numbers by value, objects regardless of order.
     pub(crate) fn equals(&self, other: &Node<'a>, bump: &'a Bump) -> Result<bool, Malformed> {
+        if let (Self::Text(a), Self::Text(b)) = (self, other) {
+            return Ok(same(a.as_bytes(), b.as_bytes()));
+        }
         if self.kind() != other.kind() {
             return Ok(false);
         }
@@ -280,6 +295,19 @@ impl<'a> Node<'a> {
     }
 }
 
+/// Where the last entry of this name is.
+pub(crate) fn last_named(mut entries: &[(&str, Node<'_>)], name: &str) -> Option<usize> {
+    let named = |(key, _): &(&str, Node<'_>)| same(key.as_bytes(), name.as_bytes());
+    // By fours: every turn of a loop is a check for an interruption.
+    while let Some((before, four)) = entries.split_last_chunk::<4>() {
+        if let Some(at) = four.iter().rposition(named) {
+            return Some(before.len() + at);
+        }
+        entries = before;
+    }
+    entries.iter().rposition(named)
+}
+
 /// Compares two JSON numbers by value.
 pub(crate) fn compare_numbers(a: &str, b: &str) -> Option<Ordering> {
     match (Decimal::parse(a), Decimal::parse(b)) {
@@ -288,67 +316,172 @@ pub(crate) fn compare_numbers(a: &str, b: &str) -> Option<Ordering> {
     }
 }
 
-impl<'a> Raw<'a> {
-    fn children(&self) -> Option<Children<'a>> {
-        *self.children.get_or_init(|| self.read())
+impl<'a> Source<'a> {
+    /// The text, number or word that starts at a place, and where it ends.
+    #[inline]
+    fn scalar(&self, at: usize) -> Option<(Node<'a>, usize)> {
+        let bytes = self.text.as_bytes();
+        if bytes.get(at) == Some(&b'"') {
+            let (end, escaped) = tree::skip_string(bytes, at).ok()?;
+            let node = if escaped {
+                Node::Quoted(self.text.get(at..end)?)
+            } else {
+                Node::Text(self.text.get(at + 1..end - 1)?)
+            };
+            return Some((node, end));
+        }
+        let end = tree::skip_value(bytes, at).ok()?;
+        let node = match bytes.get(at)? {
+            b't' => Node::Bool(true),
+            b'f' => Node::Bool(false),
+            b'n' => Node::Null,
+            _ => Node::Number(self.text.get(at..end)?),
+        };
+        Some((node, end))
     }
 
-    fn read(&self) -> Option<Children<'a>> {
+    /// The container of this number, which starts at a place, and where it ends.
+    #[inline]
+    fn container(&'a self, at: usize, number: u32) -> Option<(Node<'a>, usize)> {
+        let node = Node::Raw(self.bump.alloc(Raw {
+            source: self,
+            start: u32::try_from(at).ok()?,
+            number,
+            children: OnceCell::new(),
+        }));
+        Some((node, self.containers.get(number as usize)?.end as usize))
+    }
+
+    /// The key that starts at a place, and where it ends.
+    #[inline]
+    fn key(&self, at: usize) -> Option<(&'a str, usize)> {
         let bytes = self.text.as_bytes();
-        let list = bytes.first() == Some(&b'[');
-        let close = if list { b']' } else { b'}' };
-        let (mut items, mut entries) = (Vec::new(), Vec::new());
-        let mut at = scan::blank(bytes, 1);
-        while bytes.get(at) != Some(&close) {
-            if list {
-                let (node, end) = self.child(at)?;
-                items.push(node);
-                at = end;
-            } else {
-                if bytes.get(at) != Some(&b'"') {
-                    return None;
-                }
-                let (end, _) = scan::string(bytes, at)?;
-                let key: &'a str = match scan::unescape(self.text.get(at..end)?)? {
-                    std::borrow::Cow::Borrowed(key) => key,
-                    std::borrow::Cow::Owned(key) => self.bump.alloc_str(&key),
-                };
-                at = scan::blank(bytes, end);
-                if bytes.get(at) != Some(&b':') {
-                    return None;
-                }
-                let (node, end) = self.child(scan::blank(bytes, at + 1))?;
-                entries.push((key, node));
-                at = end;
-            }
-            at = scan::blank(bytes, at);
-            match bytes.get(at)? {
-                b',' => {
-                    at = scan::blank(bytes, at + 1);
-                    if bytes.get(at) == Some(&close) {
-                        return None;
-                    }
-                }
-                other if *other == close => {}
-                _ => return None,
-            }
-        }
-        if at + 1 != bytes.len() {
+        if bytes.get(at) != Some(&b'"') {
             return None;
         }
-        Some(if list {
-            Children::List(self.bump.alloc_slice_fill_iter(items))
-        } else {
-            Children::Object(self.bump.alloc_slice_fill_iter(entries))
+        let (end, escaped) = tree::skip_string(bytes, at).ok()?;
+        if !escaped {
+            return Some((self.text.get(at + 1..end - 1)?, end));
+        }
+        let key = match scan::unescape(self.text.get(at..end)?)? {
+            std::borrow::Cow::Borrowed(key) => key,
+            std::borrow::Cow::Owned(key) => self.bump.alloc_str(&key),
+        };
+        Some((key, end))
+    }
+}
+
+impl<'a> Raw<'a> {
+    fn text(&self) -> &'a str {
+        let end = self.source.containers.get(self.number as usize);
+        end.and_then(|found| {
+            let range = self.start as usize..found.end as usize;
+            self.source.text.get(range)
         })
+        .unwrap_or_default()
     }
 
-    fn child(&self, at: usize) -> Option<(Node<'a>, usize)> {
-        let end = scan::value(self.text.as_bytes(), at)?;
-        Some((
-            Node::scalar_or_raw(self.text.get(at..end)?, self.bump)?,
-            end,
-        ))
+    fn is_list(&self) -> bool {
+        self.source.text.as_bytes().get(self.start as usize) == Some(&b'[')
+    }
+
+    #[inline]
+    fn children(&self) -> Option<Children<'a>> {
+        match self.children.get() {
+            Some(children) => *children,
+            None => self.open(),
+        }
+    }
+
+    #[inline(never)]
+    fn open(&self) -> Option<Children<'a>> {
+        let mut reader = Reader {
+            source: self.source,
+            at: self.start as usize + 1,
+            number: self.number + 1,
+        };
+        let children = if self.is_list() {
+            reader.items().map(Children::List)
+        } else {
+            reader.entries().map(Children::Object)
+        };
+        *self.children.get_or_init(|| children)
+    }
+}
+
+/// How many children there is room for at first.
+const ROOM: usize = 4;
+
+/// Reads the children of one container.
+struct Reader<'a> {
+    source: &'a Source<'a>,
+    at: usize,
+    /// Which container of the source is the next one.
+    number: u32,
+}
+
+impl<'a> Reader<'a> {
+    fn items(&mut self) -> Option<&'a [Node<'a>]> {
+        let mut items = BumpVec::with_capacity_in(ROOM, self.source.bump);
+        let mut more = !self.ends_at_once(b']');
+        while more {
+            items.push(self.value()?);
+            more = self.goes_on(b']')?;
+        }
+        Some(items.into_bump_slice())
+    }
+
+    fn entries(&mut self) -> Option<&'a [(&'a str, Node<'a>)]> {
+        let bytes = self.source.text.as_bytes();
+        let mut entries = BumpVec::with_capacity_in(ROOM, self.source.bump);
+        let mut more = !self.ends_at_once(b'}');
+        while more {
+            let (key, end) = self.source.key(self.at)?;
+            let colon = tree::skip_space(bytes, end);
+            if bytes.get(colon) != Some(&b':') {
+                return None;
+            }
+            self.at = tree::skip_space(bytes, colon + 1);
+            entries.push((key, self.value()?));
+            more = self.goes_on(b'}')?;
+        }
+        Some(entries.into_bump_slice())
+    }
+
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "a call for each value costs more")]
+    fn value(&mut self) -> Option<Node<'a>> {
+        let (node, end) = match self.source.text.as_bytes().get(self.at)? {
+            b'{' | b'[' => {
+                let found = self.source.container(self.at, self.number)?;
+                self.number = self.source.containers.get(self.number as usize)?.next;
+                found
+            }
+            _ => self.source.scalar(self.at)?,
+        };
+        self.at = end;
+        Some(node)
+    }
+
+    /// Whether there is no child. Goes to the first one otherwise.
+    fn ends_at_once(&mut self, close: u8) -> bool {
+        let bytes = self.source.text.as_bytes();
+        self.at = tree::skip_space(bytes, self.at);
+        bytes.get(self.at) == Some(&close)
+    }
+
+    /// Goes to the next child. Whether there is one; `None` where the text is malformed.
+    #[inline]
+    fn goes_on(&mut self, close: u8) -> Option<bool> {
+        let bytes = self.source.text.as_bytes();
+        self.at = tree::skip_space(bytes, self.at);
+        match bytes.get(self.at)? {
+            b',' => {
+                self.at = tree::skip_space(bytes, self.at + 1);
+                Some(true)
+            }
+            other => (*other == close).then_some(false),
+        }
     }
 }
 

@@ -312,7 +312,7 @@ impl<'c> Cursor<'c, '_, '_> {
             .unwrap_or_default()
             .trim_start_matches("$.")
             .to_owned();
-        Ok(Path { text, root, steps })
+        Ok(Path::new(text, root, steps))
     }
 
     /// One step: a name, a quoted name, `*` or `{...}`.

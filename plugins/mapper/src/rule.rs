@@ -61,13 +61,9 @@ pub(crate) fn rules(yaml: &Yaml, scope: &mut Scope<'_>, problems: &mut Vec<Probl
                     .advice("give the earlier rule a `when`, or remove this one"),
             );
         }
-        let reads = scope.reads;
         match rule(item, scope, problems) {
             Ok(rules) => out.extend(rules),
             Err(problem) => problems.push(problem),
-        }
-        if scope.reads > reads {
-            scope.reads_end = out.len();
         }
         ended = out
             .last()

@@ -7,7 +7,6 @@ mod place;
 mod table;
 
 use bumpalo::Bump;
-use std::cell::Cell;
 
 use crate::diagnose::Pos;
 use crate::doc::Doc;
@@ -57,8 +56,6 @@ pub(crate) struct Done<'a> {
     pub(crate) fate: Fate<'a>,
     pub(crate) emitted: Vec<Emitted<'a>>,
     pub(crate) puts: Vec<Put<'a>>,
-    /// Nothing of this counts: a table's entry was missing that has not been fetched yet.
-    pub(crate) pending: bool,
 }
 
 /// A record as it came.
@@ -98,7 +95,7 @@ struct Worker<'a, 't> {
     changed: bool,
 }
 
-/// Runs a program on a record. `hasty`: only find out which entries of tables it needs.
+/// Runs a program on a record.
 pub(crate) fn run<'a>(
     mapping: &'a Mapping,
     program: &'a Program,
@@ -106,7 +103,6 @@ pub(crate) fn run<'a>(
     globals: &[Option<Node<'a>>],
     tables: &Tables<'a>,
     bump: &'a Bump,
-    hasty: bool,
 ) -> Done<'a> {
     let doc = match Doc::parse(input.payload, program.lazy, bump) {
         Ok(doc) => doc,
@@ -120,7 +116,6 @@ pub(crate) fn run<'a>(
                 fate: Fate::Failed(failure),
                 emitted: Vec::new(),
                 puts: Vec::new(),
-                pending: false,
             };
         }
     };
@@ -136,22 +131,12 @@ pub(crate) fn run<'a>(
             key: input.key,
             stream: input.stream,
             puts: Vec::new(),
-            pending: Cell::new(false),
         },
         emitted: Vec::new(),
         target: input.stream,
         changed: false,
     };
-    let mut end = Ok(());
-    for (at, rule) in program.rules.iter().enumerate() {
-        if at >= program.lookups_end && (hasty || worker.run.pending.get()) {
-            break;
-        }
-        end = worker.rule(rule);
-        if end.is_err() {
-            break;
-        }
-    }
+    let end = worker.rules(&program.rules);
     worker.finish(end)
 }
 
@@ -173,7 +158,6 @@ impl<'a> Worker<'a, '_> {
             fate,
             emitted: if failed { Vec::new() } else { self.emitted },
             puts: if failed { Vec::new() } else { self.run.puts },
-            pending: self.run.pending.get(),
         }
     }
 

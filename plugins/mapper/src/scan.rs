@@ -1,4 +1,4 @@
-//! Finds where JSON values end, without reading what is in them.
+//! Scalars of JSON: which texts are numbers, and what texts with escapes mean.
 
 use std::borrow::Cow;
 
@@ -33,69 +33,6 @@ pub(crate) fn is_number(text: &str) -> bool {
         at = end;
     }
     at == bytes.len()
-}
-
-/// The first place from `at` on that is no white space.
-pub(crate) fn blank(text: &[u8], mut at: usize) -> usize {
-    while matches!(text.get(at), Some(b' ' | b'\n' | b'\r' | b'\t')) {
-        at += 1;
-    }
-    at
-}
-
-/// The end of the string that starts at `at`, and whether it has escapes.
-pub(crate) fn string(text: &[u8], at: usize) -> Option<(usize, bool)> {
-    let mut at = at + 1;
-    let mut escaped = false;
-    loop {
-        let found = memchr::memchr2(b'"', b'\\', text.get(at..)?)?;
-        at += found;
-        if text.get(at) == Some(&b'"') {
-            return Some((at + 1, escaped));
-        }
-        escaped = true;
-        at += 2;
-    }
-}
-
-/// The end of the value that starts at `at`. Brackets are counted, not matched: what is inside is checked by whoever
-/// opens it.
-pub(crate) fn value(text: &[u8], at: usize) -> Option<usize> {
-    match text.get(at)? {
-        b'"' => string(text, at).map(|(end, _)| end),
-        b'{' | b'[' => container(text, at),
-        _ => {
-            let mut end = at;
-            while matches!(
-                text.get(end),
-                Some(b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'+' | b'-' | b'.')
-            ) {
-                end += 1;
-            }
-            (end > at).then_some(end)
-        }
-    }
-}
-
-fn container(text: &[u8], mut at: usize) -> Option<usize> {
-    let mut depth = 0usize;
-    loop {
-        match text.get(at)? {
-            b'"' => {
-                at = string(text, at)?.0;
-                continue;
-            }
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' => {
-                depth -= 1;
-                if depth == 0 {
-                    return Some(at + 1);
-                }
-            }
-            _ => {}
-        }
-        at += 1;
-    }
 }
 
 /// The text of a JSON string, given with its quotes. Half a surrogate pair becomes U+FFFD.
@@ -145,39 +82,6 @@ fn hex4(text: &str) -> Option<u32> {
         .then(|| u32::from_str_radix(digits, 16).ok())?
 }
 
-/// Writes a text as a JSON string.
-pub(crate) fn quote(text: &str, out: &mut Vec<u8>) {
-    out.push(b'"');
-    let bytes = text.as_bytes();
-    let mut from = 0;
-    for (at, byte) in bytes.iter().enumerate() {
-        let short = match byte {
-            b'"' => b"\\\"",
-            b'\\' => b"\\\\",
-            b'\n' => b"\\n",
-            b'\r' => b"\\r",
-            b'\t' => b"\\t",
-            0..=0x1f => b"\\u",
-            _ => continue,
-        };
-        out.extend_from_slice(bytes.get(from..at).unwrap_or_default());
-        out.extend_from_slice(short);
-        if short == b"\\u" {
-            out.extend_from_slice(b"00");
-            for nibble in [byte >> 4, byte & 15] {
-                out.push(if nibble < 10 {
-                    b'0' + nibble
-                } else {
-                    b'a' + nibble - 10
-                });
-            }
-        }
-        from = at + 1;
-    }
-    out.extend_from_slice(bytes.get(from..).unwrap_or_default());
-    out.push(b'"');
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -197,11 +101,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn quote_and_unescape_agree_with_serde_json(text in any::<String>()) {
-            let mut out = Vec::new();
-            quote(&text, &mut out);
-            let back: String = serde_json::from_slice(&out).unwrap();
-            prop_assert_eq!(&back, &text);
+        fn unescape_agrees_with_serde_json(text in any::<String>()) {
             let quoted = serde_json::to_string(&text).unwrap();
             prop_assert_eq!(unescape(&quoted).unwrap(), text);
         }
@@ -212,9 +112,7 @@ mod tests {
         }
 
         #[test]
-        fn never_panics(bytes in any::<Vec<u8>>(), at in 0usize..20) {
-            let _ = value(&bytes, at);
-            let _ = string(&bytes, at);
+        fn never_panics(bytes in any::<Vec<u8>>()) {
             let _ = unescape(&String::from_utf8_lossy(&bytes));
         }
     }

@@ -1,7 +1,7 @@
 //! Which names a rule may use.
 
 use crate::diagnose::{Compiled, Pos, Problem};
-use crate::syntax::{Content, Table};
+use crate::syntax::Table;
 
 /// Names with a meaning of their own.
 const RESERVED: [&str; 2] = ["key", "stream"];
@@ -14,10 +14,6 @@ pub(crate) struct Scope<'t> {
     pub(crate) tables: &'t [Table],
     /// A rule wrote a host table.
     pub(crate) writes: bool,
-    /// Expressions that read a host table so far.
-    pub(crate) reads: usize,
-    /// How many of the rules read so far lie before the end of the last one that reads a host table.
-    pub(crate) reads_end: usize,
 }
 
 impl<'t> Scope<'t> {
@@ -32,8 +28,6 @@ impl<'t> Scope<'t> {
             names,
             tables,
             writes: false,
-            reads: 0,
-            reads_end: 0,
         }
     }
 
@@ -90,7 +84,7 @@ impl<'t> Scope<'t> {
     }
 
     /// The table of this name.
-    pub(crate) fn table(&mut self, alias: &str, pos: Pos) -> Compiled<usize> {
+    pub(crate) fn table(&self, alias: &str, pos: Pos) -> Compiled<usize> {
         let found = self.tables.iter().position(|table| table.alias == alias);
         let known: Vec<&str> = self
             .tables
@@ -107,15 +101,6 @@ impl<'t> Scope<'t> {
                 problem
             });
         };
-        Ok(index)
-    }
-
-    /// The table of this name, to be read.
-    pub(crate) fn read_table(&mut self, alias: &str, pos: Pos) -> Compiled<usize> {
-        let index = self.table(alias, pos)?;
-        if let Some(Content::Host(_)) = self.tables.get(index).map(|table| &table.content) {
-            self.reads += 1;
-        }
         Ok(index)
     }
 }

@@ -66,8 +66,6 @@ pub(crate) struct Program {
     pub(crate) slots: usize,
     /// No rule changes anything below the top level of a record, so no tree is built.
     pub(crate) lazy: bool,
-    /// Rules from here on read no host table.
-    pub(crate) lookups_end: usize,
 }
 
 #[derive(Debug)]
@@ -212,6 +210,18 @@ pub(crate) struct Path {
     pub(crate) text: String,
     pub(crate) root: Root,
     pub(crate) steps: Vec<Step>,
+    way: Way,
+}
+
+/// How places are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// Fields and positions that stand in the mapping.
+    Straight,
+    /// There may be several.
+    Wild,
+    /// Something has to be found out first.
+    Other,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -288,6 +298,28 @@ pub(crate) enum Call {
 }
 
 impl Path {
+    pub(crate) fn new(text: String, root: Root, steps: Vec<Step>) -> Self {
+        let straight = |step: &Step| matches!(step, Step::Field(_) | Step::Index(_));
+        let way = if steps.iter().any(|step| matches!(step, Step::Every)) {
+            Way::Wild
+        } else if steps.iter().all(straight) {
+            Way::Straight
+        } else {
+            Way::Other
+        };
+        Self {
+            text,
+            root,
+            steps,
+            way,
+        }
+    }
+
+    /// Whether it leads to one place, by fields and positions that stand in the mapping.
+    pub(crate) fn is_straight(&self) -> bool {
+        self.way == Way::Straight
+    }
+
     /// The name of the top-level field of the record that this is, if it is one.
     pub(crate) fn top_field(&self) -> Option<&str> {
         match (self.root, self.steps.as_slice()) {
@@ -298,6 +330,6 @@ impl Path {
 
     /// Whether it can stand for several places.
     pub(crate) fn is_wild(&self) -> bool {
-        self.steps.iter().any(|step| matches!(step, Step::Every))
+        self.way == Way::Wild
     }
 }

@@ -1,6 +1,7 @@
-//! Tables during a batch: what was read and written, and what still has to be fetched.
+//! Tables during a batch: what was read and written.
 
 use bumpalo::Bump;
+use crossdock_sdk::Fault;
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 
@@ -13,13 +14,11 @@ const MAX_KEY: usize = 512;
 const MAX_VALUE: usize = 64 * 1024;
 
 /// The tables of the host, by their real names.
-pub(crate) trait Lookup {
-    type Error;
-    /// Values by key, in the order of the keys.
-    fn get_many(&mut self, table: &str, keys: &[&str])
-    -> Result<Vec<Option<Vec<u8>>>, Self::Error>;
+pub(crate) trait Store {
+    /// The value of a key.
+    fn get(&mut self, table: &str, key: &str) -> Result<Option<Vec<u8>>, Fault>;
     /// Stores entries; `None` removes one.
-    fn write(&mut self, table: &str, entries: &[(&str, Option<&str>)]) -> Result<(), Self::Error>;
+    fn write(&mut self, table: &str, entries: &[(&str, Option<&str>)]) -> Result<(), Fault>;
 }
 
 /// A write that takes effect when its record does.
@@ -31,33 +30,33 @@ pub(crate) struct Put<'a> {
     pub(crate) value: Option<&'a str>,
 }
 
-/// What a lookup found.
-#[derive(Debug)]
-pub(crate) enum Found<'a> {
-    Entry(Node<'a>),
-    Nothing,
-    /// The key has not been fetched yet.
-    Unknown,
-}
-
-/// The tables of a mapping during one batch.
-#[derive(Debug)]
+/// The tables of a mapping during one batch. An entry is asked for when a rule looks it up, and once.
 pub(crate) struct Tables<'a> {
     declared: &'a [Table],
     bump: &'a Bump,
+    store: RefCell<&'a mut dyn Store>,
     known: RefCell<HashMap<(usize, &'a str), Option<&'a str>>>,
-    wanted: RefCell<HashSet<(usize, &'a str)>>,
     written: Vec<(usize, &'a str)>,
+    /// Why the host did not answer: no fault of a record, but of the batch.
+    failed: RefCell<Option<Fault>>,
+}
+
+/// Whether one of these bytes is such a one. Sixteen are looked at in one turn of the loop.
+fn any(bytes: &[u8], is_one: impl Fn(&u8) -> bool) -> bool {
+    let all = |bytes: &[u8]| bytes.iter().fold(false, |found, byte| found | is_one(byte));
+    let (blocks, rest) = bytes.as_chunks::<16>();
+    blocks.iter().any(|block| all(block)) || all(rest)
 }
 
 impl<'a> Tables<'a> {
-    pub(crate) fn new(tables: &'a [Table], bump: &'a Bump) -> Self {
+    pub(crate) fn new(tables: &'a [Table], store: &'a mut dyn Store, bump: &'a Bump) -> Self {
         Self {
             declared: tables,
             bump,
+            store: RefCell::new(store),
             known: RefCell::default(),
-            wanted: RefCell::default(),
             written: Vec::new(),
+            failed: RefCell::default(),
         }
     }
 
@@ -73,7 +72,10 @@ impl<'a> Tables<'a> {
             .declared
             .get(table)
             .is_some_and(|table| table.fold_case);
-        Ok(if fold && key.chars().any(char::is_uppercase) {
+        // Seen at once for most keys, which are ASCII.
+        let may_change = |byte: &u8| byte.is_ascii_uppercase() | !byte.is_ascii();
+        let candidate = fold && any(key.as_bytes(), may_change);
+        Ok(if candidate && key.chars().any(char::is_uppercase) {
             self.bump.alloc_str(&key.to_lowercase())
         } else {
             key
@@ -86,30 +88,26 @@ impl<'a> Tables<'a> {
         table: usize,
         key: &'a str,
         own: &[Put<'a>],
-    ) -> Result<Found<'a>, String> {
+    ) -> Result<Option<Node<'a>>, String> {
         let Some(definition) = self.declared.get(table) else {
-            return Ok(Found::Nothing);
+            return Ok(None);
         };
         let text = match &definition.content {
             Content::Fixed(entries) => entries.get(key).map(String::as_str),
-            Content::Host(_) => {
+            Content::Host(name) => {
                 let mine = own
                     .iter()
                     .rev()
                     .find(|put| put.table == table && put.key == key);
-                match (mine, self.known.borrow().get(&(table, key))) {
-                    (Some(put), _) => put.value,
-                    (None, Some(value)) => *value,
-                    (None, None) => {
-                        self.wanted.borrow_mut().insert((table, key));
-                        return Ok(Found::Unknown);
-                    }
+                match mine {
+                    Some(put) => put.value,
+                    None => self.get(table, name, key)?,
                 }
             }
         };
-        text.map_or(Ok(Found::Nothing), |text| {
+        text.map_or(Ok(None), |text| {
             let node = Node::parse(text, self.bump);
-            node.map(Found::Entry).map_err(|_| {
+            node.map(Some).map_err(|_| {
                 format!(
                     "the entry `{key}` of table `{}` is not JSON",
                     definition.alias
@@ -139,37 +137,35 @@ impl<'a> Tables<'a> {
         }
     }
 
-    /// Fetches everything that was missing: one call for each table.
-    pub(crate) fn fetch<L: Lookup>(&mut self, lookup: &mut L) -> Result<(), L::Error> {
-        let wanted = std::mem::take(self.wanted.get_mut());
-        let known = self.known.get_mut();
-        for (index, table) in self.declared.iter().enumerate() {
-            let Content::Host(name) = &table.content else {
-                continue;
-            };
-            let mut keys: Vec<&'a str> = wanted
-                .iter()
-                .filter(|(table, _)| *table == index)
-                .map(|(_, key)| *key)
-                .collect();
-            if keys.is_empty() {
-                continue;
-            }
-            keys.sort_unstable();
-            let values = lookup.get_many(name, &keys)?;
-            let mut values = values.into_iter();
-            for key in keys {
-                let value = values.next().flatten().map(|bytes| -> &'a str {
-                    self.bump.alloc_str(&String::from_utf8_lossy(&bytes))
-                });
-                known.entry((index, key)).or_insert(value);
-            }
+    /// An entry of a table of the host, as this batch knows it or the host has it.
+    fn get(&self, table: usize, name: &str, key: &'a str) -> Result<Option<&'a str>, String> {
+        if let Some(value) = self.known.borrow().get(&(table, key)) {
+            return Ok(*value);
         }
-        Ok(())
+        let value = match self.store.borrow_mut().get(name, key) {
+            Ok(value) => value,
+            Err(fault) => {
+                *self.failed.borrow_mut() = Some(fault);
+                return Err(format!("table `{name}` gave no answer"));
+            }
+        };
+        let value = value.map(|bytes| -> &'a str {
+            match simdutf8::basic::from_utf8(&bytes) {
+                Ok(text) => self.bump.alloc_str(text),
+                Err(_) => self.bump.alloc_str(&String::from_utf8_lossy(&bytes)),
+            }
+        });
+        self.known.borrow_mut().insert((table, key), value);
+        Ok(value)
+    }
+
+    /// Fails when the host did not answer.
+    pub(crate) fn check(&mut self) -> Result<(), Fault> {
+        self.failed.get_mut().take().map_or(Ok(()), Err)
     }
 
     /// Hands all writes of the batch to the host: one call for each table, the last value of each key.
-    pub(crate) fn flush<L: Lookup>(mut self, lookup: &mut L) -> Result<(), L::Error> {
+    pub(crate) fn flush(mut self) -> Result<(), Fault> {
         let known = self.known.get_mut();
         for (index, table) in self.declared.iter().enumerate() {
             let Content::Host(name) = &table.content else {
@@ -183,7 +179,7 @@ impl<'a> Tables<'a> {
                 .map(|(table, key)| (*key, known.get(&(*table, *key)).copied().flatten()))
                 .collect();
             if !entries.is_empty() {
-                lookup.write(name, &entries)?;
+                self.store.get_mut().write(name, &entries)?;
             }
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crossdock_sdk::bytes::{append, find_any};
 use crossdock_sdk::json::{Kind, Value};
 use jiff::civil::DateTime;
 
@@ -10,26 +11,23 @@ pub(crate) type Problem = String;
 
 /// Appends one cell: quoted where it must be, quotes doubled, line breaks as LF.
 pub(crate) fn push(out: &mut Vec<u8>, text: &str) {
-    if !text
-        .bytes()
-        .any(|byte| matches!(byte, b',' | b'"' | b'\n' | b'\r'))
-    {
-        out.extend_from_slice(text.as_bytes());
+    let mut rest = text.as_bytes();
+    if find_any(rest, b",\"\n\r").is_none() {
+        append(out, rest);
         return;
     }
     out.push(b'"');
-    let mut bytes = text.bytes().peekable();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'"' => out.extend_from_slice(b"\"\""),
-            b'\r' => {
-                if bytes.peek() != Some(&b'\n') {
-                    out.push(b'\n');
-                }
-            }
-            other => out.push(other),
+    while let Some(at) = find_any(rest, b"\"\r") {
+        let (before, found) = rest.split_at(at);
+        append(out, before);
+        rest = found.get(1..).unwrap_or_default();
+        if found.first() == Some(&b'"') {
+            out.extend_from_slice(b"\"\"");
+        } else if rest.first() != Some(&b'\n') {
+            out.push(b'\n');
         }
     }
+    append(out, rest);
     out.push(b'"');
 }
 

@@ -31,4 +31,4 @@ mod tests;
 
 pub use sink::SprykerSink;
 
-crossdock_sdk::export! { manifest: "plugin.json", sink: SprykerSink }
+crossdock_sdk::export! { manifest: "plugin.json", sink: SprykerSink, allocator: arena }

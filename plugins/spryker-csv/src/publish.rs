@@ -36,9 +36,8 @@ pub(crate) struct Ready {
 /// Says of an operation on the disk where it failed, and whose turn it is: the operator's (a missing folder, no right), or
 /// time's (a full disk).
 pub(crate) fn disk(path: &Path) -> impl Fn(io::Error) -> Fault {
-    let path = path.display().to_string();
     move |error| {
-        let message = format!("cannot write to `{path}`: {error}");
+        let message = format!("cannot write to `{}`: {error}", path.display());
         match error.kind() {
             io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
                 Fault::config(message).field("/directory").advice(

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crossdock_sdk::bytes::same;
 use crossdock_sdk::json::{Kind, Object, Value};
 use crossdock_sdk::prelude::*;
 
@@ -118,7 +119,9 @@ impl<'v> Fields<'_, 'v> {
             self.cell(column.name, column.cell, value, &mut row)
                 .map_err(|problem| Fault::permanent(problem).at(format!("/{}", column.name)))?;
             let written = row.fixed.get(start..).unwrap_or_default();
-            if self.sheet.key.contains(&column.name) {
+            // Of a single one the value itself is taken, see below.
+            let alone = self.sheet.key.len() == 1 && value.is_some();
+            if !alone && self.sheet.key.contains(&column.name) {
                 // As CSV text: what matters is only that equal keys are equal.
                 row.key.push_str(&String::from_utf8_lossy(written));
             }
@@ -391,10 +394,15 @@ pub(crate) fn local_texts<'v>(
         let text = cell::joined(value, &config.list_separator)?;
         return Ok(vec![text; config.locales.len()]);
     }
-    let text_in = |locale: &String| match value.get(locale) {
-        Some(value) => cell::joined(value, &config.list_separator)
-            .map_err(|problem| format!("{locale}: {problem}")),
-        None => Ok(None),
+    // Read once, not for every locale and its fallbacks.
+    let entries: Vec<(Cow<'v, str>, Value<'v>)> = value.entries().collect();
+    let text_in = |locale: &String| {
+        let named = |(key, _): &&(Cow<'v, str>, _)| same(key.as_bytes(), locale.as_bytes());
+        match entries.iter().rev().find(named) {
+            Some((_, value)) => cell::joined(*value, &config.list_separator)
+                .map_err(|problem| format!("{locale}: {problem}")),
+            None => Ok(None),
+        }
     };
     let mut texts = Vec::with_capacity(config.locales.len());
     for locale in &config.locales {

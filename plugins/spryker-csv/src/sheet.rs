@@ -2,6 +2,8 @@
 //!
 //! Field names in records are the column names; a localised field is an object with one text per locale.
 
+use crossdock_sdk::bytes::same;
+
 use crate::config::Config;
 
 /// One CSV file.
@@ -272,7 +274,8 @@ pub(crate) const SHEETS: [Sheet; 9] = [
 impl Sheet {
     /// Position of a field.
     pub(crate) fn position(&self, field: &str) -> Option<usize> {
-        self.columns.iter().position(|column| column.name == field)
+        let named = |name: &str| same(name.as_bytes(), field.as_bytes());
+        self.columns.iter().position(|column| named(column.name))
     }
 
     /// The header of all columns but the numbered pairs.

@@ -4,6 +4,7 @@
 //! input has ended the finished files are written beside the spools, and the snapshot says that they wait; only `commit`
 //! moves them, and may be repeated.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 
@@ -316,21 +317,16 @@ impl SprykerSink {
     }
 
     fn append(&mut self, stream: &'static str, rows: &[Row]) -> Result<()> {
-        let work = self.config.work();
-        let outcome = self.try_append(stream, rows);
-        if outcome.is_err() {
+        self.try_append(stream, rows).map_err(|error| {
             self.phase = Phase::Broken;
-        }
-        outcome.map_err(disk(&work))
+            disk(&self.config.work())(error)
+        })
     }
 
     fn try_append(&mut self, stream: &'static str, rows: &[Row]) -> std::io::Result<()> {
-        if !self.spools.contains_key(stream) {
-            self.spools
-                .insert(stream, Spool::open(&self.config.work(), stream, 0)?);
-        }
-        let Some(spool) = self.spools.get_mut(stream) else {
-            return Ok(());
+        let spool = match self.spools.entry(stream) {
+            Entry::Occupied(spool) => spool.into_mut(),
+            Entry::Vacant(place) => place.insert(Spool::open(&self.config.work(), stream, 0)?),
         };
         rows.iter().try_for_each(|row| spool.append(row))
     }

@@ -58,6 +58,39 @@ enum Region {
 #[allow(unsafe_code, reason = "see the safety argument")]
 unsafe impl Sync for Arena {}
 
+/// What the host calls for room in the guest's memory. It gives memory of the system allocator, and never of the arena:
+/// what comes in through WASI is taken by the C library, which frees it itself. Rust frees what is given to it by its
+/// address, whosever it is. Without this the standard library's own would ask the global allocator, and a plugin that
+/// runs on the arena would break as soon as it opens a file.
+#[cfg(all(target_arch = "wasm32", target_env = "p2"))]
+#[allow(unsafe_code, reason = "the signature is that of the component model")]
+#[unsafe(no_mangle)]
+unsafe extern "C" fn cabi_realloc(
+    old: *mut u8,
+    old_size: usize,
+    align: usize,
+    size: usize,
+) -> *mut u8 {
+    if size == 0 {
+        // Nothing is there to be read or freed: any aligned address will do.
+        return ptr::without_provenance_mut(align);
+    }
+    // SAFETY: the host gives a power of two and sizes of a memory of 4 GiB, and as the old block one that it got here.
+    let block = unsafe {
+        if old_size == 0 {
+            System.alloc(Layout::from_size_align_unchecked(size, align))
+        } else {
+            let layout = Layout::from_size_align_unchecked(old_size, align);
+            System.realloc(old, layout, size)
+        }
+    };
+    if block.is_null() {
+        // The host has nobody else to tell that the memory is at its limit.
+        core::arch::wasm32::unreachable();
+    }
+    block
+}
+
 impl Arena {
     /// An allocator that has not taken its region yet.
     #[allow(clippy::new_without_default, reason = "it is for statics")]

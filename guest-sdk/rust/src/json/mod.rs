@@ -14,9 +14,10 @@
 mod error;
 mod members;
 mod object;
-mod scan;
+pub(crate) mod scan;
 mod text;
 mod to_json;
+pub mod tree;
 mod validate;
 mod value;
 mod walk;

@@ -41,6 +41,9 @@ pub struct Object<'a> {
     live: usize,
 }
 
+/// Up to so many members are compared with each other.
+const FEW: usize = 32;
+
 /// Bytes that the first change makes room for: most records get a few short fields.
 const EXTRA_ROOM: usize = 192;
 
@@ -408,6 +411,9 @@ impl<'a> Object<'a> {
         if !self.names.twice() {
             return None;
         }
+        if self.members.len() <= FEW {
+            return self.hidden_of_few();
+        }
         let mut last: HashMap<Cow<'_, str>, usize> = HashMap::with_capacity(self.live);
         let mut hidden = None;
         for (at, entry) in self.members.iter().enumerate() {
@@ -416,6 +422,24 @@ impl<'a> Object<'a> {
             };
             if let Some(before) = last.insert(name, at) {
                 hidden.get_or_insert_with(|| vec![false; self.members.len()])[before] = true;
+            }
+        }
+        hidden
+    }
+
+    /// The same, by a look at all later ones: for a few that takes less than a map of their names.
+    fn hidden_of_few(&self) -> Option<Vec<bool>> {
+        let mut hidden = None;
+        for (at, entry) in self.members.iter().enumerate() {
+            let later = &self.members[at + 1..];
+            if Entry::last_tagged(later, entry.tag).is_none() {
+                continue;
+            }
+            let Some(name) = self.name(*entry) else {
+                continue;
+            };
+            if self.find_before(&name, self.members.len()) > Some(at) {
+                hidden.get_or_insert_with(|| vec![false; self.members.len()])[at] = true;
             }
         }
         hidden

@@ -192,7 +192,8 @@ fn block(bytes: &[u8], at: usize) -> Option<&[u8; LANES]> {
 }
 
 /// The masks of 64 bytes.
-#[inline]
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "a call costs as much as what is done")]
 fn masks(bytes: &[u8; WIDTH]) -> Masks {
     let mut masks = Masks {
         quote: 0,
@@ -213,12 +214,18 @@ fn masks(bytes: &[u8; WIDTH]) -> Masks {
 }
 
 /// The masks of 64 bytes from `at`, or of fewer at the end of the text: then the bits of the rest are 0.
-#[inline]
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "a call costs as much as what is done")]
 pub(super) fn masks_at(bytes: &[u8], at: usize) -> Masks {
     let rest = bytes.get(at..).unwrap_or_default();
-    if let Some(whole) = rest.first_chunk() {
-        return masks(whole);
+    match rest.first_chunk() {
+        Some(whole) => masks(whole),
+        None => last_masks(rest),
     }
+}
+
+#[inline(never)]
+fn last_masks(rest: &[u8]) -> Masks {
     let mut padded = [0; WIDTH];
     padded[..rest.len()].copy_from_slice(rest);
     masks(&padded)
@@ -361,6 +368,15 @@ pub(super) fn text_stop<const ASCII: bool>(bytes: &[u8], at: usize) -> Option<us
         } else {
             found
         }
+    })
+}
+
+/// The first byte that is one of these.
+#[inline]
+pub(crate) fn find_any<const N: usize>(bytes: &[u8], wanted: &[u8; N]) -> Option<usize> {
+    first(bytes, 0, |block| {
+        let found = |found, byte: &u8| found | lanes::equal(block, *byte);
+        wanted.iter().fold(0, found)
     })
 }
 
@@ -545,6 +561,7 @@ mod tests {
                 position(|byte| matches!(byte, b'"' | b'\\' | ..0x20 | 0x80..))
             );
             prop_assert_eq!(string_stop(&bytes, bytes.len() + at), None);
+            prop_assert_eq!(find_any(&bytes[from..], b"\"@\0"), bytes[from..].iter().position(|byte| b"\"@\0".contains(byte)));
         }
     }
 }

@@ -145,34 +145,55 @@ pub(super) fn skip_number(text: &[u8], at: usize) -> Result<usize, Error> {
 /// A container that starts with the bracket at `start`. No recursion: open brackets are bits of a number, 1 for an
 /// object.
 fn skip_container(text: &[u8], start: usize) -> Result<usize, Error> {
-    let mut open: u128 = 0;
-    let mut depth = 0;
+    let mut open = Open { kinds: 0, depth: 0 };
     let mut carry = scan::Carry::default();
     let mut at = start;
     while at < text.len() {
         let mut hits = scan::brackets(scan::masks_at(text, at), &mut carry);
+        // Two in a turn: each turn is a check for an interruption.
         while hits != 0 {
             let hit = at + hits.trailing_zeros() as usize;
             hits &= hits - 1;
-            let byte = text[hit];
-            if matches!(byte, b'{' | b'[') {
-                if depth == MAX_DEPTH {
-                    return Err(Error::new(Problem::TooDeep, hit));
-                }
-                depth += 1;
-                open = open << 1 | u128::from(byte == b'{');
-                continue;
+            if open.bracket(text[hit], hit)? {
+                return Ok(hit + 1);
             }
-            if (open & 1 == 1) != (byte == b'}') {
-                return Err(Error::new(Problem::Unbalanced, hit));
+            if hits == 0 {
+                break;
             }
-            open >>= 1;
-            depth -= 1;
-            if depth == 0 {
+            let hit = at + hits.trailing_zeros() as usize;
+            hits &= hits - 1;
+            if open.bracket(text[hit], hit)? {
                 return Ok(hit + 1);
             }
         }
         at += scan::WIDTH;
     }
     Err(Error::new(Problem::Truncated, text.len()))
+}
+
+struct Open {
+    kinds: u128,
+    depth: usize,
+}
+
+impl Open {
+    /// The next bracket. Whether all is closed with it.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "a call costs as much as what is done")]
+    fn bracket(&mut self, byte: u8, hit: usize) -> Result<bool, Error> {
+        if matches!(byte, b'{' | b'[') {
+            if self.depth == MAX_DEPTH {
+                return Err(Error::new(Problem::TooDeep, hit));
+            }
+            self.depth += 1;
+            self.kinds = self.kinds << 1 | u128::from(byte == b'{');
+            return Ok(false);
+        }
+        if (self.kinds & 1 == 1) != (byte == b'}') {
+            return Err(Error::new(Problem::Unbalanced, hit));
+        }
+        self.kinds >>= 1;
+        self.depth -= 1;
+        Ok(self.depth == 0)
+    }
 }

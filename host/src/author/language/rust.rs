@@ -30,7 +30,7 @@ const RUSTC: Tool = Tool {
 };
 
 /// The guest library without its own tests.
-pub(in crate::author) const SDK: [(&str, &str); 40] = embedded!(
+pub(in crate::author) const SDK: [(&str, &str); 42] = embedded!(
     "guest-sdk/rust":
     "README.md",
     "src/arena/chunks.rs",
@@ -38,6 +38,7 @@ pub(in crate::author) const SDK: [(&str, &str); 40] = embedded!(
     "src/batch.rs",
     "src/bindings.rs",
     "src/builder.rs",
+    "src/bytes.rs",
     "src/clock.rs",
     "src/config.rs",
     "src/export.rs",
@@ -52,6 +53,7 @@ pub(in crate::author) const SDK: [(&str, &str); 40] = embedded!(
     "src/json/scan.rs",
     "src/json/text.rs",
     "src/json/to_json.rs",
+    "src/json/tree.rs",
     "src/json/validate.rs",
     "src/json/value.rs",
     "src/json/walk.rs",

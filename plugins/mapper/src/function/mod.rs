@@ -327,7 +327,7 @@ fn special(name: &str, mut args: Vec<Expr>, pos: Pos, scope: &mut Scope<'_>) -> 
         "required" => Call::Required,
         "lookup" => {
             let table = literal("the name of a table")?;
-            Call::Lookup(scope.read_table(&table, pos)?)
+            Call::Lookup(scope.table(&table, pos)?)
         }
         "replace-pattern" => {
             let replacement = literal("the replacement")?;

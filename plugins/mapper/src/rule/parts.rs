@@ -55,7 +55,7 @@ impl Maker<'_, '_, '_> {
             return Ok(Vec::new());
         };
         let table_name = table.text("`table`")?;
-        let index = self.scope.read_table(table_name, table.pos)?;
+        let index = self.scope.table(table_name, table.pos)?;
         let into_path = parse::path(into.text("`into`")?, into.pos, self.scope)?;
         unwild(&into_path, into.pos, "lookup")?;
         let missing = match (part("missing"), part("default")) {
@@ -149,11 +149,7 @@ impl Maker<'_, '_, '_> {
                 unwild(&path, yaml.pos, "merge")?;
                 path
             }
-            None => Path {
-                text: "$".into(),
-                root: Root::Record,
-                steps: Vec::new(),
-            },
+            None => Path::new("$".into(), Root::Record, Vec::new()),
         };
         let replace = match part("conflict")
             .map(|yaml| Ok((yaml.text("`conflict`")?, yaml.pos)))

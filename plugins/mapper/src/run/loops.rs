@@ -120,5 +120,9 @@ fn children<'a>(
 }
 
 fn index(at: usize, bump: &Bump) -> Node<'_> {
-    Node::Number(bump.alloc_str(&at.to_string()))
+    const FIRST: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
+    match FIRST.get(at) {
+        Some(digit) => Node::Number(digit),
+        None => Node::Number(bump.alloc_str(&at.to_string())),
+    }
 }

@@ -79,8 +79,17 @@ impl<'a> Worker<'a, '_> {
             self.changed = true;
             return self.run.doc.set_field(name, node, self.run.bump);
         }
+        if let (Root::Variable(slot), []) = (path.root, path.steps.as_slice()) {
+            self.bind(slot, Some(node));
+            return Ok(());
+        }
+        let mut last = Some(node);
         self.modify(path, true, &mut |place| {
-            *place = Some(node.clone());
+            *place = if path.is_wild() {
+                last.clone()
+            } else {
+                last.take()
+            };
             Ok(())
         })
     }

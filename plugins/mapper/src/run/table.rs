@@ -13,7 +13,6 @@ impl<'a> Worker<'a, '_> {
         };
         match self.run.lookup(lookup.table, &key)? {
             Some(node) => self.put_at(&lookup.into, node)?,
-            None if self.run.pending.get() => {}
             None => match &lookup.missing {
                 Missing::Skip => {}
                 Missing::Use(expr) => self.set(&lookup.into, expr)?,
