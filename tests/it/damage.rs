@@ -6,10 +6,12 @@ use std::{
     io::Write as _,
     os::unix::fs::FileExt as _,
     path::Path,
-    process::Command,
 };
 
-use crossdock_tests::host::{TestHost, program};
+use crossdock_tests::{
+    host::{TestHost, program},
+    mount::can_mount,
+};
 use serde_json::Value;
 
 use super::resume::{ROWS, project, undisturbed};
@@ -138,11 +140,7 @@ fn a_torn_write_gives_the_checkpoint_before_or_a_clear_refusal() {
 
 #[test]
 fn a_disk_that_fills_up_costs_nothing_but_the_last_epochs() {
-    let possible = Command::new("unshare")
-        .args(["-Urm", "mount", "-t", "tmpfs", "tmpfs", "/tmp"])
-        .output();
-    if !possible.is_ok_and(|done| done.status.success()) {
-        println!("skipped: this machine does not let a test mount a file system of its own");
+    if !can_mount() {
         return;
     }
     let (host, gate) = project("replace", "S03210");
@@ -180,11 +178,7 @@ fn a_disk_that_fills_up_costs_nothing_but_the_last_epochs() {
 
 #[test]
 fn a_state_that_is_looked_at_on_a_full_disk_is_left_as_it_is() {
-    let possible = Command::new("unshare")
-        .args(["-Urm", "mount", "-t", "tmpfs", "tmpfs", "/tmp"])
-        .output();
-    if !possible.is_ok_and(|done| done.status.success()) {
-        println!("skipped: this machine does not let a test mount a file system of its own");
+    if !can_mount() {
         return;
     }
     let host = TestHost::new();

@@ -23,6 +23,7 @@ mod damage;
 mod dead_letters;
 mod demo;
 mod dependencies;
+mod disks;
 mod edifact;
 mod enrich;
 mod files;

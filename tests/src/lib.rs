@@ -18,6 +18,7 @@ pub mod host;
 pub mod hostile_registry;
 pub mod languages;
 pub mod lookup_server;
+pub mod mount;
 pub mod names;
 pub mod registry;
 pub mod storm;

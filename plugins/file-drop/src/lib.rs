@@ -17,6 +17,7 @@
     )
 )]
 
+mod commit;
 pub mod error;
 pub mod find;
 pub mod layout;

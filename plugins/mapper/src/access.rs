@@ -112,7 +112,11 @@ fn step<'n, 'a>(node: &'n Node<'a>, step: &Step) -> Result<Option<&'n Node<'a>>,
             View::List(items) => Ok(position(*index, items.len()).and_then(|at| items.get(at))),
             _ => Ok(None),
         },
-        _ => Ok(None),
+        // There are no others in a straight path.
+        _ => {
+            debug_assert!(false, "{step:?} is not straight");
+            Ok(None)
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 
 use crate::access::{self, Hop};
-use crate::node::{Kind, Malformed, Node};
+use crate::node::{Kind, Malformed, Node, last_named};
 use crate::syntax::Step;
 
 /// A record while its rules run.
@@ -33,7 +33,8 @@ impl ToJson for Json<'_, '_> {
 }
 
 impl<'a> Doc<'a> {
-    /// Reads a payload. Only what has to be found is checked.
+    /// Reads a payload. Brackets must match and strings must end everywhere; what else is in lists and objects that
+    /// no rule opens is not checked.
     pub(crate) fn parse(payload: &'a [u8], lazy: bool, bump: &'a Bump) -> Result<Self, String> {
         if lazy {
             let object = Object::parse(payload).map_err(|error| error.to_string())?;
@@ -55,6 +56,7 @@ impl<'a> Doc<'a> {
     }
 
     /// What a straight path leads to.
+    #[inline]
     pub(crate) fn straight(
         &self,
         steps: &[Step],
@@ -100,8 +102,8 @@ impl<'a> Doc<'a> {
         match self {
             Self::Tree(node) => Ok(node.clone().unwrap_or(Node::Null)),
             Self::Lazy(lazy) => {
-                let text = std::str::from_utf8(bump.alloc_slice_copy(&lazy.object.to_vec()))
-                    .map_err(|_| not_utf8())?;
+                let bytes = bump.alloc_slice_copy(&lazy.object.to_vec());
+                let text = simdutf8::basic::from_utf8(bytes).map_err(|_| not_utf8())?;
                 Node::parse(text, bump).map_err(|error: Malformed| error.to_string())
             }
         }
@@ -231,7 +233,7 @@ pub(crate) fn rename<'a>(entries: &mut Vec<(&'a str, Node<'a>)>, from: &str, to:
     if from == to {
         return;
     }
-    let Some(at) = entries.iter().rposition(|(key, _)| *key == from) else {
+    let Some(at) = last_named(entries, from) else {
         return;
     };
     if let Some(entry) = entries.get_mut(at) {

@@ -94,13 +94,7 @@ impl<'a> Run<'a, '_> {
 
     fn straight(&self, path: &Path) -> Result<Option<Cow<'_, Node<'a>>>, String> {
         match path.root {
-            Root::Record => match &self.doc {
-                Doc::Tree(Some(node)) => {
-                    let found = access::straight(node, &path.steps)?;
-                    Ok(found.map(Cow::Borrowed))
-                }
-                doc => doc.straight(&path.steps, self.bump),
-            },
+            Root::Record => self.doc.straight(&path.steps, self.bump),
             Root::Variable(slot) => match self.variables.get(slot) {
                 Some(Some(node)) => {
                     let found = access::straight(node, &path.steps)?;
@@ -350,43 +344,44 @@ impl<'a> Run<'a, '_> {
         Ok(false)
     }
 
-    /// What most conditions ask stands here, all other tests behind a call: it costs to enter a large function.
+    /// What conditions ask most stands here, all other tests behind a call: it costs to enter a large function.
     fn passes(&self, value: Option<&Node<'a>>, test: &'a Test) -> Result<bool, String> {
-        match (test, value) {
-            (Test::Equals(Expr::Text(text)), Some(Node::Text(found))) => {
-                Ok(same(text.as_bytes(), found.as_bytes()))
-            }
-            (Test::Not(test), _) => Ok(!self.passes(value, test)?),
-            (Test::Is(state), _) => is(value, *state).map_err(|error| error.to_string()),
-            _ => self.passes_other(value, test),
-        }
-    }
-
-    #[inline(never)]
-    fn passes_other(&self, value: Option<&Node<'a>>, test: &'a Test) -> Result<bool, String> {
-        Ok(match test {
+        match test {
+            Test::Equals(Expr::Text(text)) => match value {
+                Some(Node::Text(found)) => Ok(same(text.as_bytes(), found.as_bytes())),
+                _ => self.equal(value, Some(&Node::Text(text))),
+            },
+            Test::Equals(expr) => self.equals(value, expr),
+            Test::Is(state) => is(value, *state).map_err(|error| error.to_string()),
+            Test::Not(test) => Ok(!self.passes(value, test)?),
             Test::All(all) => {
                 for test in all {
                     if !self.passes(value, test)? {
                         return Ok(false);
                     }
                 }
-                true
+                Ok(true)
             }
-            Test::Not(test) => !self.passes(value, test)?,
-            Test::Equals(expr) => self.equal(value, self.look(expr)?.as_deref())?,
-            Test::In(options) => self.is_in(value, options)?,
-            Test::Is(state) => is(value, *state).map_err(|error| error.to_string())?,
-            Test::Matches(regex) => value
-                .and_then(|node| text_of(node, self.bump))
-                .is_some_and(|text| regex.is_match(text)),
-            Test::Contains(expr) => self.contains(value, self.look(expr)?.as_deref())?,
-            Test::Compare(compare, expr) => {
-                self.compare(value, *compare, self.look(expr)?.as_deref())?
-            }
-        })
+            Test::In(options) => self.is_in(value, options),
+            Test::Matches(regex) => Ok(self.matches(value, regex)),
+            Test::Contains(expr) => self.contains(value, expr),
+            Test::Compare(compare, expr) => self.compare(value, *compare, expr),
+        }
     }
 
+    #[inline(never)]
+    fn equals(&self, value: Option<&Node<'a>>, expr: &'a Expr) -> Result<bool, String> {
+        self.equal(value, self.look(expr)?.as_deref())
+    }
+
+    #[inline(never)]
+    fn matches(&self, value: Option<&Node<'a>>, regex: &Regex) -> bool {
+        value
+            .and_then(|node| text_of(node, self.bump))
+            .is_some_and(|text| regex.is_match(text))
+    }
+
+    #[inline(never)]
     fn is_in(&self, value: Option<&Node<'a>>, options: &'a [Expr]) -> Result<bool, String> {
         for option in options {
             let option = self.look(option)?;
@@ -414,12 +409,10 @@ impl<'a> Run<'a, '_> {
         a.equals(b, self.bump).map_err(|error| error.to_string())
     }
 
-    fn contains(
-        &self,
-        value: Option<&Node<'a>>,
-        wanted: Option<&Node<'a>>,
-    ) -> Result<bool, String> {
-        let (Some(value), Some(wanted)) = (value, wanted) else {
+    #[inline(never)]
+    fn contains(&self, value: Option<&Node<'a>>, wanted: &'a Expr) -> Result<bool, String> {
+        let wanted = self.look(wanted)?;
+        let (Some(value), Some(wanted)) = (value, wanted.as_deref()) else {
             return Ok(false);
         };
         if let View::List(items) = value.view().map_err(|error| error.to_string())? {
@@ -439,13 +432,15 @@ impl<'a> Run<'a, '_> {
     }
 
     /// Numbers by value, texts by code point; anything else does not compare.
+    #[inline(never)]
     fn compare(
         &self,
         value: Option<&Node<'a>>,
         compare: Compare,
-        limit: Option<&Node<'a>>,
+        limit: &'a Expr,
     ) -> Result<bool, String> {
-        let (Some(value), Some(limit)) = (value, limit) else {
+        let limit = self.look(limit)?;
+        let (Some(value), Some(limit)) = (value, limit.as_deref()) else {
             return Ok(false);
         };
         let order = match (value, limit) {

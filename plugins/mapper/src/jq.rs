@@ -11,7 +11,7 @@ use crate::node::{Malformed, Node, View};
 use crate::scope::Scope;
 
 /// Deeper JSON than this is not handed to jq: it works recursively.
-const MAX_DEPTH: usize = 256;
+const MAX_DEPTH: usize = crossdock_sdk::json::MAX_DEPTH;
 
 /// Definitions of jaq's library that need what a plugin does not have, or must not do.
 const LEFT_OUT: [&str; 19] = [

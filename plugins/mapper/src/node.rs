@@ -2,10 +2,9 @@
 //! byte for byte. Numbers are texts, so they stay as written.
 
 use bumpalo::Bump;
-use bumpalo::collections::Vec as BumpVec;
-use crossdock_sdk::bytes::same;
+use crossdock_sdk::bytes::{append, same};
 use crossdock_sdk::json::tree::{self, Container};
-use crossdock_sdk::json::write_string;
+use crossdock_sdk::json::{Problem, write_string};
 use std::cell::OnceCell;
 use std::cmp::Ordering;
 
@@ -91,10 +90,15 @@ impl Kind {
     }
 }
 
-/// The text is no JSON.
+/// The text is no JSON that can be worked on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this is not valid JSON")]
-pub(crate) struct Malformed;
+pub(crate) enum Malformed {
+    #[error("this is not valid JSON")]
+    Syntax,
+    /// Well-formed perhaps, but too deep or too much.
+    #[error("this JSON cannot be worked on: {0}")]
+    Excess(Problem),
+}
 
 impl<'a> Node<'a> {
     /// Reads one JSON value; lists and objects stay closed.
@@ -102,7 +106,12 @@ impl<'a> Node<'a> {
         let text = text.trim_matches([' ', '\n', '\r', '\t']);
         let bytes = text.as_bytes();
         let containers = match bytes.first() {
-            Some(b'{' | b'[') => tree::containers(bytes, 0).map_err(|_| Malformed)?,
+            Some(b'{' | b'[') => {
+                tree::containers(bytes, 0).map_err(|error| match error.problem() {
+                    excess @ (Problem::TooDeep | Problem::TooMany) => Malformed::Excess(excess),
+                    _ => Malformed::Syntax,
+                })?
+            }
             _ => Vec::new(),
         };
         let source = Source {
@@ -115,11 +124,11 @@ impl<'a> Node<'a> {
         } else {
             bump.alloc(source).container(0, 0)
         }
-        .ok_or(Malformed)?;
+        .ok_or(Malformed::Syntax)?;
         if end == text.len() {
             Ok(node)
         } else {
-            Err(Malformed)
+            Err(Malformed::Syntax)
         }
     }
 
@@ -156,7 +165,7 @@ impl<'a> Node<'a> {
         Ok(match self {
             Self::List(items) => View::List(items),
             Self::Object(entries) => View::Object(entries),
-            Self::Raw(raw) => match raw.children().ok_or(Malformed)? {
+            Self::Raw(raw) => match raw.children().ok_or(Malformed::Syntax)? {
                 Children::List(items) => View::List(items),
                 Children::Object(entries) => View::Object(entries),
             },
@@ -178,7 +187,7 @@ impl<'a> Node<'a> {
     /// Turns a closed list or object into one that can be changed; children stay closed.
     pub(crate) fn open(&mut self) -> Result<(), Malformed> {
         if let Self::Raw(raw) = self {
-            *self = match raw.children().ok_or(Malformed)? {
+            *self = match raw.children().ok_or(Malformed::Syntax)? {
                 Children::List(items) => Self::List(items.to_vec()),
                 Children::Object(entries) => Self::Object(entries.to_vec()),
             };
@@ -217,8 +226,8 @@ impl<'a> Node<'a> {
             Self::Null => out.extend_from_slice(b"null"),
             Self::Bool(true) => out.extend_from_slice(b"true"),
             Self::Bool(false) => out.extend_from_slice(b"false"),
-            Self::Number(text) | Self::Quoted(text) => out.extend_from_slice(text.as_bytes()),
-            Self::Raw(raw) => out.extend_from_slice(raw.text().as_bytes()),
+            Self::Number(text) | Self::Quoted(text) => append(out, text.as_bytes()),
+            Self::Raw(raw) => append(out, raw.text().as_bytes()),
             Self::Text(text) => write_string(text, out),
             Self::List(items) => {
                 out.push(b'[');
@@ -226,7 +235,7 @@ impl<'a> Node<'a> {
                     if at > 0 {
                         out.push(b',');
                     }
-                    item.write(out);
+                    item.write_child(out);
                 }
                 out.push(b']');
             }
@@ -238,10 +247,20 @@ impl<'a> Node<'a> {
                     }
                     write_string(key, out);
                     out.push(b':');
-                    value.write(out);
+                    value.write_child(out);
                 }
                 out.push(b'}');
             }
+        }
+    }
+
+    /// The same, without a call for what most children are.
+    #[inline]
+    fn write_child(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Text(text) => write_string(text, out),
+            Self::Raw(raw) => append(out, raw.text().as_bytes()),
+            _ => self.write(out),
         }
     }
 
@@ -296,16 +315,47 @@ impl<'a> Node<'a> {
 }
 
 /// Where the last entry of this name is.
-pub(crate) fn last_named(mut entries: &[(&str, Node<'_>)], name: &str) -> Option<usize> {
-    let named = |(key, _): &(&str, Node<'_>)| same(key.as_bytes(), name.as_bytes());
-    // By fours: every turn of a loop is a check for an interruption.
-    while let Some((before, four)) = entries.split_last_chunk::<4>() {
-        if let Some(at) = four.iter().rposition(named) {
-            return Some(before.len() + at);
+pub(crate) fn last_named(entries: &[(&str, Node<'_>)], name: &str) -> Option<usize> {
+    let mut end = entries.len();
+    while let Some(eight) = entries.get(..end).and_then(<[_]>::last_chunk::<8>) {
+        end -= 8;
+        if let Some(at) = last_in(eight, name) {
+            return Some(end + at);
         }
-        entries = before;
     }
-    entries.iter().rposition(named)
+    // Of the rest eight or four are looked at once more where there are as many: that is less than a loop.
+    if let Some(eight) = entries.first_chunk::<8>() {
+        return if end == 0 { None } else { last_in(eight, name) };
+    }
+    if let (Some(first), Some(last)) = (entries.first_chunk::<4>(), entries.last_chunk::<4>()) {
+        return match last_in(last, name) {
+            Some(at) => Some(entries.len() - 4 + at),
+            None => last_in(first, name),
+        };
+    }
+    let named = |at: usize| {
+        let (key, _) = entries.get(at)?;
+        same(key.as_bytes(), name.as_bytes()).then_some(at)
+    };
+    named(2).or_else(|| named(1)).or_else(|| named(0))
+}
+
+/// The same for a few, whose lengths are compared at once: each turn of a loop is a check for an interruption.
+#[inline]
+fn last_in<const N: usize>(entries: &[(&str, Node<'_>); N], name: &str) -> Option<usize> {
+    let mut candidates = 0_u32;
+    for (at, (key, _)) in entries.iter().enumerate() {
+        candidates |= u32::from(key.len() == name.len()) << at;
+    }
+    while candidates != 0 {
+        let at = candidates.ilog2() as usize;
+        let (key, _) = entries.get(at)?;
+        if same(key.as_bytes(), name.as_bytes()) {
+            return Some(at);
+        }
+        candidates ^= 1 << at;
+    }
+    None
 }
 
 /// Compares two JSON numbers by value.
@@ -422,19 +472,26 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn items(&mut self) -> Option<&'a [Node<'a>]> {
-        let mut items = BumpVec::with_capacity_in(ROOM, self.source.bump);
-        let mut more = !self.ends_at_once(b']');
+        if self.ends_at_once(b']') {
+            return Some(&[]);
+        }
+        // Kept are exactly those that there are; what it takes to collect them is given back.
+        let mut items = Vec::with_capacity(ROOM);
+        let mut more = true;
         while more {
             items.push(self.value()?);
             more = self.goes_on(b']')?;
         }
-        Some(items.into_bump_slice())
+        Some(self.source.bump.alloc_slice_fill_iter(items))
     }
 
     fn entries(&mut self) -> Option<&'a [(&'a str, Node<'a>)]> {
+        if self.ends_at_once(b'}') {
+            return Some(&[]);
+        }
         let bytes = self.source.text.as_bytes();
-        let mut entries = BumpVec::with_capacity_in(ROOM, self.source.bump);
-        let mut more = !self.ends_at_once(b'}');
+        let mut entries = Vec::with_capacity(ROOM);
+        let mut more = true;
         while more {
             let (key, end) = self.source.key(self.at)?;
             let colon = tree::skip_space(bytes, end);
@@ -445,7 +502,7 @@ impl<'a> Reader<'a> {
             entries.push((key, self.value()?));
             more = self.goes_on(b'}')?;
         }
-        Some(entries.into_bump_slice())
+        Some(self.source.bump.alloc_slice_fill_iter(entries))
     }
 
     #[inline(always)]
@@ -550,6 +607,14 @@ mod tests {
             } else {
                 prop_assert!(serde_json::from_str::<Value>(&text).is_err(), "{}", text);
             }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_last_of_a_name_is_found(keys in prop::collection::vec("[ab]{0,2}", 0..30), name in "[ab]{0,2}") {
+            let entries: Vec<(&str, Node<'_>)> = keys.iter().map(|key| (key.as_str(), Node::Null)).collect();
+            prop_assert_eq!(last_named(&entries, &name), keys.iter().rposition(|key| *key == name));
         }
     }
 

@@ -185,3 +185,58 @@ impl<'a> Tables<'a> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Counts, and fails for one key.
+    struct Counting(usize);
+
+    impl Store for Counting {
+        fn get(&mut self, _: &str, key: &str) -> Result<Option<Vec<u8>>, Fault> {
+            self.0 += 1;
+            match key {
+                "bad" => Err(Fault::transient("the disk is gone")),
+                "none" => Ok(None),
+                _ => Ok(Some(b"1".to_vec())),
+            }
+        }
+
+        fn write(&mut self, _: &str, _: &[(&str, Option<&str>)]) -> Result<(), Fault> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn an_entry_is_asked_for_once_and_a_failure_is_kept() {
+        let declared = [Table {
+            alias: "t".into(),
+            fold_case: false,
+            content: Content::Host("t".into()),
+        }];
+        let (bump, mut store) = (Bump::new(), Counting(0));
+        let mut tables = Tables::new(&declared, &mut store, &bump);
+        for _ in 0..3 {
+            assert!(tables.find(0, "one", &[]).unwrap().is_some());
+            assert!(tables.find(0, "none", &[]).unwrap().is_none());
+        }
+        assert!(tables.check().is_ok());
+        assert!(tables.find(0, "bad", &[]).is_err());
+        assert!(tables.check().is_err());
+        drop(tables);
+        assert_eq!(store.0, 3);
+    }
+
+    #[test]
+    fn any_byte_of_a_key_is_seen() {
+        for length in 0..40 {
+            for at in 0..length {
+                let mut key = vec![b'a'; length];
+                assert!(!any(&key, u8::is_ascii_uppercase));
+                key[at] = b'A';
+                assert!(any(&key, u8::is_ascii_uppercase), "{at} of {length}");
+            }
+        }
+    }
+}

@@ -249,3 +249,28 @@ pub(crate) fn name(kind: Kind) -> &'static str {
         Kind::Object => "an object",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// One byte at a time.
+    fn plain(text: &str) -> String {
+        let lines = text.replace("\r\n", "\n").replace('\r', "\n");
+        if text.contains([',', '"', '\n', '\r']) {
+            format!("\"{}\"", lines.replace('"', "\"\""))
+        } else {
+            lines
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn cells_are_quoted_where_they_must_be(text in "[,\"\r\na\u{e4}]{0,80}") {
+            let mut out = b"x,".to_vec();
+            push(&mut out, &text);
+            prop_assert_eq!(String::from_utf8(out).unwrap(), format!("x,{}", plain(&text)));
+        }
+    }
+}

@@ -31,4 +31,5 @@ mod tests;
 
 pub use sink::SprykerSink;
 
+// The arena: a row is many short texts, of which nothing stays but its bytes in a buffer.
 crossdock_sdk::export! { manifest: "plugin.json", sink: SprykerSink, allocator: arena }

@@ -2,7 +2,7 @@
 //! through a connection, transformers with tables, and files.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     fs,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     path::{Path, PathBuf},
@@ -48,17 +48,29 @@ pub(crate) struct Akeneo {
 /// What the bench keeps from one run to the next: compiling is not measured.
 #[derive(Default)]
 pub(crate) struct Kept {
-    compiled: BTreeMap<String, Plugin>,
+    compiled: BTreeMap<(bool, String), Plugin>,
+}
+
+/// What of the sandbox there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Sandbox {
+    /// All of it: as the program runs.
+    Whole,
+    /// Only that code can be interrupted.
+    Interruption,
+    /// Nothing.
+    None,
 }
 
 impl Kept {
-    /// Runs the job once. `guarded`: as the program does it.
+    /// Runs the job once.
     pub(crate) async fn run(
         &mut self,
         places: &Places,
         flow: PathBuf,
         akeneo: &Akeneo,
-        guarded: bool,
+        sandbox: Sandbox,
     ) -> Result<Value, Failure> {
         let folder = tempfile::tempdir_in(&places.folder)?;
         let out = folder.path().join("out");
@@ -78,35 +90,41 @@ impl Kept {
                 variable("AKENEO_PASSWORD", &akeneo.password),
             ]),
         })?;
-        let (records, nanos) = if guarded {
-            as_the_program(&project).await?
-        } else {
-            self.compile(places, &project)?;
-            self.unguarded(&project, akeneo).await?
+        let (records, nanos) = match sandbox {
+            Sandbox::Whole => as_the_program(&project).await?,
+            Sandbox::Interruption | Sandbox::None => {
+                let epochs = sandbox == Sandbox::Interruption;
+                self.compile(places, &project, epochs)?;
+                self.unguarded(&project, akeneo, epochs).await?
+            }
         };
         Ok(json!({ "records": records, "nanos": nanos, "written": digest(&out)?.to_string() }))
     }
 
-    fn compile(&mut self, places: &Places, project: &Project) -> Result<(), Failure> {
-        if self.compiled.is_empty() {
-            let unguarded = Unguarded::new(false)?;
+    fn compile(&mut self, places: &Places, project: &Project, epochs: bool) -> Result<(), Failure> {
+        if self.compiled.keys().all(|(other, _)| *other != epochs) {
+            let unguarded = Unguarded::new(epochs)?;
             for stage in project.plan().stages() {
                 let name = plugin_of(stage)?;
-                if !self.compiled.contains_key(name) {
-                    let plugin = unguarded.load(&fs::read(places.plugin(name))?)?;
-                    self.compiled.insert(name.to_owned(), plugin);
+                if let Entry::Vacant(place) = self.compiled.entry((epochs, name.to_owned())) {
+                    place.insert(unguarded.load(&fs::read(places.plugin(name))?)?);
                 }
             }
         }
         Ok(())
     }
 
-    async fn unguarded(&self, project: &Project, akeneo: &Akeneo) -> Result<(u64, u64), Failure> {
+    async fn unguarded(
+        &self,
+        project: &Project,
+        akeneo: &Akeneo,
+        epochs: bool,
+    ) -> Result<(u64, u64), Failure> {
         let http = Arc::new(akeneo.login().await?);
         let started = spent(ClockId::ProcessCPUTime);
         let journal: Arc<dyn Journal> = Arc::new(Store::open(project.state_dir())?);
         let overlay = Arc::new(Overlay::new(Arc::clone(&journal)));
-        let pipeline = self.pipeline(project, &overlay, &http)?;
+        let pipeline = self.pipeline(project, &overlay, &http, epochs)?;
         let progress = watch::Sender::new(Progress::default());
         let control = Control::new(CancellationToken::new(), progress);
         let running = run(
@@ -130,6 +148,7 @@ impl Kept {
         project: &Project,
         overlay: &Arc<Overlay>,
         http: &Arc<Http>,
+        epochs: bool,
     ) -> Result<Pipeline, Failure> {
         let plan = project.plan();
         let world = |stage: &StagePlan| World {
@@ -144,7 +163,7 @@ impl Kept {
                 .collect(),
         };
         let plugin = |stage: &StagePlan| {
-            let plugin = self.compiled.get(plugin_of(stage)?);
+            let plugin = self.compiled.get(&(epochs, plugin_of(stage)?.to_owned()));
             plugin.ok_or_else(|| Failure::from("it was not compiled"))
         };
         let recycle = |stage: &StagePlan| Recycle {

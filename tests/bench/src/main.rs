@@ -95,7 +95,7 @@ enum Request {
     Job {
         flow: PathBuf,
         akeneo: job::Akeneo,
-        guarded: bool,
+        sandbox: job::Sandbox,
     },
     /// Runs so many records through a flow while one of its stages is swapped.
     Swap {
@@ -178,8 +178,8 @@ async fn answer(request: Request, places: &Places, kept: &mut Kept) -> Result<Va
         Request::Job {
             flow,
             akeneo,
-            guarded,
-        } => kept.job.run(places, flow, &akeneo, guarded).await,
+            sandbox,
+        } => kept.job.run(places, flow, &akeneo, sandbox).await,
         Request::Swap {
             stage,
             every_ms,

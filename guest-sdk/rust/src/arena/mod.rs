@@ -75,17 +75,19 @@ unsafe extern "C" fn cabi_realloc(
         // Nothing is there to be read or freed: any aligned address will do.
         return ptr::without_provenance_mut(align);
     }
-    // SAFETY: the host gives a power of two and sizes of a memory of 4 GiB, and as the old block one that it got here.
-    let block = unsafe {
-        if old_size == 0 {
-            System.alloc(Layout::from_size_align_unchecked(size, align))
-        } else {
-            let layout = Layout::from_size_align_unchecked(old_size, align);
-            System.realloc(old, layout, size)
-        }
+    let block = match (
+        Layout::from_size_align(old_size, align),
+        Layout::from_size_align(size, align),
+    ) {
+        // SAFETY: the size is not zero.
+        (Ok(_), Ok(layout)) if old_size == 0 => unsafe { System.alloc(layout) },
+        // SAFETY: the host gives back a block that it got here, with the size and alignment that it asked for, and the
+        // new size fits that alignment.
+        (Ok(layout), Ok(_)) => unsafe { System.realloc(old, layout, size) },
+        _ => ptr::null_mut(),
     };
     if block.is_null() {
-        // The host has nobody else to tell that the memory is at its limit.
+        // The host has nobody else to tell that there is no room, or never can be.
         core::arch::wasm32::unreachable();
     }
     block

@@ -39,6 +39,9 @@ pub enum Problem {
     /// Nested deeper than [`super::MAX_DEPTH`].
     #[error("nested deeper than 127 levels")]
     TooDeep,
+    /// More than [`super::tree::MAX_CONTAINERS`] objects and arrays in one text.
+    #[error("more than 1,048,576 objects and arrays")]
+    TooMany,
     /// A malformed number.
     #[error("malformed number")]
     Number,

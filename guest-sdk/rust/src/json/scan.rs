@@ -341,7 +341,19 @@ pub(super) fn short_quoted<const N: usize>(
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "a call costs more than what is done")]
 pub(super) fn near_string_stop(bytes: &[u8], at: usize) -> Option<usize> {
-    let test = |block| lanes::either(block, b'"', b'\\');
+    near(bytes, at, |block| lanes::either(block, b'"', b'\\'))
+}
+
+/// The same for what ends a run of plain ASCII, see [`text_stop`].
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "a call costs more than what is done")]
+pub(super) fn near_text_stop(bytes: &[u8], at: usize) -> Option<usize> {
+    near(bytes, at, text_end::<true>)
+}
+
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "a call costs more than what is done")]
+fn near(bytes: &[u8], at: usize, test: impl Fn(lanes::Block) -> u32) -> Option<usize> {
     let found = test(lanes::load(block(bytes, at)?));
     if found != 0 {
         return Some(at + found.trailing_zeros() as usize);
@@ -361,14 +373,18 @@ pub(super) fn string_stop(bytes: &[u8], at: usize) -> Option<usize> {
 /// above 0x7F.
 #[inline]
 pub(super) fn text_stop<const ASCII: bool>(bytes: &[u8], at: usize) -> Option<usize> {
-    first(bytes, at, |block| {
-        let found = lanes::either(block, b'"', b'\\') | lanes::below(block, 0x20);
-        if ASCII {
-            found | lanes::high(block)
-        } else {
-            found
-        }
-    })
+    first(bytes, at, text_end::<ASCII>)
+}
+
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "a call costs more than what is done")]
+fn text_end<const ASCII: bool>(block: lanes::Block) -> u32 {
+    let found = lanes::either(block, b'"', b'\\') | lanes::below(block, 0x20);
+    if ASCII {
+        found | lanes::high(block)
+    } else {
+        found
+    }
 }
 
 /// The first byte that is one of these.

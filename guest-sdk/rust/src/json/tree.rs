@@ -6,6 +6,9 @@
 use super::error::{Error, Problem};
 use super::{MAX_DEPTH, scan, walk};
 
+/// A text with more containers is refused: each takes 8 bytes, which is more than the text of an empty one.
+pub const MAX_CONTAINERS: usize = 1 << 20;
+
 /// An object or array.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Container {
@@ -16,7 +19,8 @@ pub struct Container {
 }
 
 /// The container that starts with the bracket at `start` (number 0) and all within it, in the order in which they
-/// start. Brackets match and strings end; what else is between the brackets is not looked at.
+/// start. Brackets match and strings end; what else is between the brackets is not looked at. Nested as deep as
+/// [`Object`](super::Object) takes it: an object, and its members [`MAX_DEPTH`] deep.
 pub fn containers(text: &[u8], start: usize) -> Result<Vec<Container>, Error> {
     if u32::try_from(text.len()).is_err() {
         return Err(Error::new(Problem::TooLarge, 0));
@@ -27,7 +31,7 @@ pub fn containers(text: &[u8], start: usize) -> Result<Vec<Container>, Error> {
     let mut scan = Scan {
         text,
         found: Vec::with_capacity(32),
-        open: [0; MAX_DEPTH],
+        open: [0; MAX_DEPTH + 1],
         depth: 0,
     };
     let mut carry = scan::Carry::default();
@@ -59,7 +63,7 @@ struct Scan<'a> {
     text: &'a [u8],
     found: Vec<Container>,
     /// The numbers of the open ones, the innermost last.
-    open: [u32; MAX_DEPTH],
+    open: [u32; MAX_DEPTH + 1],
     depth: usize,
 }
 
@@ -73,6 +77,9 @@ impl Scan<'_> {
             let Some(slot) = self.open.get_mut(self.depth) else {
                 return Err(Error::new(Problem::TooDeep, hit));
             };
+            if self.found.len() == MAX_CONTAINERS {
+                return Err(Error::new(Problem::TooMany, hit));
+            }
             *slot = position(self.found.len());
             self.depth += 1;
             // Until it ends, this is where it starts.
@@ -141,7 +148,7 @@ mod tests {
                 b'\\' => escape = !escaped,
                 b'"' if !escaped => in_string = !in_string,
                 b'{' | b'[' if !in_string => {
-                    if open.len() == MAX_DEPTH {
+                    if open.len() == MAX_DEPTH + 1 {
                         return None;
                     }
                     open.push(found.len());
@@ -198,11 +205,19 @@ mod tests {
             let error = containers(text.as_bytes(), 0).unwrap_err();
             assert_eq!(error.problem(), problem, "{text}");
         }
-        let deep = "[".repeat(MAX_DEPTH + 1) + &"]".repeat(MAX_DEPTH + 1);
-        assert_eq!(
-            containers(deep.as_bytes(), 0).unwrap_err().problem(),
-            Problem::TooDeep
-        );
-        assert!(containers(&deep.as_bytes()[1..deep.len() - 1], 0).is_ok());
+        let nested = |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
+        for (depth, fits) in [(MAX_DEPTH, true), (MAX_DEPTH + 1, false)] {
+            let text = nested(depth);
+            assert_eq!(containers(text.as_bytes(), 0).is_ok(), fits);
+            assert_eq!(super::super::Object::parse(text.as_bytes()).is_ok(), fits);
+        }
+        let deep = nested(MAX_DEPTH + 1);
+        let error = containers(deep.as_bytes(), 0).unwrap_err();
+        assert_eq!(error.problem(), Problem::TooDeep);
+        let many = format!("[{}1]", "[],".repeat(MAX_CONTAINERS));
+        let error = containers(many.as_bytes(), 0).unwrap_err();
+        assert_eq!(error.problem(), Problem::TooMany);
+        let fits = format!("[{}1]", "[],".repeat(MAX_CONTAINERS - 1));
+        assert!(containers(fits.as_bytes(), 0).is_ok());
     }
 }

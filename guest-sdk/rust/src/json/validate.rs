@@ -86,7 +86,18 @@ fn key(text: &[u8], at: usize) -> Result<usize, Error> {
 }
 
 /// A string that starts with the quote at `at`: the position behind its closing quote.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "a call costs more than what is done")]
 fn string(text: &[u8], at: usize) -> Result<usize, Error> {
+    // Nearly every key and most values are short and plain.
+    match scan::near_text_stop(text, at + 1) {
+        Some(stop) if text[stop] == b'"' => Ok(stop + 1),
+        _ => any_string(text, at),
+    }
+}
+
+#[inline(never)]
+fn any_string(text: &[u8], at: usize) -> Result<usize, Error> {
     let mut from = at + 1;
     let mut ascii = true;
     loop {

@@ -1,7 +1,6 @@
 //! Tests of the whole language.
 
-mod errors;
 mod lazy;
-mod plugin;
 mod readme;
 mod sample;
+mod tables;
