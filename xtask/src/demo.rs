@@ -63,7 +63,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, String> {
     say("building host and plugins (the first time takes some minutes)");
     let built = build(false)?;
     let interrupted = catch_signals()?;
-    let Some(result) = job(&built, options)? else {
+    let Some(result) = job(&built, options, &interrupted)? else {
+        say("aborted: nothing half-written is in place");
         return Ok(ExitCode::from(INTERRUPTED));
     };
     if !options.json {
@@ -132,7 +133,11 @@ impl Done {
 }
 
 /// Runs the main job and gives the result as documented for `--json`; nothing when it was aborted.
-pub(crate) fn job(built: &Built, options: &Options) -> Result<Option<Done>, String> {
+pub(crate) fn job(
+    built: &Built,
+    options: &Options,
+    interrupted: &AtomicBool,
+) -> Result<Option<Done>, String> {
     let usual = guests::target_dir(&workspace()).join("demo");
     let out = absolute(options.out.as_ref().unwrap_or(&usual))?;
     let files = out.join("spryker-import");
@@ -151,11 +156,20 @@ pub(crate) fn job(built: &Built, options: &Options) -> Result<Option<Done>, Stri
     ));
     let mut crossdock = command(built, &ready, &files, &state)?;
     crossdock.arg("--progress").stdout(Stdio::piped());
-    let done = crossdock.spawn().and_then(Child::wait_with_output);
+    let failed = |e: std::io::Error| format!("{}: {e}", built.crossdock.display());
+    let mut running = crossdock.spawn().map_err(failed)?;
+    // Ctrl-C from here on reaches it too. One that came before did not, and it has not done anything yet.
+    if interrupted.load(Ordering::Relaxed) {
+        running
+            .kill()
+            .and_then(|()| running.wait())
+            .map_err(failed)?;
+        return Ok(None);
+    }
+    let done = running.wait_with_output();
     drop(standin);
-    let done = done.map_err(|e| format!("{}: {e}", built.crossdock.display()))?;
+    let done = done.map_err(failed)?;
     if aborted(done.status) {
-        say("aborted: nothing half-written is in place");
         return Ok(None);
     }
     let code = done.status.code();
