@@ -5,6 +5,7 @@
 
 use std::{borrow::Cow, sync::Arc};
 
+use aho_corasick::packed;
 use bytes::Bytes;
 use memchr::memmem;
 
@@ -105,6 +106,9 @@ fn unescaped(text: &[u8]) -> Vec<u8> {
 pub(super) struct Hidden {
     /// Each secret in the forms in which servers repeat it.
     secrets: Arc<[Vec<Vec<u8>>]>,
+    /// All forms of all secrets, to be looked for in one pass: nearly every answer has none of them. Not there when
+    /// they are too many for it.
+    any: Option<Arc<packed::Searcher>>,
     own: Own,
 }
 
@@ -114,16 +118,26 @@ impl Hidden {
         secrets.sort();
         secrets.dedup();
         let secrets = secrets.into_iter().map(|secret| forms(vec![secret]));
+        let secrets: Arc<[_]> = secrets.filter(|forms| !forms.is_empty()).collect();
         Self {
-            secrets: secrets.filter(|forms| !forms.is_empty()).collect(),
+            any: packed::Searcher::new(secrets.iter().flatten()).map(Arc::new),
+            secrets,
             own,
         }
     }
 
     /// What is to be taken out of a text: what is in there and is not the plugin's own.
     fn found(&self, text: &[u8], caseless: bool) -> Vec<Vec<u8>> {
-        let text = folded(text, caseless);
         let mut found = Vec::new();
+        if !caseless
+            && self
+                .any
+                .as_ref()
+                .is_some_and(|any| any.find(text).is_none())
+        {
+            return found;
+        }
+        let text = folded(text, caseless);
         for secret in &*self.secrets {
             let forms: Vec<Vec<u8>> = secret
                 .iter()

@@ -18,10 +18,11 @@ use wasmtime::{
 
 use super::error::{PluginError, one_line};
 
-/// One epoch. A call is interrupted at most one of these (and a scheduler's delay) after its deadline.
-const TICK: Duration = Duration::from_millis(1);
+/// One epoch. A call is interrupted at most one of these (and a scheduler's delay) after its deadline. Shorter ones would
+/// wake the processor more often for nothing: guests are asked to yield after two.
+const TICK: Duration = Duration::from_millis(5);
 /// Ticks without any call after which the ticker sleeps until the next call.
-const LINGER: u32 = 200;
+const LINGER: u32 = 40;
 /// Stack of a guest. Deep recursion beyond it is a trap.
 const WASM_STACK: usize = 1 << 20;
 /// Stack of a call: the guest's and room for host functions.

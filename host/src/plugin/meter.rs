@@ -6,8 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Ticks (milliseconds) of guest code between two yields to the other tasks of the thread.
-pub(super) const SLICE: u64 = 10;
+/// Ticks (of 5 ms) of guest code between two yields to the other tasks of the thread.
+pub(super) const SLICE: u64 = 2;
 /// How much later than the interruption of guest code the watchdog ends a call that sits in a host function.
 const GRACE: Duration = Duration::from_millis(250);
 

@@ -81,7 +81,8 @@ fn is_text<'a>(node: &Node<'a>, text: &str, bump: &'a Bump) -> bool {
 }
 
 /// What the steps of a straight path lead to.
-#[inline]
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "it is most of what its caller does")]
 pub(crate) fn straight<'n, 'a>(
     node: &'n Node<'a>,
     steps: &[Step],
