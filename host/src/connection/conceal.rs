@@ -292,4 +292,20 @@ mod tests {
             assert_eq!(unescaped(text.as_bytes()), plain.as_bytes(), "{text}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn one_pass_finds_what_a_look_for_each_form_does(
+            secrets in proptest::collection::vec("[ab:+/ ]{4,9}", 0..5),
+            text in "[ab:+/ %=2]{0,90}",
+            own in "[ab ]{0,4}",
+        ) {
+            let request = Request { url: own, ..Request::default() };
+            let secrets = secrets.into_iter().map(String::into_bytes).collect();
+            let mut hidden = Hidden::new(secrets, Own::of(&request));
+            let found = hidden.found(text.as_bytes(), false);
+            hidden.any = None;
+            proptest::prop_assert_eq!(found, hidden.found(text.as_bytes(), false));
+        }
+    }
 }

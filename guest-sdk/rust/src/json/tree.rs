@@ -4,7 +4,7 @@
 //! Positions are bytes from the start of the text. A text may go on behind what is read.
 
 use super::error::{Error, Problem};
-use super::{MAX_DEPTH, scan, walk};
+use super::{MAX_DEPTH, walk};
 
 /// A text with more containers is refused: each takes 8 bytes, which is more than the text of an empty one.
 pub const MAX_CONTAINERS: usize = 1 << 20;
@@ -34,29 +34,8 @@ pub fn containers(text: &[u8], start: usize) -> Result<Vec<Container>, Error> {
         open: [0; MAX_DEPTH + 1],
         depth: 0,
     };
-    let mut carry = scan::Carry::default();
-    let mut at = start;
-    while at < text.len() {
-        let mut hits = scan::brackets(scan::masks_at(text, at), &mut carry);
-        // Two in a turn: each turn is a check for an interruption.
-        while hits != 0 {
-            let hit = at + hits.trailing_zeros() as usize;
-            hits &= hits - 1;
-            if scan.bracket(hit)? {
-                return Ok(scan.found);
-            }
-            if hits == 0 {
-                break;
-            }
-            let hit = at + hits.trailing_zeros() as usize;
-            hits &= hits - 1;
-            if scan.bracket(hit)? {
-                return Ok(scan.found);
-            }
-        }
-        at += scan::WIDTH;
-    }
-    Err(Error::new(Problem::Truncated, text.len()))
+    walk::each_bracket(text, start, |hit| scan.bracket(hit))?;
+    Ok(scan.found)
 }
 
 struct Scan<'a> {

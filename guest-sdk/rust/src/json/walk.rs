@@ -146,6 +146,18 @@ pub(super) fn skip_number(text: &[u8], at: usize) -> Result<usize, Error> {
 /// object.
 fn skip_container(text: &[u8], start: usize) -> Result<usize, Error> {
     let mut open = Open { kinds: 0, depth: 0 };
+    each_bracket(text, start, |hit| open.bracket(text[hit], hit))
+}
+
+/// Shows every bracket from `start` on that is not inside of a string, until `visit` says that it was the last one. The
+/// position behind that.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "a call costs as much as what is done")]
+pub(super) fn each_bracket(
+    text: &[u8],
+    start: usize,
+    mut visit: impl FnMut(usize) -> Result<bool, Error>,
+) -> Result<usize, Error> {
     let mut carry = scan::Carry::default();
     let mut at = start;
     while at < text.len() {
@@ -154,7 +166,7 @@ fn skip_container(text: &[u8], start: usize) -> Result<usize, Error> {
         while hits != 0 {
             let hit = at + hits.trailing_zeros() as usize;
             hits &= hits - 1;
-            if open.bracket(text[hit], hit)? {
+            if visit(hit)? {
                 return Ok(hit + 1);
             }
             if hits == 0 {
@@ -162,7 +174,7 @@ fn skip_container(text: &[u8], start: usize) -> Result<usize, Error> {
             }
             let hit = at + hits.trailing_zeros() as usize;
             hits &= hits - 1;
-            if open.bracket(text[hit], hit)? {
+            if visit(hit)? {
                 return Ok(hit + 1);
             }
         }
