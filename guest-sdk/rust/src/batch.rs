@@ -230,7 +230,7 @@ impl<'a> Record<'a> {
 
     /// The key as text, when it is UTF-8.
     pub fn key_str(&self) -> Option<&'a str> {
-        std::str::from_utf8(self.key).ok()
+        crate::utf8::text(self.key)
     }
 
     /// A JSON object of strings, or empty.

@@ -1,7 +1,7 @@
 //! Looking at many bytes at once. In a guest every turn of a loop and every call costs a check whether it is to be
 //! interrupted; what is here does 16 bytes or more a turn.
 
-use crate::{json::scan, short};
+use crate::{json::scan, short, utf8};
 
 /// The first byte that is one of these.
 ///
@@ -37,4 +37,16 @@ pub fn append(out: &mut Vec<u8>, bytes: &[u8]) {
 #[inline]
 pub fn same(one: &[u8], other: &[u8]) -> bool {
     short::same(one, other)
+}
+
+/// The text that these bytes are; `None` when they are no UTF-8.
+///
+/// ```
+/// # use crossdock_sdk::bytes::text;
+/// assert_eq!(text("Größe".as_bytes()), Some("Größe"));
+/// assert_eq!(text(b"Gr\xf6\xdfe"), None);
+/// ```
+#[inline]
+pub fn text(bytes: &[u8]) -> Option<&str> {
+    utf8::text(bytes)
 }

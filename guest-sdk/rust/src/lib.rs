@@ -23,6 +23,7 @@ mod glue;
 pub mod http;
 mod imports;
 pub mod json;
+mod lanes;
 pub mod log;
 pub mod metrics;
 mod output;
@@ -35,6 +36,7 @@ pub mod table;
 pub mod testing;
 mod transformer;
 mod trap;
+mod utf8;
 
 pub use batch::{Batch, Form, Op, Record};
 pub use builder::{BatchBuilder, RecordParts};

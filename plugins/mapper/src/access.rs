@@ -169,8 +169,8 @@ pub(crate) fn change<'a>(
     };
     if create && place.as_ref().is_none_or(Node::is_null) {
         match hop {
-            Hop::Field(_) => *place = Some(Node::Object(Vec::new())),
-            Hop::Append | Hop::Index(_) => *place = Some(Node::List(Vec::new())),
+            Hop::Field(_) => *place = Some(Node::Object(Vec::new().into())),
+            Hop::Append | Hop::Index(_) => *place = Some(Node::List(Vec::new().into())),
             _ => {}
         }
     }
@@ -225,22 +225,22 @@ pub(crate) fn change<'a>(
         },
         (Hop::Every, Node::List(items)) => {
             let mut kept = Vec::with_capacity(items.len());
-            for node in std::mem::take(items) {
+            for node in std::mem::take(&mut **items) {
                 let mut inner = Some(node);
                 self::change(&mut inner, rest, create, bump, change)?;
                 kept.extend(inner);
             }
-            *items = kept;
+            **items = kept;
             Ok(())
         }
         (Hop::Every, Node::Object(entries)) => {
             let mut kept = Vec::with_capacity(entries.len());
-            for (key, node) in std::mem::take(entries) {
+            for (key, node) in std::mem::take(&mut **entries) {
                 let mut inner = Some(node);
                 self::change(&mut inner, rest, create, bump, change)?;
                 kept.extend(inner.map(|node| (key, node)));
             }
-            *entries = kept;
+            **entries = kept;
             Ok(())
         }
         (Hop::Nowhere, _) if create => Err("the name of the field has no value".to_owned()),

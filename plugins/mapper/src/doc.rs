@@ -1,6 +1,7 @@
 //! The record that rules work on: lazily, as the bytes it came in with a list of changes, or as a tree.
 
 use bumpalo::Bump;
+use crossdock_sdk::bytes::text;
 use crossdock_sdk::json::{Object, ToJson};
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -43,8 +44,8 @@ impl<'a> Doc<'a> {
                 opened: RefCell::default(),
             }));
         }
-        let text = simdutf8::basic::from_utf8(payload).map_err(|_| not_utf8())?;
-        let mut node = Node::parse(text, bump).map_err(|error| error.to_string())?;
+        let json = text(payload).ok_or_else(not_utf8)?;
+        let mut node = Node::parse(json, bump).map_err(|error| error.to_string())?;
         if node.kind() != Kind::Object {
             return Err(format!(
                 "a record must be an object, found {}",
@@ -103,8 +104,8 @@ impl<'a> Doc<'a> {
             Self::Tree(node) => Ok(node.clone().unwrap_or(Node::Null)),
             Self::Lazy(lazy) => {
                 let bytes = bump.alloc_slice_copy(&lazy.object.to_vec());
-                let text = simdutf8::basic::from_utf8(bytes).map_err(|_| not_utf8())?;
-                Node::parse(text, bump).map_err(|error: Malformed| error.to_string())
+                let json = text(bytes).ok_or_else(not_utf8)?;
+                Node::parse(json, bump).map_err(|error: Malformed| error.to_string())
             }
         }
     }
@@ -265,8 +266,8 @@ impl<'a> Lazy<'a> {
             (None, Some(value)) => bump.alloc_slice_copy(value.raw()),
             (None, None) => return Ok(None),
         };
-        let text = simdutf8::basic::from_utf8(raw).map_err(|_| not_utf8())?;
-        let node = Node::parse(text, bump).map_err(|error| format!("field `{name}`: {error}"))?;
+        let json = text(raw).ok_or_else(not_utf8)?;
+        let node = Node::parse(json, bump).map_err(|error| format!("field `{name}`: {error}"))?;
         if matches!(node, Node::Raw(_)) {
             self.opened
                 .borrow_mut()

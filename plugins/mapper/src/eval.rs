@@ -51,7 +51,7 @@ impl<'a> Run<'a, '_> {
                 for item in items {
                     out.extend(self.eval(item)?);
                 }
-                Node::List(out)
+                Node::List(out.into())
             }
             Expr::Object(entries) => {
                 let mut out: Vec<(&'a str, Node<'a>)> = Vec::with_capacity(entries.len());
@@ -65,7 +65,7 @@ impl<'a> Run<'a, '_> {
                         None => out.push((key, value)),
                     }
                 }
-                Node::Object(out)
+                Node::Object(out.into())
             }
             Expr::Jq(jq) => {
                 return jq.run(&self.doc.to_node(self.bump)?, &self.variables, self.bump);
@@ -92,6 +92,8 @@ impl<'a> Run<'a, '_> {
         }
     }
 
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "it is most of what its callers do")]
     fn straight(&self, path: &Path) -> Result<Option<Cow<'_, Node<'a>>>, String> {
         match path.root {
             Root::Record => self.doc.straight(&path.steps, self.bump),
@@ -132,7 +134,7 @@ impl<'a> Run<'a, '_> {
         if path.is_wild() {
             let mut all = Vec::new();
             self.visit(path, &hops, &mut |node| all.push(node.clone()))?;
-            return Ok(Some(Node::List(all)));
+            return Ok(Some(Node::List(all.into())));
         }
         let mut out = None;
         self.visit(path, &hops, &mut |node| out = Some(node.clone()))?;
@@ -336,7 +338,7 @@ impl<'a> Run<'a, '_> {
         {
             return Ok(true);
         }
-        for item in &items {
+        for item in items.iter() {
             if self.passes(Some(item), test)? {
                 return Ok(true);
             }

@@ -1,6 +1,7 @@
 //! The tree that rules work on: it opens one level at a time, where a rule looks, and writes everything else back
 //! byte for byte. Numbers are texts, so they stay as written.
 
+mod kept;
 mod raw;
 
 use bumpalo::Bump;
@@ -8,6 +9,7 @@ use crossdock_sdk::bytes::{append, same};
 use crossdock_sdk::json::{Problem, write_string};
 use std::cmp::Ordering;
 
+use self::kept::Kept;
 use self::raw::{Children, Raw};
 use crate::number::Decimal;
 use crate::scan;
@@ -25,8 +27,8 @@ pub(crate) enum Node<'a> {
     Quoted(&'a str),
     /// A list or object that nobody has changed.
     Raw(&'a Raw<'a>),
-    List(Vec<Node<'a>>),
-    Object(Vec<(&'a str, Node<'a>)>),
+    List(Kept<Node<'a>>),
+    Object(Kept<(&'a str, Node<'a>)>),
 }
 
 /// The children of a node, looked at.
@@ -134,8 +136,8 @@ impl<'a> Node<'a> {
     pub(crate) fn open(&mut self) -> Result<(), Malformed> {
         if let Self::Raw(raw) = self {
             *self = match raw.children().ok_or(Malformed::Syntax)? {
-                Children::List(items) => Self::List(items.to_vec()),
-                Children::Object(entries) => Self::Object(entries.to_vec()),
+                Children::List(items) => Self::List(items.to_vec().into()),
+                Children::Object(entries) => Self::Object(entries.to_vec().into()),
             };
         }
         Ok(())
@@ -293,6 +295,13 @@ fn last_in<const N: usize>(entries: &[(&str, Node<'_>); N], name: &str) -> Optio
     for (at, (key, _)) in entries.iter().enumerate() {
         candidates |= u32::from(key.len() == name.len()) << at;
     }
+    // One candidate is what there is mostly, and none.
+    let at = candidates.checked_ilog2()? as usize;
+    let (key, _) = entries.get(at)?;
+    if same(key.as_bytes(), name.as_bytes()) {
+        return Some(at);
+    }
+    candidates ^= 1 << at;
     while candidates != 0 {
         let at = candidates.ilog2() as usize;
         let (key, _) = entries.get(at)?;

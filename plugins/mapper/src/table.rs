@@ -1,7 +1,8 @@
 //! Tables during a batch: what was read and written.
 
 use bumpalo::Bump;
-use crossdock_sdk::Fault;
+use crossdock_sdk::{Fault, bytes::text};
+use foldhash::fast::RandomState;
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 
@@ -35,7 +36,8 @@ pub(crate) struct Tables<'a> {
     declared: &'a [Table],
     bump: &'a Bump,
     store: RefCell<&'a mut dyn Store>,
-    known: RefCell<HashMap<(usize, &'a str), Option<&'a str>>>,
+    /// Their keys are short and looked up often: the standard hash costs more than what is done with them.
+    known: RefCell<HashMap<(usize, &'a str), Option<&'a str>, RandomState>>,
     written: Vec<(usize, &'a str)>,
     /// Why the host did not answer: no fault of a record, but of the batch.
     failed: RefCell<Option<Fault>>,
@@ -150,9 +152,9 @@ impl<'a> Tables<'a> {
             }
         };
         let value = value.map(|bytes| -> &'a str {
-            match simdutf8::basic::from_utf8(&bytes) {
-                Ok(text) => self.bump.alloc_str(text),
-                Err(_) => self.bump.alloc_str(&String::from_utf8_lossy(&bytes)),
+            match text(&bytes) {
+                Some(text) => self.bump.alloc_str(text),
+                None => self.bump.alloc_str(&String::from_utf8_lossy(&bytes)),
             }
         });
         self.known.borrow_mut().insert((table, key), value);
@@ -171,7 +173,7 @@ impl<'a> Tables<'a> {
             let Content::Host(name) = &table.content else {
                 continue;
             };
-            let mut seen = HashSet::new();
+            let mut seen = HashSet::with_hasher(RandomState::default());
             let entries: Vec<(&str, Option<&str>)> = self
                 .written
                 .iter()

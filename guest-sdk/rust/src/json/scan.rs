@@ -1,10 +1,8 @@
 //! Finds the bytes that matter, 16 at a time.
 //!
-//! The instructions are behind `lanes`, which has three bodies: `simd128` on wasm, SSE2 on x86-64, plain code elsewhere.
-//! Only its load of 16 bytes is unsafe; all else here is slices and integers.
+//! The instructions are those of [`lanes`]; all here is slices and integers.
 
-/// Bytes looked at together.
-pub(super) const LANES: usize = 16;
+use crate::lanes::{self, LANES, words};
 
 /// Bytes of one [`Masks`].
 pub(super) const WIDTH: usize = 64;
@@ -18,171 +16,6 @@ pub(super) struct Masks {
     pub(super) backslash: u64,
     /// `{`, `}`, `[`, `]`
     pub(super) bracket: u64,
-}
-
-#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-#[allow(unsafe_code, reason = "a vector load has no safe form")]
-mod lanes {
-    use std::arch::wasm32::{
-        i8x16_bitmask, u8x16_eq, u8x16_lt, u8x16_splat, u64x2, v128, v128_load, v128_or,
-    };
-
-    pub(super) type Block = v128;
-
-    #[inline]
-    pub(super) fn load(bytes: &[u8; 16]) -> Block {
-        // SAFETY: the reference proves that 16 bytes can be read; `v128_load` has no alignment requirement.
-        unsafe { v128_load(bytes.as_ptr().cast()) }
-    }
-
-    #[inline]
-    pub(super) fn of_words(low: u64, high: u64) -> Block {
-        u64x2(low, high)
-    }
-
-    #[inline]
-    pub(super) fn equal(block: Block, byte: u8) -> u32 {
-        u32::from(i8x16_bitmask(u8x16_eq(block, u8x16_splat(byte))))
-    }
-
-    #[inline]
-    pub(super) fn either(block: Block, one: u8, other: u8) -> u32 {
-        let found = v128_or(
-            u8x16_eq(block, u8x16_splat(one)),
-            u8x16_eq(block, u8x16_splat(other)),
-        );
-        u32::from(i8x16_bitmask(found))
-    }
-
-    #[inline]
-    pub(super) fn below(block: Block, byte: u8) -> u32 {
-        u32::from(i8x16_bitmask(u8x16_lt(block, u8x16_splat(byte))))
-    }
-
-    #[inline]
-    pub(super) fn high(block: Block) -> u32 {
-        u32::from(i8x16_bitmask(block))
-    }
-
-    #[inline]
-    pub(super) fn with_bits(block: Block, bits: u8) -> Block {
-        v128_or(block, u8x16_splat(bits))
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[allow(unsafe_code, reason = "vector instructions")]
-#[allow(
-    clippy::cast_possible_wrap,
-    clippy::cast_sign_loss,
-    reason = "bytes and masks are bit patterns here"
-)]
-mod lanes {
-    use std::arch::x86_64::{
-        __m128i, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_max_epu8, _mm_movemask_epi8, _mm_or_si128,
-        _mm_set_epi64x, _mm_set1_epi8,
-    };
-
-    pub(super) type Block = __m128i;
-
-    #[inline]
-    pub(super) fn load(bytes: &[u8; 16]) -> Block {
-        // SAFETY: the reference proves that 16 bytes can be read; `loadu` has no alignment requirement; SSE2 is part
-        // of every x86-64.
-        unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
-    }
-
-    #[inline]
-    pub(super) fn of_words(low: u64, high: u64) -> Block {
-        // SAFETY: SSE2 is part of every x86-64.
-        unsafe { _mm_set_epi64x(high as i64, low as i64) }
-    }
-
-    #[inline]
-    pub(super) fn equal(block: Block, byte: u8) -> u32 {
-        // SAFETY: SSE2 is part of every x86-64.
-        unsafe { _mm_movemask_epi8(_mm_cmpeq_epi8(block, _mm_set1_epi8(byte as i8))) as u32 }
-    }
-
-    #[inline]
-    pub(super) fn either(block: Block, one: u8, other: u8) -> u32 {
-        equal(block, one) | equal(block, other)
-    }
-
-    #[inline]
-    pub(super) fn below(block: Block, byte: u8) -> u32 {
-        // SAFETY: SSE2 is part of every x86-64.
-        unsafe {
-            let limit = _mm_set1_epi8(byte as i8);
-            let not_below = _mm_cmpeq_epi8(_mm_max_epu8(block, limit), block);
-            !(_mm_movemask_epi8(not_below) as u32) & 0xFFFF
-        }
-    }
-
-    #[inline]
-    pub(super) fn high(block: Block) -> u32 {
-        // SAFETY: SSE2 is part of every x86-64.
-        unsafe { _mm_movemask_epi8(block) as u32 }
-    }
-
-    #[inline]
-    pub(super) fn with_bits(block: Block, bits: u8) -> Block {
-        // SAFETY: SSE2 is part of every x86-64.
-        unsafe { _mm_or_si128(block, _mm_set1_epi8(bits as i8)) }
-    }
-}
-
-#[cfg(not(any(
-    all(target_arch = "wasm32", target_feature = "simd128"),
-    target_arch = "x86_64"
-)))]
-use plain as lanes;
-
-/// The same without vector instructions: the fallback, and what the tests compare the others with.
-#[cfg(any(
-    test,
-    not(any(
-        all(target_arch = "wasm32", target_feature = "simd128"),
-        target_arch = "x86_64"
-    ))
-))]
-mod plain {
-    pub(super) type Block = [u8; 16];
-
-    pub(super) fn load(bytes: &[u8; 16]) -> Block {
-        *bytes
-    }
-
-    pub(super) fn of_words(low: u64, high: u64) -> Block {
-        (u128::from(low) | u128::from(high) << 64).to_le_bytes()
-    }
-
-    fn mask(block: Block, test: impl Fn(u8) -> bool) -> u32 {
-        block
-            .iter()
-            .enumerate()
-            .fold(0, |mask, (at, byte)| mask | u32::from(test(*byte)) << at)
-    }
-
-    pub(super) fn equal(block: Block, byte: u8) -> u32 {
-        mask(block, |found| found == byte)
-    }
-
-    pub(super) fn either(block: Block, one: u8, other: u8) -> u32 {
-        mask(block, |found| found == one || found == other)
-    }
-
-    pub(super) fn below(block: Block, byte: u8) -> u32 {
-        mask(block, |found| found < byte)
-    }
-
-    pub(super) fn high(block: Block) -> u32 {
-        mask(block, |found| found >= 0x80)
-    }
-
-    pub(super) fn with_bits(block: Block, bits: u8) -> Block {
-        block.map(|byte| byte | bits)
-    }
 }
 
 /// 16 bytes from `at`, when there are as many.
@@ -281,6 +114,12 @@ pub(super) fn plain_ascii(bytes: &[u8]) -> Option<&str> {
         None => Some(unsafe { std::str::from_utf8_unchecked(bytes) }),
         Some(_) => None,
     }
+}
+
+/// Whether all bytes are ASCII.
+#[inline]
+pub(crate) fn is_ascii(bytes: &[u8]) -> bool {
+    first(bytes, 0, lanes::high).is_none()
 }
 
 /// Where a run of digits that starts at `at` ends, or where it is 16 bytes later. The same position when fewer than 16
@@ -443,25 +282,10 @@ fn last(bytes: &[u8], at: usize, test: impl Fn(lanes::Block) -> u32) -> Option<u
     (found != 0).then(|| at + found.trailing_zeros() as usize)
 }
 
-/// Fewer than 16 bytes as the two halves of a block, zeros behind them.
-#[inline]
-fn words(rest: &[u8]) -> (u64, u64) {
-    let bits = |bytes: usize| u32::try_from(bytes * 8).unwrap_or_default();
-    if let (Some(first), Some(last)) = (rest.first_chunk::<8>(), rest.last_chunk::<8>()) {
-        let high = u64::from_le_bytes(*last).checked_shr(bits(16 - rest.len()));
-        return (u64::from_le_bytes(*first), high.unwrap_or_default());
-    }
-    if let (Some(first), Some(last)) = (rest.first_chunk::<4>(), rest.last_chunk::<4>()) {
-        let high = u64::from(u32::from_le_bytes(*last)) << bits(rest.len() - 4);
-        return (u64::from(u32::from_le_bytes(*first)) | high, 0);
-    }
-    let byte = |at: usize| u64::from(rest.get(at).copied().unwrap_or_default());
-    (byte(0) | byte(1) << 8 | byte(2) << 16, 0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lanes::plain;
     use proptest::prelude::*;
 
     fn interesting() -> impl Strategy<Value = u8> {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::scan;
-use crate::short::append;
+use crate::{short::append, utf8};
 
 /// The text of a string, from the bytes between its quotes. `None` when they are no valid JSON string.
 #[inline]
@@ -17,7 +17,7 @@ pub(super) fn decode(inner: &[u8]) -> Option<Cow<'_, str>> {
 #[inline(never)]
 fn decode_any(inner: &[u8]) -> Option<Cow<'_, str>> {
     match scan::text_stop::<false>(inner, 0) {
-        None => std::str::from_utf8(inner).ok().map(Cow::Borrowed),
+        None => utf8::text(inner).map(Cow::Borrowed),
         Some(stop) => unescape(inner, stop).map(Cow::Owned),
     }
 }

@@ -5,6 +5,7 @@ use super::error::{Error, Problem};
 use super::scan;
 use super::text;
 use super::walk;
+use crate::utf8;
 
 /// Checks that the whole text is one JSON value by RFC 8259, in UTF-8, without a byte order mark, without unpaired
 /// surrogates (which no text can hold) and nested at most [`MAX_DEPTH`] deep.
@@ -111,7 +112,10 @@ fn any_string(text: &[u8], at: usize) -> Result<usize, Error> {
         };
         from = match text[stop] {
             b'"' => {
-                if !ascii && let Err(error) = std::str::from_utf8(&text[at..stop]) {
+                if !ascii
+                    && utf8::text(&text[at..stop]).is_none()
+                    && let Err(error) = std::str::from_utf8(&text[at..stop])
+                {
                     return Err(Error::new(Problem::Utf8, at + error.valid_up_to()));
                 }
                 return Ok(stop + 1);

@@ -8,6 +8,7 @@ use super::error::{Error, Problem};
 use super::object::Object;
 use super::text;
 use super::walk;
+use crate::utf8;
 
 /// What a value is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -82,7 +83,7 @@ impl<'a> Value<'a> {
     /// The number exactly as written: `9.90` stays `9.90`.
     pub fn as_number_text(&self) -> Option<&'a str> {
         if self.kind == Kind::Number {
-            std::str::from_utf8(self.raw).ok()
+            utf8::text(self.raw)
         } else {
             None
         }
@@ -270,7 +271,7 @@ impl<'a> Iterator for Entries<'a> {
         let key = if member.escaped {
             text::decode(inner)?
         } else {
-            Cow::Borrowed(std::str::from_utf8(inner).ok()?)
+            Cow::Borrowed(utf8::text(inner)?)
         };
         self.at = member.value_end;
         Value::of(&self.text[member.value_start..member.value_end]).map(|value| (key, value))

@@ -162,20 +162,17 @@ pub(super) fn each_bracket(
     let mut at = start;
     while at < text.len() {
         let mut hits = scan::brackets(scan::masks_at(text, at), &mut carry);
-        // Two in a turn: each turn is a check for an interruption.
-        while hits != 0 {
-            let hit = at + hits.trailing_zeros() as usize;
-            hits &= hits - 1;
-            if visit(hit)? {
-                return Ok(hit + 1);
-            }
-            if hits == 0 {
-                break;
-            }
-            let hit = at + hits.trailing_zeros() as usize;
-            hits &= hits - 1;
-            if visit(hit)? {
-                return Ok(hit + 1);
+        // Several in a turn: each turn is a check for an interruption.
+        'all: while hits != 0 {
+            for _ in 0..4 {
+                let hit = at + hits.trailing_zeros() as usize;
+                hits &= hits - 1;
+                if visit(hit)? {
+                    return Ok(hit + 1);
+                }
+                if hits == 0 {
+                    break 'all;
+                }
             }
         }
         at += scan::WIDTH;

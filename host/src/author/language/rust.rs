@@ -30,7 +30,7 @@ const RUSTC: Tool = Tool {
 };
 
 /// The guest library without its own tests.
-pub(in crate::author) const SDK: [(&str, &str); 42] = embedded!(
+pub(in crate::author) const SDK: [(&str, &str); 44] = embedded!(
     "guest-sdk/rust":
     "README.md",
     "src/arena/chunks.rs",
@@ -57,6 +57,7 @@ pub(in crate::author) const SDK: [(&str, &str); 42] = embedded!(
     "src/json/validate.rs",
     "src/json/value.rs",
     "src/json/walk.rs",
+    "src/lanes.rs",
     "src/lib.rs",
     "src/log.rs",
     "src/metrics.rs",
@@ -72,6 +73,7 @@ pub(in crate::author) const SDK: [(&str, &str); 42] = embedded!(
     "src/testing/resume.rs",
     "src/transformer.rs",
     "src/trap.rs",
+    "src/utf8.rs",
     "template/Cargo.toml",
     "template/config.toml",
 );

@@ -22,7 +22,7 @@ pub(super) fn list<'a>(_: &'a Bump, input: &Node<'a>, _: &[Node<'a>]) -> Outcome
     Ok(Some(if input.kind() == Kind::List {
         input.clone()
     } else {
-        Node::List(vec![input.clone()])
+        Node::List(vec![input.clone()].into())
     }))
 }
 
@@ -69,7 +69,7 @@ pub(super) fn slice<'a>(bump: &'a Bump, input: &Node<'a>, args: &[Node<'a>]) -> 
         let items = items_of(input)?;
         let (from, to) = bounds(items.len());
         return Ok(Some(Node::List(
-            items.get(from..to).unwrap_or_default().to_vec(),
+            items.get(from..to).unwrap_or_default().to_vec().into(),
         )));
     }
     let text = text_of(input, bump)?;
@@ -123,7 +123,7 @@ pub(super) fn unique<'a>(bump: &'a Bump, input: &Node<'a>, _: &[Node<'a>]) -> Ou
         }
         out.push(item.clone());
     }
-    Ok(Some(Node::List(out)))
+    Ok(Some(Node::List(out.into())))
 }
 
 /// Numbers by value, then texts by code point, then the rest as it was.
@@ -140,7 +140,7 @@ pub(super) fn sort<'a>(bump: &'a Bump, input: &Node<'a>, _: &[Node<'a>]) -> Outc
             .cmp(&rank(b))
             .then_with(|| a.as_text(bump).cmp(&b.as_text(bump))),
     });
-    Ok(Some(Node::List(items)))
+    Ok(Some(Node::List(items.into())))
 }
 
 pub(super) fn reverse<'a>(_: &'a Bump, input: &Node<'a>, _: &[Node<'a>]) -> Outcome<'a> {
@@ -158,7 +158,7 @@ pub(super) fn compact<'a>(_: &'a Bump, input: &Node<'a>, _: &[Node<'a>]) -> Outc
                 out.push((*key, value.clone()));
             }
         }
-        return Ok(Some(Node::Object(out)));
+        return Ok(Some(Node::Object(out.into())));
     }
     let mut out = Vec::new();
     for item in items_of(input)? {
@@ -166,7 +166,7 @@ pub(super) fn compact<'a>(_: &'a Bump, input: &Node<'a>, _: &[Node<'a>]) -> Outc
             out.push(item.clone());
         }
     }
-    Ok(Some(Node::List(out)))
+    Ok(Some(Node::List(out.into())))
 }
 
 /// Lists in the list become part of it, one level deep.
@@ -178,7 +178,7 @@ pub(super) fn flatten<'a>(_: &'a Bump, input: &Node<'a>, _: &[Node<'a>]) -> Outc
             _ => out.push(item.clone()),
         }
     }
-    Ok(Some(Node::List(out)))
+    Ok(Some(Node::List(out.into())))
 }
 
 /// Adds one item, or all items of a list.
@@ -191,7 +191,7 @@ pub(super) fn append<'a>(_: &'a Bump, input: &Node<'a>, args: &[Node<'a>]) -> Ou
             _ => out.push(more.clone()),
         }
     }
-    Ok(Some(Node::List(out)))
+    Ok(Some(Node::List(out.into())))
 }
 
 /// One field of every object in a list.
@@ -201,7 +201,7 @@ pub(super) fn pluck<'a>(bump: &'a Bump, input: &Node<'a>, args: &[Node<'a>]) -> 
     for item in items_of(input)? {
         out.extend(item.field(field).map_err(malformed)?.cloned());
     }
-    Ok(Some(Node::List(out)))
+    Ok(Some(Node::List(out.into())))
 }
 
 pub(super) fn keys<'a>(_: &'a Bump, input: &Node<'a>, _: &[Node<'a>]) -> Outcome<'a> {
@@ -234,10 +234,8 @@ fn names<'a>(args: &[Node<'a>], bump: &'a Bump) -> Result<(&'a str, &'a str), St
 pub(super) fn entries<'a>(bump: &'a Bump, input: &Node<'a>, args: &[Node<'a>]) -> Outcome<'a> {
     let (key_name, value_name) = names(args, bump)?;
     let entry = |(key, value): &(&'a str, Node<'a>)| {
-        Node::Object(vec![
-            (key_name, Node::Text(key)),
-            (value_name, value.clone()),
-        ])
+        let pair = [(key_name, Node::Text(key)), (value_name, value.clone())];
+        Node::Object(pair.into_iter().collect())
     };
     Ok(Some(Node::List(
         entries_of(input)?.iter().map(entry).collect(),
@@ -263,5 +261,5 @@ pub(super) fn from_entries<'a>(bump: &'a Bump, input: &Node<'a>, args: &[Node<'a
             None => out.push((key, value)),
         }
     }
-    Ok(Some(Node::Object(out)))
+    Ok(Some(Node::Object(out.into())))
 }

@@ -87,7 +87,7 @@ pub(super) fn split<'a>(bump: &'a Bump, input: &Node<'a>, args: &[Node<'a>]) -> 
             .map(|part| Node::Text(part.trim()))
             .collect(),
     };
-    Ok(Some(Node::List(items)))
+    Ok(Some(Node::List(items.into())))
 }
 
 pub(super) fn truncate<'a>(bump: &'a Bump, input: &Node<'a>, args: &[Node<'a>]) -> Outcome<'a> {

@@ -29,21 +29,21 @@ impl<'a> Worker<'a, '_> {
                 match node {
                     Node::List(items) => {
                         let mut kept = Vec::with_capacity(items.len());
-                        for (at, item) in items.into_iter().enumerate() {
+                        for (at, item) in items.into_vec().into_iter().enumerate() {
                             let key = index(at, self.run.bump);
                             kept.extend(self.item(each, key, item)?);
                         }
-                        self.put_at(path, Node::List(kept))?;
+                        self.put_at(path, Node::List(kept.into()))?;
                     }
                     Node::Object(entries) => {
                         let mut kept = Vec::with_capacity(entries.len());
-                        for (name, item) in entries {
+                        for (name, item) in entries.into_vec() {
                             kept.extend(
                                 self.item(each, Node::Text(name), item)?
                                     .map(|item| (name, item)),
                             );
                         }
-                        self.put_at(path, Node::Object(kept))?;
+                        self.put_at(path, Node::Object(kept.into()))?;
                     }
                     _ => {}
                 }
