@@ -206,3 +206,49 @@ pub(crate) fn words(rest: &[u8]) -> (u64, u64) {
     let byte = |at: usize| u64::from(rest.get(at).copied().unwrap_or_default());
     (byte(0) | byte(1) << 8 | byte(2) << 16, 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lanes;
+    use proptest::prelude::*;
+
+    fn interesting() -> impl Strategy<Value = u8> {
+        prop_oneof![
+            prop::sample::select(b"\"\\{}[]\x00\x1f\x20\x7f\x80\xff@`y".to_vec()),
+            any::<u8>(),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn masks_agree_with_plain_code(
+            bytes in prop::array::uniform16(interesting()),
+            other in prop::array::uniform16(interesting()),
+        ) {
+            let (block, plain) = (lanes::load(&bytes), plain::load(&bytes));
+            prop_assert_eq!(lanes::equal(block, b'"'), plain::equal(plain, b'"'));
+            prop_assert_eq!(lanes::either(block, b'"', b'\\'), plain::either(plain, b'"', b'\\'));
+            prop_assert_eq!(lanes::below(block, 0x20), plain::below(plain, 0x20));
+            prop_assert_eq!(lanes::high(block), plain::high(plain));
+            let (both, plain_both) = (lanes::or(block, lanes::load(&other)), plain::or(plain, other));
+            prop_assert_eq!(lanes::high(both), plain::high(plain_both));
+            let folded = plain::with_bits(plain, 0x20);
+            prop_assert_eq!(lanes::either(lanes::with_bits(block, 0x20), b'{', b'}'), plain::either(folded, b'{', b'}'));
+            let is_bracket = |at: &usize| matches!(bytes[*at], b'{' | b'}' | b'[' | b']');
+            let brackets = (0..LANES).filter(is_bracket).fold(0, |mask, at| mask | 1 << at);
+            prop_assert_eq!(plain::either(folded, b'{', b'}'), brackets);
+        }
+
+        #[test]
+        fn the_last_bytes_are_a_block(bytes in prop::collection::vec(interesting(), 0..LANES)) {
+            let mut padded = [0; LANES];
+            padded[..bytes.len()].copy_from_slice(&bytes);
+            let (low, high) = words(&bytes);
+            prop_assert_eq!(plain::of_words(low, high), padded);
+            let (block, whole) = (lanes::of_words(low, high), lanes::load(&padded));
+            prop_assert_eq!(lanes::either(block, b'"', b'\\'), lanes::either(whole, b'"', b'\\'));
+            prop_assert_eq!(lanes::below(block, 0x20), lanes::below(whole, 0x20));
+        }
+    }
+}

@@ -3,9 +3,11 @@
 use std::ops::Range;
 
 use crossdock_sdk::http::Response;
-use crossdock_sdk::json::{self, Kind, Object, Value};
+use crossdock_sdk::json;
 use crossdock_sdk::prelude::*;
 use serde::Deserialize;
+
+use crate::outline::Outline;
 
 /// How much of an unexpected body a message shows.
 const SHOWN: usize = 300;
@@ -85,38 +87,24 @@ fn parse(url: &str, body: &[u8]) -> Result<(Vec<Range<usize>>, Option<String>)> 
             .into_owned();
         Fault::permanent(format!("this is not a list as Akeneo sends it: {shown}")).at(url)
     };
-    if body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
-        let mut items = Vec::new();
+    let (outline, root) = Outline::read(body).map_err(|_| unexpected())?;
+    if outline.is_list(root) {
         // Measurement families come without envelope and without pages.
-        let list = json::Value::parse(body).map_err(|_| unexpected())?;
-        collect(body, list, &mut items);
-        return Ok((items, None));
+        return Ok((outline.items(root), None));
     }
-    let page = Object::parse(body).map_err(|_| unexpected())?;
-    let list = page
-        .get("_embedded")
-        .and_then(|embedded| embedded.get("items"))
-        .filter(|list| list.kind() == Kind::Array)
+    let list = outline
+        .field(root, "_embedded")
+        .and_then(|embedded| outline.field(embedded, "items"))
+        .filter(|list| outline.is_list(*list))
         .ok_or_else(unexpected)?;
-    let mut items = Vec::new();
-    collect(body, list, &mut items);
-    let next = page
-        .get("_links")
-        .and_then(|links| links.pointer("/next/href"))
+    let next = outline
+        .field(root, "_links")
+        .and_then(|links| outline.value(links)?.pointer("/next/href"))
         .and_then(|href| href.as_str().map(std::borrow::Cow::into_owned));
     if next.as_deref() == Some(url) {
         return Err(Fault::permanent("the link to the next page leads to the page itself").at(url));
     }
-    Ok((items, next))
-}
-
-fn collect(body: &[u8], list: Value<'_>, items: &mut Vec<Range<usize>>) {
-    for item in list.items() {
-        let raw = item.raw();
-        // `raw` is a slice of `body`, so its start is an offset into it.
-        let start = (raw.as_ptr() as usize).saturating_sub(body.as_ptr() as usize);
-        items.push(start..start + raw.len());
-    }
+    Ok((outline.items(list), next))
 }
 
 /// Akeneo's error format: `{code, message, errors: [{property, message, attribute, locale, scope}]}`.

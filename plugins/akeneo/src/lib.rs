@@ -1,7 +1,8 @@
 //! Reads a catalogue from the Akeneo PIM REST API.
 //!
 //! - [`config`]: what to read; [`stream`]: what Akeneo offers and how it is asked
-//! - [`source`]: one stream after the other, page by page; [`answer`]: what comes back; [`item`]: one item of it
+//! - [`source`]: one stream after the other, page by page; [`answer`]: what comes back, by its [`outline`];
+//!   [`item`]: one item of it
 //! - [`state`]: the snapshot; [`mark`]: what a later run asks for; [`probe`]: `check`
 
 #![cfg_attr(
@@ -18,6 +19,7 @@ mod answer;
 mod config;
 mod item;
 mod mark;
+mod outline;
 mod probe;
 mod source;
 mod state;

@@ -75,7 +75,7 @@ fn pick<'a>(
 fn is_text<'a>(node: &Node<'a>, text: &str, bump: &'a Bump) -> bool {
     match node {
         Node::Number(number) => *number == text,
-        Node::Bool(value) => text == if *value { "true" } else { "false" },
+        Node::Bool(flag) => text == flag.text(),
         _ => node.as_text(bump) == Some(text),
     }
 }

@@ -8,7 +8,7 @@ use crate::diagnose::{Compiled, Problem};
 use crate::effect;
 use crate::rule;
 use crate::scope::Scope;
-use crate::syntax::{Content, Deletes, Mapping, Program, Table, Unmapped};
+use crate::syntax::{Content, Deletes, Fixed, Mapping, Program, Table, Unmapped};
 use crate::yaml::{self, Data, Key, Yaml};
 
 const PARTS: [&str; 4] = ["streams", "tables", "unmapped", "deletes"];
@@ -210,8 +210,8 @@ fn tables(yaml: &Yaml, real: &BTreeMap<String, String>) -> Compiled<Vec<Table>> 
     Ok(out)
 }
 
-fn fixed(entries: &[(Key, Yaml)], fold_case: bool) -> Compiled<HashMap<String, String>> {
-    let mut out = HashMap::new();
+fn fixed(entries: &[(Key, Yaml)], fold_case: bool) -> Compiled<Fixed> {
+    let mut out = Fixed::default();
     for (key, value) in entries {
         let name = if fold_case {
             key.text.to_lowercase()

@@ -1,7 +1,7 @@
 //! The record that rules work on: lazily, as the bytes it came in with a list of changes, or as a tree.
 
 use bumpalo::Bump;
-use crossdock_sdk::bytes::text;
+use crossdock_sdk::bytes::{same, text};
 use crossdock_sdk::json::{Object, ToJson};
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -257,7 +257,7 @@ impl<'a> Lazy<'a> {
             .opened
             .borrow()
             .iter()
-            .find(|(known, _)| *known == name)
+            .find(|(known, _)| same(known.as_bytes(), name.as_bytes()))
         {
             return Ok(Some(node.clone()));
         }

@@ -9,7 +9,7 @@ use crate::access::{self, Hop, Want};
 use crate::diagnose::shorten;
 use crate::doc::Doc;
 use crate::function::describe;
-use crate::node::{Kind, Node, View, compare_numbers};
+use crate::node::{Flag, Kind, Node, View, compare_numbers};
 use crate::syntax::{
     Call, Choice, Compare, Condition, Expr, Mapping, Part, Path, Root, State, Step, Test,
 };
@@ -35,7 +35,7 @@ impl<'a> Run<'a, '_> {
     pub(crate) fn eval(&self, expr: &'a Expr) -> Value<'a> {
         Ok(Some(match expr {
             Expr::Null => Node::Null,
-            Expr::Bool(value) => Node::Bool(*value),
+            Expr::Bool(value) => Node::Bool((*value).into()),
             Expr::Number(text) => Node::Number(text),
             Expr::Text(text) => Node::Text(text),
             Expr::Path(path) => return self.read(path),
@@ -60,7 +60,9 @@ impl<'a> Run<'a, '_> {
                         continue;
                     };
                     let key = key.as_text(self.bump).unwrap_or_default();
-                    match out.iter_mut().find(|(known, _)| *known == key) {
+                    let known =
+                        |(known, _): &&mut (&str, _)| same(known.as_bytes(), key.as_bytes());
+                    match out.iter_mut().find(known) {
                         Some((_, known)) => *known = value,
                         None => out.push((key, value)),
                     }
@@ -315,7 +317,7 @@ impl<'a> Run<'a, '_> {
             Condition::Not(condition) => !self.holds(condition)?,
             Condition::Jq(jq) => {
                 let value = jq.run(&self.doc.to_node(self.bump)?, &self.variables, self.bump)?;
-                !matches!(value, None | Some(Node::Null | Node::Bool(false)))
+                !matches!(value, None | Some(Node::Null | Node::Bool(Flag::False)))
             }
             Condition::Holds(subject, test) => {
                 if let Expr::Path(path) = subject
@@ -494,7 +496,7 @@ fn is(value: Option<&Node<'_>>, state: State) -> Result<bool, crate::node::Malfo
 pub(crate) fn text_of<'a>(node: &Node<'a>, bump: &'a Bump) -> Option<&'a str> {
     match node {
         Node::Number(text) => Some(text),
-        Node::Bool(value) => Some(if *value { "true" } else { "false" }),
+        Node::Bool(flag) => Some(flag.text()),
         _ => node.as_text(bump),
     }
 }

@@ -7,7 +7,7 @@ use jaq_json::{Map, Num, Val};
 
 use crate::diagnose::{Compiled, Pos, Problem, shorten};
 use crate::jq_regex;
-use crate::node::{Malformed, Node, View};
+use crate::node::{Flag, Malformed, Node, View};
 use crate::scope::Scope;
 
 /// Deeper JSON than this is not handed to jq: it works recursively.
@@ -212,7 +212,7 @@ fn to_val<'a>(node: &Node<'a>, bump: &'a Bump, depth: usize) -> Result<Val, Stri
     let malformed = |error: Malformed| error.to_string();
     Ok(match node {
         Node::Null => Val::Null,
-        Node::Bool(value) => Val::Bool(*value),
+        Node::Bool(flag) => Val::Bool(*flag == Flag::True),
         Node::Number(text) => number(text),
         Node::Text(text) => Val::from((*text).to_owned()),
         Node::Quoted(_) => Val::from(node.as_text(bump).unwrap_or_default().to_owned()),
@@ -251,7 +251,7 @@ fn number(text: &str) -> Val {
 fn to_node<'a>(value: &Val, bump: &'a Bump) -> Node<'a> {
     match value {
         Val::Null => Node::Null,
-        Val::Bool(value) => Node::Bool(*value),
+        Val::Bool(value) => Node::Bool((*value).into()),
         Val::Num(Num::Float(float)) if !float.is_finite() => Node::Null,
         Val::Num(number) => {
             let text = number.to_string();

@@ -18,7 +18,7 @@ use crate::scan;
 #[derive(Clone, Debug)]
 pub(crate) enum Node<'a> {
     Null,
-    Bool(bool),
+    Bool(Flag),
     /// A number as written.
     Number(&'a str),
     /// A text, decoded.
@@ -29,6 +29,31 @@ pub(crate) enum Node<'a> {
     Raw(&'a Raw<'a>),
     List(Kept<Node<'a>>),
     Object(Kept<(&'a str, Node<'a>)>),
+}
+
+/// True or false, in a whole word. Were it a byte, all nodes would be moved with what is behind their first byte apart
+/// from it, in words that lie across those written before: the processor waits for each of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Flag {
+    False,
+    True,
+}
+
+impl Flag {
+    /// As JSON writes it.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::False => "false",
+            Self::True => "true",
+        }
+    }
+}
+
+impl From<bool> for Flag {
+    fn from(value: bool) -> Self {
+        if value { Self::True } else { Self::False }
+    }
 }
 
 /// The children of a node, looked at.
@@ -172,8 +197,7 @@ impl<'a> Node<'a> {
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         match self {
             Self::Null => out.extend_from_slice(b"null"),
-            Self::Bool(true) => out.extend_from_slice(b"true"),
-            Self::Bool(false) => out.extend_from_slice(b"false"),
+            Self::Bool(flag) => append(out, flag.text().as_bytes()),
             Self::Number(text) | Self::Quoted(text) => append(out, text.as_bytes()),
             Self::Raw(raw) => append(out, raw.text().as_bytes()),
             Self::Text(text) => write_string(text, out),

@@ -1,5 +1,6 @@
 //! What a mapping is made of once it is compiled.
 
+use foldhash::fast::RandomState;
 use regex_bites::Regex;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -50,12 +51,15 @@ pub(crate) struct Table {
     pub(crate) content: Content,
 }
 
+/// JSON texts by their keys.
+pub(crate) type Fixed = HashMap<String, String, RandomState>;
+
 #[derive(Debug)]
 pub(crate) enum Content {
     /// A table of the host, by its real name.
     Host(String),
-    /// Entries that stand in the mapping, as JSON texts.
-    Fixed(HashMap<String, String>),
+    /// Entries that stand in the mapping.
+    Fixed(Fixed),
 }
 
 /// The rules of one stream.

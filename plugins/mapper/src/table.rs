@@ -1,7 +1,8 @@
 //! Tables during a batch: what was read and written.
 
 use bumpalo::Bump;
-use crossdock_sdk::{Fault, bytes::text};
+use crossdock_sdk::Fault;
+use crossdock_sdk::bytes::{same, text};
 use foldhash::fast::RandomState;
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -100,7 +101,7 @@ impl<'a> Tables<'a> {
                 let mine = own
                     .iter()
                     .rev()
-                    .find(|put| put.table == table && put.key == key);
+                    .find(|put| put.table == table && same(put.key.as_bytes(), key.as_bytes()));
                 match mine {
                     Some(put) => put.value,
                     None => self.get(table, name, key)?,

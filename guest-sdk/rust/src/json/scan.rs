@@ -285,7 +285,6 @@ fn last(bytes: &[u8], at: usize, test: impl Fn(lanes::Block) -> u32) -> Option<u
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lanes::plain;
     use proptest::prelude::*;
 
     fn interesting() -> impl Strategy<Value = u8> {
@@ -326,30 +325,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn masks_agree_with_plain_code(bytes in prop::array::uniform16(interesting())) {
-            let (block, plain) = (lanes::load(&bytes), plain::load(&bytes));
-            prop_assert_eq!(lanes::equal(block, b'"'), plain::equal(plain, b'"'));
-            prop_assert_eq!(lanes::either(block, b'"', b'\\'), plain::either(plain, b'"', b'\\'));
-            prop_assert_eq!(lanes::below(block, 0x20), plain::below(plain, 0x20));
-            prop_assert_eq!(lanes::high(block), plain::high(plain));
-            let folded = plain::with_bits(plain, 0x20);
-            prop_assert_eq!(lanes::either(lanes::with_bits(block, 0x20), b'{', b'}'), plain::either(folded, b'{', b'}'));
-            let brackets = mask(&bytes, |byte| matches!(byte, b'{' | b'}' | b'[' | b']'));
-            prop_assert_eq!(u64::from(plain::either(folded, b'{', b'}')), brackets);
-        }
-
-        #[test]
-        fn the_last_bytes_are_a_block(bytes in prop::collection::vec(interesting(), 0..LANES)) {
-            let mut padded = [0; LANES];
-            padded[..bytes.len()].copy_from_slice(&bytes);
-            let (low, high) = words(&bytes);
-            prop_assert_eq!(plain::of_words(low, high), padded);
-            let (block, whole) = (lanes::of_words(low, high), lanes::load(&padded));
-            prop_assert_eq!(lanes::either(block, b'"', b'\\'), lanes::either(whole, b'"', b'\\'));
-            prop_assert_eq!(lanes::below(block, 0x20), lanes::below(whole, 0x20));
-        }
-
         #[test]
         fn masks_have_a_bit_for_each_byte(bytes in prop::collection::vec(interesting(), 0..150), at in 0usize..160) {
             let window = &bytes[at.min(bytes.len())..bytes.len().min(at + WIDTH).max(at.min(bytes.len()))];

@@ -92,13 +92,7 @@ pub(super) fn join<'a>(bump: &'a Bump, input: &Node<'a>, args: &[Node<'a>]) -> O
     for item in items_of(input)? {
         let part = match item {
             Node::Null => continue,
-            Node::Bool(value) => {
-                if *value {
-                    "true"
-                } else {
-                    "false"
-                }
-            }
+            Node::Bool(flag) => flag.text(),
             item => text_of(item, bump)?,
         };
         if part.is_empty() {

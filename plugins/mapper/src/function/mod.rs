@@ -271,7 +271,7 @@ pub(crate) fn call(name: &str, args: Vec<Expr>, pos: Pos, scope: &mut Scope<'_>)
     for (arg, (kind, what)) in args.iter().zip(function.args) {
         let literal = match arg {
             Expr::Null => Some(Node::Null),
-            Expr::Bool(value) => Some(Node::Bool(*value)),
+            Expr::Bool(value) => Some(Node::Bool((*value).into())),
             Expr::Number(text) => Some(Node::Number(text)),
             Expr::Text(text) => Some(Node::Text(text)),
             _ => None,

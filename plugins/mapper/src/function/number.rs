@@ -3,7 +3,7 @@
 use bumpalo::Bump;
 
 use super::{Outcome, decimal_of, describe, items_of, size_of};
-use crate::node::{Kind, Node};
+use crate::node::{Flag, Kind, Node};
 use crate::number::Decimal;
 
 const TOO_LARGE: &str = "gives a number of more than 28 digits";
@@ -37,7 +37,8 @@ fn digits(args: &[Node<'_>], index: usize, default: u32) -> Result<u32, String> 
 pub(super) fn number<'a>(bump: &'a Bump, input: &Node<'a>, _: &[Node<'a>]) -> Outcome<'a> {
     match input {
         Node::Number(_) => Ok(Some(input.clone())),
-        Node::Bool(value) => Ok(Some(Node::Number(if *value { "1" } else { "0" }))),
+        Node::Bool(Flag::True) => Ok(Some(Node::Number("1"))),
+        Node::Bool(Flag::False) => Ok(Some(Node::Number("0"))),
         _ => match input.as_text(bump).map(str::trim) {
             Some("") => Ok(None),
             Some(text) if crate::scan::is_number(text) => Ok(Some(Node::Number(text))),

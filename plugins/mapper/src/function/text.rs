@@ -4,7 +4,7 @@ use bumpalo::Bump;
 use sha2::{Digest, Sha256};
 
 use super::{Outcome, describe, size_of, text_of};
-use crate::node::{Kind, Node};
+use crate::node::{Flag, Kind, Node};
 
 #[allow(
     clippy::unnecessary_wraps,
@@ -155,7 +155,7 @@ pub(super) fn hash<'a>(bump: &'a Bump, input: &Node<'a>, args: &[Node<'a>]) -> O
 
 pub(super) fn text<'a>(bump: &'a Bump, input: &Node<'a>, _: &[Node<'a>]) -> Outcome<'a> {
     match input {
-        Node::Bool(value) => Ok(Some(Node::Text(if *value { "true" } else { "false" }))),
+        Node::Bool(flag) => Ok(Some(Node::Text(flag.text()))),
         _ => Ok(Some(Node::Text(text_of(input, bump)?))),
     }
 }
@@ -181,8 +181,8 @@ pub(super) fn boolean<'a>(bump: &'a Bump, input: &Node<'a>, _: &[Node<'a>]) -> O
         return Ok(Some(input.clone()));
     }
     match text_of(input, bump)?.trim().to_ascii_lowercase().as_str() {
-        "true" | "1" | "yes" | "y" | "on" => Ok(Some(Node::Bool(true))),
-        "false" | "0" | "no" | "n" | "off" => Ok(Some(Node::Bool(false))),
+        "true" | "1" | "yes" | "y" | "on" => Ok(Some(Node::Bool(Flag::True))),
+        "false" | "0" | "no" | "n" | "off" => Ok(Some(Node::Bool(Flag::False))),
         "" => Ok(None),
         _ => Err(format!(
             "takes true, false, 1, 0, yes, no, on and off, found {}",
@@ -193,7 +193,7 @@ pub(super) fn boolean<'a>(bump: &'a Bump, input: &Node<'a>, _: &[Node<'a>]) -> O
 
 pub(super) fn choose<'a>(bump: &'a Bump, input: &Node<'a>, args: &[Node<'a>]) -> Outcome<'a> {
     match boolean(bump, input, &[])? {
-        Some(Node::Bool(true)) => Ok(args.first().cloned()),
+        Some(Node::Bool(Flag::True)) => Ok(args.first().cloned()),
         Some(_) => Ok(args.get(1).cloned()),
         None => Ok(None),
     }

@@ -5,7 +5,7 @@ use crossdock_sdk::json::Problem;
 use crossdock_sdk::json::tree::{self, Container};
 use std::cell::OnceCell;
 
-use crate::node::{Malformed, Node};
+use crate::node::{Flag, Malformed, Node};
 use crate::scan;
 
 /// An unchanged list or object, and its children once somebody has looked.
@@ -83,8 +83,8 @@ impl<'a> Source<'a> {
         }
         let end = tree::skip_value(bytes, at).ok()?;
         let node = match bytes.get(at)? {
-            b't' => Node::Bool(true),
-            b'f' => Node::Bool(false),
+            b't' => Node::Bool(Flag::True),
+            b'f' => Node::Bool(Flag::False),
             b'n' => Node::Null,
             _ => Node::Number(self.text.get(at..end)?),
         };
