@@ -3,7 +3,10 @@
 //! What the plugin wrote into the very request is left as it is: it knows those bytes. Were they taken out, any server that
 //! repeats what it is sent would tell which one of a million guesses is the secret.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{
+    borrow::Cow,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use aho_corasick::packed;
 use bytes::Bytes;
@@ -17,6 +20,8 @@ use crate::flow::egress::decode;
 
 /// Larger bodies are searched for secrets on a thread of their own: that takes milliseconds, for which no flow waits.
 const MAX_INLINE: usize = 256 << 10;
+/// Larger ones are not even looked over before. In a millisecond one pass sees ten times as much.
+const MAX_PASSED: usize = 1 << 20;
 
 /// What a plugin wrote into a request.
 #[derive(Clone, Default)]
@@ -101,51 +106,99 @@ fn unescaped(text: &[u8]) -> Vec<u8> {
     plain
 }
 
+/// Secrets in the forms in which servers repeat them, ready to be looked for. One set serves all answers to requests
+/// with the same credentials.
+#[derive(Default)]
+pub(super) struct Forms {
+    /// What they were made of.
+    of: Vec<Vec<u8>>,
+    plain: Set,
+    /// Where case is lost on the way.
+    folded: Set,
+}
+
+#[derive(Default)]
+struct Set {
+    /// The forms of each secret.
+    secrets: Vec<Vec<Vec<u8>>>,
+    /// All of them, to be looked for in one pass: nearly every answer has none. Not there when they are too many for it.
+    any: Option<packed::Searcher>,
+}
+
+impl Set {
+    fn new(secrets: Vec<Vec<Vec<u8>>>) -> Self {
+        let any = packed::Searcher::new(secrets.iter().flatten());
+        Self { secrets, any }
+    }
+
+    /// Whether one pass says that none of them is in there.
+    fn is_passed(&self, text: &[u8]) -> bool {
+        let any = self.any.as_ref();
+        self.secrets.is_empty() || any.is_some_and(|any| any.find(text).is_none())
+    }
+}
+
+impl Forms {
+    pub(super) fn new(secrets: Vec<Vec<u8>>) -> Self {
+        let plain = secrets.iter().map(|secret| forms(vec![secret.clone()]));
+        let plain: Vec<Vec<Vec<u8>>> = plain.filter(|forms| !forms.is_empty()).collect();
+        let fold = |forms: &Vec<Vec<u8>>| -> Vec<Vec<u8>> {
+            forms.iter().map(|form| form.to_ascii_lowercase()).collect()
+        };
+        let folded = plain.iter().map(fold).collect();
+        Self {
+            of: secrets,
+            plain: Set::new(plain),
+            folded: Set::new(folded),
+        }
+    }
+
+    /// The same ones when they are those of these secrets already, new ones otherwise.
+    pub(super) fn renewed(known: &Mutex<Arc<Self>>, mut secrets: Vec<Vec<u8>>) -> Arc<Self> {
+        secrets.sort();
+        secrets.dedup();
+        // Whoever panicked has left a whole set there.
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.of != secrets {
+            *known = Arc::new(Self::new(secrets));
+        }
+        known.clone()
+    }
+}
+
 /// What must not come back to a plugin with the answer to one request. Invariant 7
 #[derive(Clone)]
 pub(super) struct Hidden {
-    /// Each secret in the forms in which servers repeat it.
-    secrets: Arc<[Vec<Vec<u8>>]>,
-    /// All forms of all secrets, to be looked for in one pass: nearly every answer has none of them. Not there when
-    /// they are too many for it.
-    any: Option<Arc<packed::Searcher>>,
+    forms: Arc<Forms>,
     own: Own,
 }
 
 impl Hidden {
-    pub(super) fn new(secrets: Vec<Vec<u8>>, own: Own) -> Self {
-        let mut secrets = secrets;
-        secrets.sort();
-        secrets.dedup();
-        let secrets = secrets.into_iter().map(|secret| forms(vec![secret]));
-        let secrets: Arc<[_]> = secrets.filter(|forms| !forms.is_empty()).collect();
-        Self {
-            any: packed::Searcher::new(secrets.iter().flatten()).map(Arc::new),
-            secrets,
-            own,
-        }
+    pub(super) fn new(forms: Arc<Forms>, own: Own) -> Self {
+        Self { forms, own }
+    }
+
+    /// The same for what is not the answer to a plugin.
+    pub(super) fn of(secrets: Vec<Vec<u8>>) -> Self {
+        Self::new(Arc::new(Forms::new(secrets)), Own::default())
     }
 
     /// What is to be taken out of a text: what is in there and is not the plugin's own.
     fn found(&self, text: &[u8], caseless: bool) -> Vec<Vec<u8>> {
+        let set = if caseless {
+            &self.forms.folded
+        } else {
+            &self.forms.plain
+        };
+        let text = folded(text, caseless);
         let mut found = Vec::new();
-        if !caseless
-            && self
-                .any
-                .as_ref()
-                .is_some_and(|any| any.find(text).is_none())
-        {
+        if set.is_passed(&text) {
             return found;
         }
-        let text = folded(text, caseless);
-        for secret in &*self.secrets {
-            let forms: Vec<Vec<u8>> = secret
-                .iter()
-                .map(|form| folded(form, caseless).into_owned())
-                .collect();
+        for forms in &set.secrets {
             let is_there = forms.iter().any(|form| memmem::find(&text, form).is_some());
-            if is_there && !self.own.has(&forms, caseless) {
-                found.extend(forms);
+            if is_there && !self.own.has(forms, caseless) {
+                found.extend(forms.iter().cloned());
             }
         }
         longest_first(&mut found);
@@ -190,7 +243,11 @@ impl Hidden {
     /// A body without secrets, and whether there were any. What takes long is not done on the threads that all flows run
     /// on. `Err` says that the host is about to stop.
     pub(super) async fn body(&self, body: Vec<u8>) -> Result<(Vec<u8>, bool), String> {
-        if body.len().max(self.own.body.len()) <= MAX_INLINE || self.secrets.is_empty() {
+        // Of the body alone, and in one pass.
+        if body.len() <= MAX_PASSED && self.forms.plain.is_passed(&body) {
+            return Ok((body, false));
+        }
+        if body.len().max(self.own.body.len()) <= MAX_INLINE {
             return Ok(self.searched(body));
         }
         let hidden = self.clone();
@@ -218,7 +275,7 @@ mod tests {
             body: body.to_owned().into(),
             ..Request::default()
         };
-        Hidden::new(vec![secret.as_bytes().to_vec()], Own::of(&request))
+        Hidden::new(Arc::new(Forms::new(vec![secret.into()])), Own::of(&request))
     }
 
     #[test]
@@ -281,6 +338,45 @@ mod tests {
     }
 
     #[test]
+    fn forms_are_made_once_for_the_same_secrets() {
+        let known = Mutex::default();
+        let of = |secrets: &[&str]| {
+            Forms::renewed(
+                &known,
+                secrets.iter().map(|secret| (*secret).into()).collect(),
+            )
+        };
+        let first = of(&["one-secret", "other-secret"]);
+        assert!(Arc::ptr_eq(
+            &first,
+            &of(&["other-secret", "one-secret", "one-secret"])
+        ));
+        let second = of(&["one-secret", "renewed-secret"]);
+        assert!(!Arc::ptr_eq(&first, &second));
+        let hidden = Hidden::new(second, Own::default());
+        let (text, any) = hidden.searched(b"other-secret renewed-secret".to_vec());
+        assert_eq!(
+            (text.as_slice(), any),
+            (&b"other-secret [secret]"[..], true)
+        );
+    }
+
+    #[tokio::test]
+    async fn bodies_of_any_size_are_searched() {
+        let hidden = hidden("Swordfish-77", "/", "", "");
+        for size in [10, MAX_INLINE + 1, MAX_PASSED + 1] {
+            let plain = vec![b'a'; size];
+            let kept = hidden.body(plain.clone()).await.unwrap();
+            assert_eq!(kept, (plain.clone(), false));
+            let (text, any) = hidden
+                .body([&plain, &b"Swordfish-77"[..]].concat())
+                .await
+                .unwrap();
+            assert_eq!((text, any), ([&plain, &b"[secret]"[..]].concat(), true));
+        }
+    }
+
+    #[test]
     fn any_text_is_unescaped() {
         for (text, plain) in [
             ("", ""),
@@ -296,16 +392,20 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn one_pass_finds_what_a_look_for_each_form_does(
-            secrets in proptest::collection::vec("[ab:+/ ]{4,9}", 0..5),
-            text in "[ab:+/ %=2]{0,90}",
-            own in "[ab ]{0,4}",
+            secrets in proptest::collection::vec("[abAB:+/ ]{4,9}", 0..5),
+            text in "[abA:+/ %=2]{0,90}",
+            own in "[abA ]{0,4}",
         ) {
             let request = Request { url: own, ..Request::default() };
-            let secrets = secrets.into_iter().map(String::into_bytes).collect();
-            let mut hidden = Hidden::new(secrets, Own::of(&request));
-            let found = hidden.found(text.as_bytes(), false);
-            hidden.any = None;
-            proptest::prop_assert_eq!(found, hidden.found(text.as_bytes(), false));
+            let forms = || Forms::new(secrets.iter().map(|secret| secret.clone().into_bytes()).collect());
+            let hidden = Hidden::new(Arc::new(forms()), Own::of(&request));
+            let mut forms = forms();
+            (forms.plain.any, forms.folded.any) = (None, None);
+            let each = Hidden::new(Arc::new(forms), Own::of(&request));
+            for caseless in [false, true] {
+                let text = text.as_bytes();
+                proptest::prop_assert_eq!(hidden.found(text, caseless), each.found(text, caseless));
+            }
         }
     }
 }

@@ -3,7 +3,10 @@
 use std::{
     fmt,
     net::IpAddr,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -18,7 +21,7 @@ use super::{
     auth::{Auth, Credential, Problem, sensitive, within},
     client::{Call, Counters, Http, count, follow, no_room, owned_headers, shown, too_large},
     coding,
-    conceal::{Hidden, Own},
+    conceal::{Forms, Hidden, Own},
     load::Beside,
     retry::{self, Failure, Policy},
     secret::is_telling,
@@ -48,6 +51,8 @@ pub struct Connection {
     fixed: Vec<Vec<u8>>,
     /// Whether responses are searched for secrets at all.
     has_secrets: bool,
+    /// Those of the last request, as they are looked for.
+    forms: Mutex<Arc<Forms>>,
     /// How often the server has repeated one of them.
     repeated: AtomicU32,
     policy: Policy,
@@ -130,6 +135,7 @@ impl Connection {
             owned,
             fixed,
             has_secrets,
+            forms: Mutex::default(),
             repeated: AtomicU32::new(0),
             base,
             auth,
@@ -166,7 +172,7 @@ impl Connection {
         let call = self.call(request)?;
         let mut used = Vec::new();
         let answered = self.answer(&call, &mut used).await;
-        let hidden = Hidden::new(self.secrets(&used), own);
+        let hidden = Hidden::new(Forms::renewed(&self.forms, self.secrets(&used)), own);
         let delivered = match answered {
             Ok(response) => self.deliver(&call, response, &hidden).await,
             Err(error) => Err(error),
@@ -332,7 +338,7 @@ impl Connection {
                 self.http.limiter.pause(wait);
             }
             let secrets = self.secrets(std::slice::from_ref(credential));
-            let (reason, _) = Hidden::new(secrets, Own::default()).text(retry.reason.clone());
+            let (reason, _) = Hidden::of(secrets).text(retry.reason.clone());
             tracing::warn!(
                 connection = self.name,
                 path = call.url.path(),

@@ -15,7 +15,7 @@ use super::{
     Response, SendError,
     auth::{Credential, basic, sensitive},
     client::{Call, Http, count, shown},
-    conceal::{Hidden, Own},
+    conceal::Hidden,
     issued::{Issued, MAX_QUIET, MIN_QUIET, Pace},
     retry::{self, Failure, Policy},
     secret::Secret,
@@ -393,7 +393,7 @@ impl TokenSource {
 
     /// A text without what requests for a token carry.
     fn discreet(&self, text: String) -> String {
-        Hidden::new(self.secrets(), Own::default()).text(text).0
+        Hidden::of(self.secrets()).text(text).0
     }
 
     /// What the endpoint said about an error, for a person, without secrets that it may have repeated.
