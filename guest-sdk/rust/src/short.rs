@@ -6,7 +6,8 @@
 //! twice theirs.
 
 /// Appends these bytes.
-#[inline]
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "a call costs as much as what is done")]
 pub(crate) fn append(out: &mut Vec<u8>, bytes: &[u8]) {
     match bytes.len() {
         0 => {}

@@ -23,24 +23,43 @@ pub(super) struct Chunks {
 }
 
 impl Chunks {
+    /// Chunks whose current one counts as full, so that nothing is cut from them before a page is turned.
     pub(super) const fn new() -> Self {
         Self {
             live: [0; COUNT],
             current: 0,
-            front: 0,
+            front: SIZE,
             any_free: true,
         }
     }
 
-    /// A block, as an offset. `None` when there is no room, or for blocks larger than a chunk.
+    /// A block of the current chunk, as an offset. `None` when there is no room in it.
     #[inline]
-    pub(super) fn alloc(&mut self, size: usize, align: usize) -> Option<usize> {
+    pub(super) fn cut(&mut self, size: usize, align: usize) -> Option<usize> {
         // An alignment is a power of two. `next_multiple_of` would divide by it.
         let start = (self.front + align - 1) & !(align - 1);
-        if size <= self.end().saturating_sub(start) {
-            return Some(self.cut(start, size));
+        let front = start + size;
+        if front > self.end() {
+            return None;
         }
-        self.turn_page(size)
+        *self.live.get_mut(self.current)? += 1;
+        self.front = front;
+        Some(start)
+    }
+
+    /// A block of another chunk that is free, which is the current one then. `None` when there is none, or for blocks
+    /// larger than a chunk. The start of a chunk has every alignment that is asked for.
+    pub(super) fn turn_page(&mut self, size: usize) -> Option<usize> {
+        if !self.any_free || size > SIZE {
+            return None;
+        }
+        let Some(next) = self.live.iter().position(|live| *live == 0) else {
+            self.any_free = false;
+            return None;
+        };
+        self.current = next;
+        self.front = next * SIZE;
+        self.cut(size, 1)
     }
 
     /// Gives a block back.
@@ -73,26 +92,5 @@ impl Chunks {
     /// Where the current chunk ends.
     fn end(&self) -> usize {
         (self.current + 1) * SIZE
-    }
-
-    fn cut(&mut self, start: usize, size: usize) -> usize {
-        self.live[self.current] += 1;
-        self.front = start + size;
-        start
-    }
-
-    /// Goes on with a free chunk. The start of a chunk has every alignment that is asked for.
-    #[cold]
-    fn turn_page(&mut self, size: usize) -> Option<usize> {
-        if !self.any_free || size > SIZE {
-            return None;
-        }
-        let next = (0..COUNT).find(|chunk| self.live[*chunk] == 0 && *chunk != self.current);
-        let Some(next) = next else {
-            self.any_free = false;
-            return None;
-        };
-        self.current = next;
-        Some(self.cut(next * SIZE, size))
     }
 }

@@ -116,23 +116,32 @@ impl Arena {
 }
 
 impl State {
-    /// Where the region starts.
+    /// A block where the way of most allocations ends: the first one, one that is large, one that a chunk has no room for.
+    /// Null when the system has none either.
+    #[cold]
+    #[inline(never)]
     #[allow(unsafe_code, reason = "see the safety argument")]
-    fn base(&mut self) -> Option<*mut u8> {
-        if let Region::Unasked = self.region {
-            self.region = match Layout::from_size_align(REGION, MAX_ALIGN) {
-                // SAFETY: the size is not zero.
-                Ok(layout) => match unsafe { System.alloc(layout) } {
-                    base if base.is_null() => Region::Refused,
-                    base => Region::At(base),
-                },
-                Err(_) => Region::Refused,
-            };
+    fn otherwise(&mut self, layout: Layout) -> *mut u8 {
+        if layout.size() <= MAX_SMALL && layout.align() <= MAX_ALIGN {
+            if let Region::Unasked = self.region {
+                self.region = match Layout::from_size_align(REGION, MAX_ALIGN) {
+                    // SAFETY: the size is not zero.
+                    Ok(layout) => match unsafe { System.alloc(layout) } {
+                        base if base.is_null() => Region::Refused,
+                        base => Region::At(base),
+                    },
+                    Err(_) => Region::Refused,
+                };
+            }
+            if let Region::At(base) = self.region
+                && let Some(offset) = self.chunks.turn_page(layout.size())
+            {
+                // SAFETY: as in `cut`.
+                return unsafe { base.add(offset) };
+            }
         }
-        match self.region {
-            Region::At(base) => Some(base),
-            Region::Unasked | Region::Refused => None,
-        }
+        // SAFETY: the caller's promise about the layout is passed on.
+        unsafe { System.alloc(layout) }
     }
 
     /// The offset of a block of ours in the region. `None` for blocks of the system allocator.
@@ -144,13 +153,17 @@ impl State {
         (offset < REGION).then_some(offset)
     }
 
+    /// A block of the current chunk. `None` where `otherwise` has to see to it.
+    #[inline]
     #[allow(unsafe_code, reason = "see the safety argument")]
-    fn alloc(&mut self, size: usize, align: usize) -> Option<*mut u8> {
-        if size > MAX_SMALL || align > MAX_ALIGN {
+    fn cut(&mut self, layout: Layout) -> Option<*mut u8> {
+        if layout.size() > MAX_SMALL || layout.align() > MAX_ALIGN {
             return None;
         }
-        let base = self.base()?;
-        let offset = self.chunks.alloc(size, align)?;
+        let Region::At(base) = self.region else {
+            return None;
+        };
+        let offset = self.chunks.cut(layout.size(), layout.align())?;
         // SAFETY: `Chunks` gives out offsets with `offset + size <= REGION`, and the region is one allocation of that
         // many bytes. The base has the largest alignment asked for, so aligned offsets are aligned addresses.
         Some(unsafe { base.add(offset) })
@@ -164,11 +177,9 @@ impl State {
 unsafe impl GlobalAlloc for Arena {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        match self.state().alloc(layout.size(), layout.align()) {
-            Some(block) => block,
-            // SAFETY: the caller's promise about the layout is passed on.
-            None => unsafe { System.alloc(layout) },
-        }
+        // Small enough to stand wherever something is allocated: a call would cost more than what is done.
+        let state = self.state();
+        state.cut(layout).unwrap_or_else(|| state.otherwise(layout))
     }
 
     #[inline]

@@ -86,6 +86,30 @@ impl Entry {
         before.iter().rposition(|entry| entry.tag == tag)
     }
 
+    /// The last of up to 16 of these with this tag, found without a loop. Of more, only the last eight are looked at.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "a call costs as much as what is done")]
+    pub(super) fn last_of_few(members: &[Self], tag: Tag) -> Option<usize> {
+        let is = |entry: &Self| entry.tag == tag;
+        // What is left of them is looked at together with some that have been looked at.
+        if let (Some(first), Some(last)) = (members.first_chunk::<8>(), members.last_chunk::<8>()) {
+            let start = members.len() - 8;
+            return match last.iter().rposition(is) {
+                Some(at) => Some(start + at),
+                None if start <= 8 => first.iter().rposition(is),
+                None => None,
+            };
+        }
+        if let (Some(first), Some(last)) = (members.first_chunk::<4>(), members.last_chunk::<4>()) {
+            return match last.iter().rposition(is) {
+                Some(at) => Some(members.len() - 4 + at),
+                None => first.iter().rposition(is),
+            };
+        }
+        let is = |at: &usize| members.get(*at).is_some_and(is);
+        [2, 1, 0].into_iter().find(is)
+    }
+
     /// Whether this member lies directly behind the other one, both of them set as a whole: such a one ends with a
     /// comma.
     #[inline]

@@ -355,35 +355,46 @@ impl<'a> Object<'a> {
     )]
     fn find(&self, name: &str) -> Option<usize> {
         let tag = Tag::of(name.as_bytes());
-        if self.names.may_have(tag) {
-            self.find_before(name, self.members.len())
-        } else {
-            None
+        if !self.names.may_have(tag) {
+            return None;
+        }
+        match self.position(name, tag) {
+            usize::MAX => None,
+            at => Some(at),
+        }
+    }
+
+    /// The same for a name with this tag, `usize::MAX` for none: four words go into a function in registers and one comes
+    /// back in one. An `Option` would be a fifth one, and two that come back. There is no loop in it, for which all else
+    /// would have to make way, and nothing rare.
+    #[inline(never)]
+    fn position(&self, name: &str, tag: Tag) -> usize {
+        match Entry::last_of_few(&self.members, tag) {
+            Some(at) if self.is_named(&self.members[at], name) => at,
+            None if self.members.len() <= 16 => usize::MAX,
+            _ => self.position_before(name, self.members.len()),
         }
     }
 
     /// The last member with this name that is before `end`.
-    #[inline(never)]
     fn find_before(&self, name: &str, end: usize) -> Option<usize> {
-        let at = Entry::last_tagged(&self.members[..end], Tag::of(name.as_bytes()))?;
-        if self.is_named(&self.members[at], name) {
-            Some(at)
-        } else {
-            self.find_further(name, at)
+        match self.position_before(name, end) {
+            usize::MAX => None,
+            at => Some(at),
         }
     }
 
-    /// The same, when another name had the same tag.
+    /// The same, `usize::MAX` for none.
     #[inline(never)]
-    fn find_further(&self, name: &str, mut end: usize) -> Option<usize> {
+    fn position_before(&self, name: &str, mut end: usize) -> usize {
         let tag = Tag::of(name.as_bytes());
         while let Some(at) = Entry::last_tagged(&self.members[..end], tag) {
             if self.is_named(&self.members[at], name) {
-                return Some(at);
+                return at;
             }
             end = at;
         }
-        None
+        usize::MAX
     }
 
     #[inline]

@@ -15,18 +15,23 @@ pub trait ToJson {
 }
 
 impl<T: ToJson + ?Sized> ToJson for &T {
+    #[inline]
     fn write_json(&self, out: &mut Vec<u8>) {
         (**self).write_json(out);
     }
 }
 
 impl ToJson for str {
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "a call costs as much as what is done")]
     fn write_json(&self, out: &mut Vec<u8>) {
         write_string(self, out);
     }
 }
 
 impl ToJson for String {
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "a call costs as much as what is done")]
     fn write_json(&self, out: &mut Vec<u8>) {
         write_string(self, out);
     }
@@ -45,6 +50,8 @@ impl ToJson for char {
 }
 
 impl ToJson for bool {
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "a call costs as much as what is done")]
     fn write_json(&self, out: &mut Vec<u8>) {
         // Two copies of known lengths: one of either length would be a call.
         if *self {
@@ -78,6 +85,8 @@ numbers!(f32 f64);
 macro_rules! integers {
     ($($number:ty)*) => { $(
         impl ToJson for $number {
+            #[inline(always)]
+            #[allow(clippy::inline_always, reason = "a call costs as much as what is done")]
             fn write_json(&self, out: &mut Vec<u8>) {
                 match u64::try_from(*self) {
                     Ok(number) => write_natural(number, out),
@@ -91,7 +100,7 @@ macro_rules! integers {
 integers!(u8 u16 u32 u64 usize i8 i16 i32 i64 isize);
 
 /// Up to eight digits without a loop; larger numbers are left to `serde_json`.
-#[inline]
+#[inline(never)]
 fn write_natural(number: u64, out: &mut Vec<u8>) {
     if number >= 100_000_000 {
         return write_plain(&number, out);
