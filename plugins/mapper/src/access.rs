@@ -1,6 +1,7 @@
 //! Finds places in a tree: reading without changing it, and changing what is there.
 
 use bumpalo::Bump;
+use smallvec::SmallVec;
 
 use crate::node::{Kind, Malformed, Node, View, last_named};
 use crate::syntax::Step;
@@ -16,6 +17,9 @@ pub(crate) enum Hop<'a> {
     /// A computed name that has no value leads nowhere.
     Nowhere,
 }
+
+/// The steps of a path. Most have few.
+pub(crate) type Hops<'a> = SmallVec<[Hop<'a>; 4]>;
 
 /// What a picked item must have in a field.
 #[derive(Clone, Debug)]
@@ -88,17 +92,21 @@ pub(crate) fn straight<'n, 'a>(
     steps: &[Step],
 ) -> Result<Option<&'n Node<'a>>, String> {
     // Most paths have one step, which needs no loop.
-    let Some((first, rest)) = steps.split_first() else {
-        return Ok(Some(node));
-    };
-    let mut found = step(node, first)?;
-    for next in rest {
-        match found {
-            Some(node) => found = step(node, next)?,
+    match steps {
+        [only] => step(node, only),
+        _ => further(node, steps),
+    }
+}
+
+#[inline(never)]
+fn further<'n, 'a>(mut node: &'n Node<'a>, steps: &[Step]) -> Result<Option<&'n Node<'a>>, String> {
+    for next in steps {
+        match step(node, next)? {
+            Some(found) => node = found,
             None => return Ok(None),
         }
     }
-    Ok(found)
+    Ok(Some(node))
 }
 
 #[inline(always)]

@@ -99,6 +99,7 @@ impl<'a> Doc<'a> {
     }
 
     /// The whole record.
+    #[inline(never)]
     pub(crate) fn to_node(&self, bump: &'a Bump) -> Result<Node<'a>, String> {
         match self {
             Self::Tree(node) => Ok(node.clone().unwrap_or(Node::Null)),
@@ -111,6 +112,7 @@ impl<'a> Doc<'a> {
     }
 
     /// Puts a value into a field at the top.
+    #[inline(never)]
     pub(crate) fn set_field(
         &mut self,
         name: &'a str,
@@ -170,6 +172,7 @@ impl<'a> Doc<'a> {
     }
 
     /// Removes a field at the top. Says whether it was there.
+    #[inline(never)]
     pub(crate) fn remove_field(&mut self, name: &'a str) -> bool {
         match self {
             Self::Lazy(lazy) => {
@@ -186,6 +189,7 @@ impl<'a> Doc<'a> {
     }
 
     /// Renames a field at the top; a field that has the new name already gives way.
+    #[inline(never)]
     pub(crate) fn rename_field(&mut self, from: &'a str, to: &'a str) {
         match self {
             Self::Lazy(lazy) => {
@@ -199,8 +203,10 @@ impl<'a> Doc<'a> {
     }
 
     /// Keeps only these fields.
+    #[inline(never)]
     pub(crate) fn keep(&mut self, fields: &'a [String]) {
-        let keeps = |name: &str| fields.iter().any(|field| field == name);
+        let is = |field: &String, name: &str| same(field.as_bytes(), name.as_bytes());
+        let keeps = |name: &str| fields.iter().any(|field| is(field, name));
         match self {
             Self::Lazy(lazy) => {
                 let gone: Vec<String> = lazy

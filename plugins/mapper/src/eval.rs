@@ -5,11 +5,11 @@ use crossdock_sdk::bytes::same;
 use regex_bites::Regex;
 use std::borrow::Cow;
 
-use crate::access::{self, Hop, Want};
+use crate::access::{self, Hop, Hops, Want};
 use crate::diagnose::shorten;
 use crate::doc::Doc;
 use crate::function::describe;
-use crate::node::{Flag, Kind, Node, View, compare_numbers};
+use crate::node::{Flag, Kind, Node, View, compare_numbers, last_named};
 use crate::syntax::{
     Call, Choice, Compare, Condition, Expr, Mapping, Part, Path, Root, State, Step, Test,
 };
@@ -46,37 +46,44 @@ impl<'a> Run<'a, '_> {
                 return self.pipe(value, calls);
             }
             Expr::Template(parts) => return self.template(parts),
-            Expr::List(items) => {
-                let mut out = Vec::with_capacity(items.len());
-                for item in items {
-                    out.extend(self.eval(item)?);
-                }
-                Node::List(out.into())
-            }
-            Expr::Object(entries) => {
-                let mut out: Vec<(&'a str, Node<'a>)> = Vec::with_capacity(entries.len());
-                for (key, value) in entries {
-                    let (Some(key), Some(value)) = (self.eval(key)?, self.eval(value)?) else {
-                        continue;
-                    };
-                    let key = key.as_text(self.bump).unwrap_or_default();
-                    let known =
-                        |(known, _): &&mut (&str, _)| same(known.as_bytes(), key.as_bytes());
-                    match out.iter_mut().find(known) {
-                        Some((_, known)) => *known = value,
-                        None => out.push((key, value)),
-                    }
-                }
-                Node::Object(out.into())
-            }
+            Expr::List(items) => return self.list(items),
+            Expr::Object(entries) => return self.object(entries),
             Expr::Jq(jq) => {
                 return jq.run(&self.doc.to_node(self.bump)?, &self.variables, self.bump);
             }
         }))
     }
 
-    /// An expression as text: texts and numbers as they are, nothing and null as `None`.
-    pub(crate) fn eval_text(&self, expr: &'a Expr, what: &str) -> Result<Option<&'a str>, String> {
+    // What has a loop stands in functions of its own: one that has none is entered for less.
+
+    #[inline(never)]
+    fn list(&self, items: &'a [Expr]) -> Value<'a> {
+        let mut out = Vec::with_capacity(items.len());
+        for item in items {
+            out.extend(self.eval(item)?);
+        }
+        Ok(Some(Node::List(out.into())))
+    }
+
+    #[inline(never)]
+    fn object(&self, entries: &'a [(Expr, Expr)]) -> Value<'a> {
+        let mut out: Vec<(&'a str, Node<'a>)> = Vec::with_capacity(entries.len());
+        for (key, value) in entries {
+            let (Some(key), Some(value)) = (self.eval(key)?, self.eval(value)?) else {
+                continue;
+            };
+            let key = key.as_text(self.bump).unwrap_or_default();
+            match last_named(&out, key).and_then(|at| out.get_mut(at)) {
+                Some((_, known)) => *known = value,
+                None => out.push((key, value)),
+            }
+        }
+        Ok(Some(Node::Object(out.into())))
+    }
+
+    /// An expression as text: texts and numbers as they are, nothing and null as `None`. `what` it is stands behind a
+    /// pointer, since a function takes no more than four words in registers.
+    pub(crate) fn eval_text(&self, expr: &'a Expr, what: &&str) -> Result<Option<&'a str>, String> {
         match self.look(expr)?.as_deref() {
             None | Some(Node::Null) => Ok(None),
             Some(node) => match text_of(node, self.bump) {
@@ -109,6 +116,7 @@ impl<'a> Run<'a, '_> {
         }
     }
 
+    #[inline(never)]
     fn template(&self, parts: &'a [Part]) -> Value<'a> {
         let mut out = String::new();
         let (mut fields, mut filled) = (false, false);
@@ -117,7 +125,7 @@ impl<'a> Run<'a, '_> {
                 Part::Text(text) => out.push_str(text),
                 Part::Value(expr) => {
                     fields = true;
-                    if let Some(text) = self.eval_text(expr, "a part of a template")? {
+                    if let Some(text) = self.eval_text(expr, &"a part of a template")? {
                         filled = true;
                         out.push_str(text);
                     }
@@ -159,14 +167,18 @@ impl<'a> Run<'a, '_> {
     }
 
     /// The steps of a path with every computed name filled in.
-    pub(crate) fn hops(&self, path: &'a Path) -> Result<Vec<Hop<'a>>, String> {
-        path.steps.iter().map(|step| self.hop(step)).collect()
+    pub(crate) fn hops(&self, path: &'a Path) -> Result<Hops<'a>, String> {
+        let mut hops = Hops::new();
+        for step in &path.steps {
+            hops.push(self.hop(step)?);
+        }
+        Ok(hops)
     }
 
     fn hop(&self, step: &'a Step) -> Result<Hop<'a>, String> {
         Ok(match step {
             Step::Field(name) => Hop::Field(name),
-            Step::Computed(expr) => match self.eval_text(expr, "the name of a field")? {
+            Step::Computed(expr) => match self.eval_text(expr, &"the name of a field")? {
                 Some(name) => Hop::Field(name),
                 None => Hop::Nowhere,
             },
@@ -219,7 +231,11 @@ impl<'a> Run<'a, '_> {
     }
 
     /// Sends a value through functions.
-    pub(crate) fn pipe(&self, mut value: Option<Node<'a>>, calls: &'a [Call]) -> Value<'a> {
+    #[allow(
+        clippy::ptr_arg,
+        reason = "a slice would be one word more than fit into registers"
+    )]
+    pub(crate) fn pipe(&self, mut value: Option<Node<'a>>, calls: &'a Vec<Call>) -> Value<'a> {
         for call in calls {
             value = match (call, value) {
                 (Call::Default(expr), value) => match value {
@@ -289,7 +305,24 @@ impl<'a> Run<'a, '_> {
     pub(crate) fn holds(&self, condition: &'a Condition) -> Result<bool, String> {
         match condition {
             Condition::Holds(Expr::Path(path), test) if path.is_straight() => {
-                self.passes(self.straight(path)?.as_deref(), test)
+                let read;
+                let found = match (path.root, &self.doc) {
+                    (Root::Record, Doc::Tree(Some(node))) => access::straight(node, &path.steps)?,
+                    (Root::Record, doc) => {
+                        read = doc.straight(&path.steps, self.bump)?;
+                        read.as_deref()
+                    }
+                    (Root::Variable(slot), _) => match self.variables.get(slot) {
+                        Some(Some(node)) => access::straight(node, &path.steps)?,
+                        _ => None,
+                    },
+                };
+                match (test, found) {
+                    (Test::Equals(Expr::Text(text)), Some(Node::Text(found))) => {
+                        Ok(same(text.as_bytes(), found.as_bytes()))
+                    }
+                    _ => self.passes(found, test),
+                }
             }
             _ => self.holds_other(condition),
         }

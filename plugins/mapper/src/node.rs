@@ -138,7 +138,7 @@ impl<'a> Node<'a> {
         Ok(match self {
             Self::List(items) => View::List(items),
             Self::Object(entries) => View::Object(entries),
-            Self::Raw(raw) => match raw.children().ok_or(Malformed::Syntax)? {
+            Self::Raw(raw) => match *raw.children().ok_or(Malformed::Syntax)? {
                 Children::List(items) => View::List(items),
                 Children::Object(entries) => View::Object(entries),
             },
@@ -160,7 +160,7 @@ impl<'a> Node<'a> {
     /// Turns a closed list or object into one that can be changed; children stay closed.
     pub(crate) fn open(&mut self) -> Result<(), Malformed> {
         if let Self::Raw(raw) = self {
-            *self = match raw.children().ok_or(Malformed::Syntax)? {
+            *self = match *raw.children().ok_or(Malformed::Syntax)? {
                 Children::List(items) => Self::List(items.to_vec().into()),
                 Children::Object(entries) => Self::Object(entries.to_vec().into()),
             };
@@ -277,8 +277,7 @@ impl<'a> Node<'a> {
                             _ => return Ok(false),
                         }
                     }
-                    b.iter()
-                        .all(|(key, _)| a.iter().any(|(other, _)| other == key))
+                    b.iter().all(|(key, _)| last_named(a, key).is_some())
                 }
                 _ => false,
             },
@@ -287,54 +286,97 @@ impl<'a> Node<'a> {
 }
 
 /// Where the last entry of this name is.
+#[inline]
 pub(crate) fn last_named(entries: &[(&str, Node<'_>)], name: &str) -> Option<usize> {
-    let mut end = entries.len();
-    while let Some(eight) = entries.get(..end).and_then(<[_]>::last_chunk::<8>) {
-        end -= 8;
-        if let Some(at) = last_in(eight, name) {
-            return Some(end + at);
-        }
+    match find_last(entries, name) {
+        usize::MAX => None,
+        at => Some(at),
     }
-    // Of the rest eight or four are looked at once more where there are as many: that is less than a loop.
-    if let Some(eight) = entries.first_chunk::<8>() {
-        return if end == 0 { None } else { last_in(eight, name) };
-    }
-    if let (Some(first), Some(last)) = (entries.first_chunk::<4>(), entries.last_chunk::<4>()) {
-        return match last_in(last, name) {
-            Some(at) => Some(entries.len() - 4 + at),
-            None => last_in(first, name),
-        };
-    }
-    let named = |at: usize| {
-        let (key, _) = entries.get(at)?;
-        same(key.as_bytes(), name.as_bytes()).then_some(at)
-    };
-    named(2).or_else(|| named(1)).or_else(|| named(0))
 }
 
-/// The same for a few, whose lengths are compared at once: each turn of a loop is a check for an interruption.
-#[inline]
-fn last_in<const N: usize>(entries: &[(&str, Node<'_>); N], name: &str) -> Option<usize> {
-    let mut candidates = 0_u32;
-    for (at, (key, _)) in entries.iter().enumerate() {
-        candidates |= u32::from(key.len() == name.len()) << at;
+/// The same, `usize::MAX` for none: four words go into a function in registers and one comes back in one. An `Option`
+/// would be a fifth one, and two that come back.
+#[inline(never)]
+fn find_last(entries: &[(&str, Node<'_>)], name: &str) -> usize {
+    let (start, candidates) = window(entries, name);
+    // One candidate is what there is mostly, or none.
+    let Some(bit) = candidates.checked_ilog2() else {
+        return if start == 0 {
+            usize::MAX
+        } else {
+            find_further(entries, name)
+        };
+    };
+    let at = start + bit as usize;
+    if is_named(entries, at, name) {
+        return at;
     }
-    // One candidate is what there is mostly, and none.
-    let at = candidates.checked_ilog2()? as usize;
-    let (key, _) = entries.get(at)?;
-    if same(key.as_bytes(), name.as_bytes()) {
-        return Some(at);
-    }
-    candidates ^= 1 << at;
-    while candidates != 0 {
-        let at = candidates.ilog2() as usize;
-        let (key, _) = entries.get(at)?;
-        if same(key.as_bytes(), name.as_bytes()) {
-            return Some(at);
+    // And two, with the names of fields as they are.
+    let others = candidates ^ 1 << bit;
+    if let Some(bit) = others.checked_ilog2() {
+        let at = start + bit as usize;
+        if is_named(entries, at, name) {
+            return at;
         }
-        candidates ^= 1 << at;
     }
-    None
+    if start == 0 && others & others.wrapping_sub(1) == 0 {
+        usize::MAX
+    } else {
+        find_further(entries, name)
+    }
+}
+
+/// The same with a loop, which each function is the dearer for that has one.
+#[inline(never)]
+fn find_further(entries: &[(&str, Node<'_>)], name: &str) -> usize {
+    let mut rest = entries;
+    while !rest.is_empty() {
+        let (start, mut candidates) = window(rest, name);
+        while let Some(bit) = candidates.checked_ilog2() {
+            let at = start + bit as usize;
+            if is_named(rest, at, name) {
+                return at;
+            }
+            candidates ^= 1 << bit;
+        }
+        rest = rest.get(..start).unwrap_or_default();
+    }
+    usize::MAX
+}
+
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "a call costs as much as what is done")]
+fn is_named(entries: &[(&str, Node<'_>)], at: usize, name: &str) -> bool {
+    let key = entries.get(at).map(|(key, _)| key.as_bytes());
+    key.is_some_and(|key| same(key, name.as_bytes()))
+}
+
+/// The last entries, up to eight: where they start, and a bit for each whose name is as long as this one.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "a call costs as much as what is done")]
+fn window(entries: &[(&str, Node<'_>)], name: &str) -> (usize, u32) {
+    let start = entries.len().saturating_sub(8);
+    let candidates = if let Some(eight) = entries.last_chunk::<8>() {
+        as_long(eight, name)
+    } else if let (Some(first), Some(last)) = (entries.first_chunk(), entries.last_chunk::<4>()) {
+        as_long::<4>(first, name) | as_long(last, name) << (entries.len() - 4)
+    } else {
+        let bit = |at: usize| {
+            let found = entries.get(at);
+            u32::from(found.is_some_and(|(key, _)| key.len() == name.len())) << at
+        };
+        bit(0) | bit(1) | bit(2)
+    };
+    (start, candidates)
+}
+
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "a call costs as much as what is done")]
+fn as_long<const N: usize>(entries: &[(&str, Node<'_>); N], name: &str) -> u32 {
+    let bits = entries.iter().enumerate();
+    bits.fold(0, |bits, (at, (key, _))| {
+        bits | u32::from(key.len() == name.len()) << at
+    })
 }
 
 /// Compares two JSON numbers by value.

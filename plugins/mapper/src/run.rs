@@ -162,34 +162,36 @@ impl<'a> Worker<'a, '_> {
     }
 
     fn rules(&mut self, rules: &'a [Rule]) -> Flow<'a> {
-        rules.iter().try_for_each(|rule| self.rule(rule))
-    }
-
-    fn rule(&mut self, rule: &'a Rule) -> Flow<'a> {
-        let fail = |message| {
-            Stop::Fail(Failure {
-                pos: rule.pos,
-                label: &rule.label,
-                message,
-            })
-        };
-        if let Some(when) = &rule.when
-            && !self
-                .run
-                .holds(when)
-                .map_err(|message| fail(format!("when: {message}")))?
-        {
-            return match &rule.action {
-                Action::Group { otherwise, .. } => self.rules(otherwise),
-                _ => Ok(()),
+        for rule in rules {
+            let holds = match &rule.when {
+                Some(when) => self.run.holds(when),
+                None => Ok(true),
             };
+            let done = match (holds, &rule.action) {
+                (Ok(true), action) => self.action(action),
+                (Ok(false), Action::Group { otherwise, .. }) => {
+                    self.rules(otherwise).map_err(Halt::Stop)
+                }
+                (Ok(false), _) => continue,
+                (Err(message), _) => Err(Halt::Message(format!("when: {message}"))),
+            };
+            match done {
+                Ok(()) => {}
+                Err(Halt::Stop(stop)) => return Err(stop),
+                Err(Halt::Message(message)) => {
+                    return Err(Stop::Fail(Failure {
+                        pos: rule.pos,
+                        label: &rule.label,
+                        message,
+                    }));
+                }
+            }
         }
-        self.action(&rule.action).map_err(|halt| match halt {
-            Halt::Message(message) => fail(message),
-            Halt::Stop(stop) => stop,
-        })
+        Ok(())
     }
 
+    /// What it takes to do most of it stands in functions of its own: it costs to enter a large one.
+    #[inline(never)]
     fn action(&mut self, action: &'a Action) -> Result<(), Halt<'a>> {
         match action {
             Action::Set(path, expr) => self.set(path, expr)?,
@@ -234,14 +236,14 @@ impl<'a> Worker<'a, '_> {
             Action::Drop(reason) => {
                 return Err(Halt::Stop(Stop::Drop(
                     self.run
-                        .eval_text(reason, "the reason")?
+                        .eval_text(reason, &"the reason")?
                         .unwrap_or("dropped"),
                 )));
             }
             Action::Raise(message) => {
                 return Err(self
                     .run
-                    .eval_text(message, "the message")?
+                    .eval_text(message, &"the message")?
                     .unwrap_or("raised")
                     .to_owned()
                     .into());
@@ -253,6 +255,7 @@ impl<'a> Worker<'a, '_> {
     }
 
     /// The record becomes what a jq program makes of it.
+    #[inline(never)]
     fn jq(&mut self, jq: &Jq) -> Result<(), String> {
         let input = self.run.doc.to_node(self.run.bump)?;
         match jq.run(&input, &self.run.variables, self.run.bump)? {
@@ -271,7 +274,7 @@ impl<'a> Worker<'a, '_> {
 
     /// The key that a rule names.
     fn key(&self, expr: &'a Expr) -> Result<&'a [u8], String> {
-        let key = self.run.eval_text(expr, "the key")?;
+        let key = self.run.eval_text(expr, &"the key")?;
         key.filter(|key| !key.is_empty())
             .map(str::as_bytes)
             .ok_or_else(|| "the key has no value".to_owned())
@@ -279,7 +282,7 @@ impl<'a> Worker<'a, '_> {
 
     /// The stream that a rule names.
     fn stream(&self, expr: &'a Expr) -> Result<&'a str, String> {
-        let name = self.run.eval_text(expr, "the stream")?;
+        let name = self.run.eval_text(expr, &"the stream")?;
         name.filter(|name| !name.is_empty())
             .ok_or_else(|| "the stream has no name".to_owned())
     }

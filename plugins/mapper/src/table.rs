@@ -44,11 +44,21 @@ pub(crate) struct Tables<'a> {
     failed: RefCell<Option<Fault>>,
 }
 
-/// Whether one of these bytes is such a one. Sixteen are looked at in one turn of the loop.
+/// Whether one of these bytes is such a one. Sixteen are looked at in one turn of the loop, and fewer without one.
 fn any(bytes: &[u8], is_one: impl Fn(&u8) -> bool) -> bool {
     let all = |bytes: &[u8]| bytes.iter().fold(false, |found, byte| found | is_one(byte));
-    let (blocks, rest) = bytes.as_chunks::<16>();
-    blocks.iter().any(|block| all(block)) || all(rest)
+    if let Some(last) = bytes.last_chunk::<16>() {
+        return bytes.as_chunks::<16>().0.iter().any(|block| all(block)) || all(last);
+    }
+    if let (Some(first), Some(last)) = (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+        return all(first) | all(last);
+    }
+    if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        return all(first) | all(last);
+    }
+    [bytes.first(), bytes.get(1), bytes.last()]
+        .iter()
+        .any(|byte| byte.is_some_and(&is_one))
 }
 
 impl<'a> Tables<'a> {

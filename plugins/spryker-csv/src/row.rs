@@ -121,7 +121,8 @@ impl<'v> Fields<'_, 'v> {
             let written = row.fixed.get(start..).unwrap_or_default();
             // Of a single one the value itself is taken, see below.
             let alone = self.sheet.key.len() == 1 && value.is_some();
-            if !alone && self.sheet.key.contains(&column.name) {
+            let is_key = |key: &&str| same(key.as_bytes(), column.name.as_bytes());
+            if !alone && self.sheet.key.iter().any(is_key) {
                 // As CSV text: what matters is only that equal keys are equal.
                 row.key.push_str(&String::from_utf8_lossy(written));
             }

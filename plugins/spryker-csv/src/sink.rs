@@ -141,14 +141,32 @@ impl Sink for SprykerSink {
                 ));
             }
         }
+        let rejects = self.config.duplicates == Duplicates::Reject;
+        let mut seen = rejects.then(|| self.seen.entry(stream).or_default());
+        // Looked up once, not for every row.
+        let (mut place, mut spool) = (Some(self.spools.entry(stream)), None);
         for record in batch.records() {
-            match self
-                .rows_of(form, record)
-                .and_then(|rows| self.unseen(stream, rows))
-            {
-                Ok(rows) => self.append(stream, &rows)?,
+            let mut rows = rows_of(&self.config, form, record);
+            if let Some(seen) = &mut seen {
+                rows = rows.and_then(|rows| unseen(seen, stream, rows));
+            }
+            let rows = match rows {
+                Ok(rows) => rows,
                 Err(fault @ Fault::Config(_)) => return Err(fault),
-                Err(fault) => written.reject(record.index(), fault),
+                Err(fault) => {
+                    written.reject(record.index(), fault);
+                    continue;
+                }
+            };
+            let opening = place.take().map(|place| opened(place, &self.config));
+            let appended = opening.transpose().and_then(|opened| {
+                spool = opened.or(spool.take());
+                let mut spool = spool.iter_mut();
+                spool.try_for_each(|spool| rows.iter().try_for_each(|row| spool.append(row)))
+            });
+            if let Err(error) = appended {
+                self.phase = Phase::Broken;
+                return Err(disk(&self.config.work())(error));
             }
         }
         Ok(())
@@ -288,46 +306,42 @@ impl SprykerSink {
         }
         Ok(())
     }
+}
 
-    fn rows_of(&self, form: Form, record: Record<'_>) -> Result<Vec<Row>> {
-        if record.op() == Op::Delete {
-            return Err(Fault::permanent("an import CSV cannot delete"));
-        }
-        let object = record.object()?;
-        match form {
-            Form::Sheet(sheet) => row::rows(sheet, &self.config, &object),
-            Form::Attributes => Ok(vec![attribute::attribute_row(&self.config, &object)?]),
-            Form::Values => Ok(vec![attribute::value_row(&self.config, &object)?]),
-        }
+fn rows_of(config: &Config, form: Form, record: Record<'_>) -> Result<Vec<Row>> {
+    if record.op() == Op::Delete {
+        return Err(Fault::permanent("an import CSV cannot delete"));
     }
+    let object = record.object()?;
+    match form {
+        Form::Sheet(sheet) => row::rows(sheet, config, &object),
+        Form::Attributes => Ok(vec![attribute::attribute_row(config, &object)?]),
+        Form::Values => Ok(vec![attribute::value_row(config, &object)?]),
+    }
+}
 
-    /// With `duplicates: reject`, refuses a record whose key came before.
-    fn unseen(&mut self, stream: &'static str, rows: Vec<Row>) -> Result<Vec<Row>> {
-        if self.config.duplicates == Duplicates::Reject {
-            let seen = self.seen.entry(stream).or_default();
-            if let Some(row) = rows.iter().find(|row| seen.contains(&hash(&row.key))) {
-                let key = row.key.trim_start_matches(',').replace('\u{1f}', ".");
-                return Err(Fault::permanent(format!(
-                    "a record of `{stream}` with the key `{key}` came before"
-                )));
-            }
-            seen.extend(rows.iter().map(|row| hash(&row.key)));
+/// With `duplicates: reject`, refuses a record whose key came before.
+fn unseen(seen: &mut HashSet<u64>, stream: &str, rows: Vec<Row>) -> Result<Vec<Row>> {
+    if let Some(row) = rows.iter().find(|row| seen.contains(&hash(&row.key))) {
+        let key = row.key.trim_start_matches(',').replace('\u{1f}', ".");
+        return Err(Fault::permanent(format!(
+            "a record of `{stream}` with the key `{key}` came before"
+        )));
+    }
+    seen.extend(rows.iter().map(|row| hash(&row.key)));
+    Ok(rows)
+}
+
+/// The spool of a stream, made when the first row comes.
+fn opened<'s>(
+    place: Entry<'s, &'static str, Spool>,
+    config: &Config,
+) -> std::io::Result<&'s mut Spool> {
+    match place {
+        Entry::Occupied(spool) => Ok(spool.into_mut()),
+        Entry::Vacant(place) => {
+            let spool = Spool::open(&config.work(), place.key(), 0)?;
+            Ok(place.insert(spool))
         }
-        Ok(rows)
-    }
-
-    fn append(&mut self, stream: &'static str, rows: &[Row]) -> Result<()> {
-        self.try_append(stream, rows).map_err(|error| {
-            self.phase = Phase::Broken;
-            disk(&self.config.work())(error)
-        })
-    }
-
-    fn try_append(&mut self, stream: &'static str, rows: &[Row]) -> std::io::Result<()> {
-        let spool = match self.spools.entry(stream) {
-            Entry::Occupied(spool) => spool.into_mut(),
-            Entry::Vacant(place) => place.insert(Spool::open(&self.config.work(), stream, 0)?),
-        };
-        rows.iter().try_for_each(|row| spool.append(row))
     }
 }

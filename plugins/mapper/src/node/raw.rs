@@ -1,6 +1,6 @@
 //! Lists and objects as they came: closed until somebody looks, and then opened one level.
 
-use bumpalo::Bump;
+use bumpalo::{Bump, collections::Vec};
 use crossdock_sdk::json::Problem;
 use crossdock_sdk::json::tree::{self, Container};
 use std::cell::OnceCell;
@@ -15,7 +15,8 @@ pub(crate) struct Raw<'a> {
     start: u32,
     /// Which container of the source it is.
     number: u32,
-    children: OnceCell<Option<Children<'a>>>,
+    /// Behind one pointer: three words that were just written cannot be read at once without waiting for them.
+    children: OnceCell<Option<&'a Children<'a>>>,
 }
 
 /// A whole text, with the ends of all that can be opened in it: they are looked for once, not at every level.
@@ -32,7 +33,6 @@ impl std::fmt::Debug for Raw<'_> {
 }
 
 /// Its children, read.
-#[derive(Clone, Copy)]
 pub(super) enum Children<'a> {
     List(&'a [Node<'a>]),
     Object(&'a [(&'a str, Node<'a>)]),
@@ -47,7 +47,7 @@ pub(super) fn parse<'a>(text: &'a str, bump: &'a Bump) -> Result<Node<'a>, Malfo
             excess @ (Problem::TooDeep | Problem::TooMany) => Malformed::Excess(excess),
             _ => Malformed::Syntax,
         })?,
-        _ => Vec::new(),
+        _ => std::vec::Vec::new(),
     };
     let source = Source {
         text,
@@ -137,7 +137,7 @@ impl<'a> Raw<'a> {
     }
 
     #[inline]
-    pub(super) fn children(&self) -> Option<Children<'a>> {
+    pub(super) fn children(&self) -> Option<&'a Children<'a>> {
         match self.children.get() {
             Some(children) => *children,
             None => self.open(),
@@ -145,7 +145,7 @@ impl<'a> Raw<'a> {
     }
 
     #[inline(never)]
-    fn open(&self) -> Option<Children<'a>> {
+    fn open(&self) -> Option<&'a Children<'a>> {
         let mut reader = Reader {
             source: self.source,
             at: self.start as usize + 1,
@@ -156,6 +156,7 @@ impl<'a> Raw<'a> {
         } else {
             reader.entries().map(Children::Object)
         };
+        let children = children.map(|children| &*self.source.bump.alloc(children));
         *self.children.get_or_init(|| children)
     }
 }
@@ -176,14 +177,13 @@ impl<'a> Reader<'a> {
         if self.ends_at_once(b']') {
             return Some(&[]);
         }
-        // Kept are exactly those that there are; what it takes to collect them is given back.
-        let mut items = Vec::with_capacity(ROOM);
+        let mut items = Vec::with_capacity_in(ROOM, self.source.bump);
         let mut more = true;
         while more {
             items.push(self.value()?);
             more = self.goes_on(b']')?;
         }
-        Some(self.source.bump.alloc_slice_fill_iter(items))
+        Some(items.into_bump_slice())
     }
 
     fn entries(&mut self) -> Option<&'a [(&'a str, Node<'a>)]> {
@@ -191,7 +191,7 @@ impl<'a> Reader<'a> {
             return Some(&[]);
         }
         let bytes = self.source.text.as_bytes();
-        let mut entries = Vec::with_capacity(ROOM);
+        let mut entries = Vec::with_capacity_in(ROOM, self.source.bump);
         let mut more = true;
         while more {
             let (key, end) = self.source.key(self.at)?;
@@ -203,7 +203,7 @@ impl<'a> Reader<'a> {
             entries.push((key, self.value()?));
             more = self.goes_on(b'}')?;
         }
-        Some(self.source.bump.alloc_slice_fill_iter(entries))
+        Some(entries.into_bump_slice())
     }
 
     #[inline(always)]

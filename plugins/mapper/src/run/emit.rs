@@ -6,6 +6,7 @@ use crate::run::{Emitted, Halt, Worker};
 use crate::syntax::Emit;
 
 impl<'a> Worker<'a, '_> {
+    #[inline(never)]
     pub(super) fn emit(&mut self, emit: &'a Emit) -> Result<(), Halt<'a>> {
         let payload = match &emit.record {
             Some(expr) => self.run.eval(expr)?,

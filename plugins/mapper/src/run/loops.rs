@@ -8,6 +8,7 @@ use crate::run::{Halt, Stop, Worker};
 use crate::syntax::{Emit, ForEach, Items};
 
 impl<'a> Worker<'a, '_> {
+    #[inline(never)]
     pub(super) fn for_each(&mut self, each: &'a ForEach) -> Result<(), Halt<'a>> {
         match &each.items {
             Items::Value(expr) => {
@@ -71,6 +72,7 @@ impl<'a> Worker<'a, '_> {
         }
     }
 
+    #[inline(never)]
     pub(super) fn explode(&mut self, each: &'a ForEach, emit: &'a Emit) -> Result<(), Halt<'a>> {
         let items = match &each.items {
             Items::Value(expr) => self.run.eval(expr)?,

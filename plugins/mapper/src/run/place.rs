@@ -7,6 +7,7 @@ use crate::run::Worker;
 use crate::syntax::{Call, Expr, Path, Root};
 
 impl<'a> Worker<'a, '_> {
+    #[inline(never)]
     pub(super) fn set(&mut self, path: &'a Path, expr: &'a Expr) -> Result<(), String> {
         match self.run.eval(expr)? {
             Some(node) => self.put_at(path, node),
@@ -15,6 +16,7 @@ impl<'a> Worker<'a, '_> {
     }
 
     /// Sets a place that is empty.
+    #[inline(never)]
     pub(super) fn default(&mut self, path: &'a Path, expr: &'a Expr) -> Result<(), String> {
         let current = self.run.read(path)?;
         if current
@@ -27,7 +29,9 @@ impl<'a> Worker<'a, '_> {
     }
 
     /// Sends what stands at the places through functions.
-    pub(super) fn change(&mut self, path: &'a Path, calls: &'a [Call]) -> Result<(), String> {
+    #[inline(never)]
+    #[allow(clippy::ptr_arg, reason = "see `pipe`")]
+    pub(super) fn change(&mut self, path: &'a Path, calls: &'a Vec<Call>) -> Result<(), String> {
         // The functions may read the record, so the new values are found before the first is written.
         let mut values = Vec::new();
         let hops = self.run.hops(path)?;
@@ -47,6 +51,7 @@ impl<'a> Worker<'a, '_> {
     }
 
     /// Takes what stands at one place to another.
+    #[inline(never)]
     pub(super) fn shift(&mut self, from: &'a Path, into: &'a Path) -> Result<(), String> {
         let mut taken = None;
         self.modify(from, false, &mut |place| {
@@ -60,6 +65,7 @@ impl<'a> Worker<'a, '_> {
     }
 
     /// Merges the fields of an object into the one at a place.
+    #[inline(never)]
     pub(super) fn merge(
         &mut self,
         from: &'a Expr,
@@ -74,6 +80,7 @@ impl<'a> Worker<'a, '_> {
         }
     }
 
+    #[inline(never)]
     pub(super) fn put_at(&mut self, path: &'a Path, node: Node<'a>) -> Result<(), String> {
         if let Some(name) = path.top_field() {
             self.changed = true;
@@ -144,6 +151,7 @@ impl<'a> Worker<'a, '_> {
         }
     }
 
+    #[inline(never)]
     pub(super) fn remove(&mut self, path: &'a Path) -> Result<(), String> {
         if let Some(name) = path.top_field() {
             self.changed |= self.run.doc.remove_field(name);
@@ -155,10 +163,11 @@ impl<'a> Worker<'a, '_> {
         })
     }
 
+    #[inline(never)]
     pub(super) fn rename(&mut self, path: &'a Path, name: &'a Expr) -> Result<(), String> {
         let Some(name) = self
             .run
-            .eval_text(name, "the new name")?
+            .eval_text(name, &"the new name")?
             .filter(|name| !name.is_empty())
         else {
             return Err("the new name has no value".to_owned());

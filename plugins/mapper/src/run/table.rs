@@ -6,6 +6,7 @@ use crate::syntax::{Expr, Lookup, Missing};
 use crate::table::Put;
 
 impl<'a> Worker<'a, '_> {
+    #[inline(never)]
     pub(super) fn lookup(&mut self, lookup: &'a Lookup) -> Result<(), Halt<'a>> {
         let key = match self.run.eval(&lookup.key)? {
             Some(node) if !node.is_empty().map_err(|error| error.to_string())? => node,
@@ -39,6 +40,7 @@ impl<'a> Worker<'a, '_> {
         Ok(())
     }
 
+    #[inline(never)]
     pub(super) fn put(
         &mut self,
         table: usize,
@@ -54,6 +56,7 @@ impl<'a> Worker<'a, '_> {
         }
     }
 
+    #[inline(never)]
     pub(super) fn write_table(
         &mut self,
         table: usize,
@@ -62,7 +65,7 @@ impl<'a> Worker<'a, '_> {
     ) -> Result<(), String> {
         let key = self
             .run
-            .eval_text(key, "the key")?
+            .eval_text(key, &"the key")?
             .ok_or_else(|| "the key has no value".to_owned())?;
         let key = self.run.tables.key(table, key)?;
         self.run.puts.push(Put { table, key, value });
