@@ -11,6 +11,7 @@ use std::{
 use aho_corasick::packed;
 use bytes::Bytes;
 use memchr::memmem;
+use secrecy::zeroize::Zeroize;
 
 use super::{
     Request, Response,
@@ -20,7 +21,8 @@ use crate::flow::egress::decode;
 
 /// Larger bodies are searched for secrets on a thread of their own: that takes milliseconds, for which no flow waits.
 const MAX_INLINE: usize = 256 << 10;
-/// Larger ones are not even looked over before. In a millisecond one pass sees ten times as much.
+/// Larger ones are not even looked over before. That one pass is many times as fast as a search for one form after the
+/// other.
 const MAX_PASSED: usize = 1 << 20;
 
 /// What a plugin wrote into a request.
@@ -134,7 +136,21 @@ impl Set {
     /// Whether one pass says that none of them is in there.
     fn is_passed(&self, text: &[u8]) -> bool {
         let any = self.any.as_ref();
-        self.secrets.is_empty() || any.is_some_and(|any| any.find(text).is_none())
+        self.is_empty() || any.is_some_and(|any| any.find(text).is_none())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.secrets.is_empty()
+    }
+}
+
+impl Drop for Forms {
+    /// They live as long as their credentials are in use, and no longer.
+    fn drop(&mut self) {
+        self.of.zeroize();
+        for set in [&mut self.plain, &mut self.folded] {
+            set.secrets.zeroize();
+        }
     }
 }
 
@@ -243,8 +259,9 @@ impl Hidden {
     /// A body without secrets, and whether there were any. What takes long is not done on the threads that all flows run
     /// on. `Err` says that the host is about to stop.
     pub(super) async fn body(&self, body: Vec<u8>) -> Result<(Vec<u8>, bool), String> {
+        let plain = &self.forms.plain;
         // Of the body alone, and in one pass.
-        if body.len() <= MAX_PASSED && self.forms.plain.is_passed(&body) {
+        if plain.is_empty() || (body.len() <= MAX_PASSED && plain.is_passed(&body)) {
             return Ok((body, false));
         }
         if body.len().max(self.own.body.len()) <= MAX_INLINE {
@@ -364,8 +381,10 @@ mod tests {
     #[tokio::test]
     async fn bodies_of_any_size_are_searched() {
         let hidden = hidden("Swordfish-77", "/", "", "");
+        let none = Hidden::of(vec![b"short".to_vec()]);
         for size in [10, MAX_INLINE + 1, MAX_PASSED + 1] {
             let plain = vec![b'a'; size];
+            assert_eq!(none.body(plain.clone()).await, Ok((plain.clone(), false)));
             let kept = hidden.body(plain.clone()).await.unwrap();
             assert_eq!(kept, (plain.clone(), false));
             let (text, any) = hidden
