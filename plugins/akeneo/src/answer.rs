@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crossdock_sdk::http::Response;
-use crossdock_sdk::json;
+use crossdock_sdk::json::{self, Problem};
 use crossdock_sdk::prelude::*;
 use serde::Deserialize;
 
@@ -87,7 +87,12 @@ fn parse(url: &str, body: &[u8]) -> Result<(Vec<Range<usize>>, Option<String>)> 
             .into_owned();
         Fault::permanent(format!("this is not a list as Akeneo sends it: {shown}")).at(url)
     };
-    let (outline, root) = Outline::read(body).map_err(|_| unexpected())?;
+    let (outline, root) = Outline::read(body).map_err(|error| match error.problem() {
+        Problem::TooMany => Fault::config(format!("a page of Akeneo cannot be read: {error}"))
+            .field("/page-size")
+            .advice("ask for fewer items a page"),
+        _ => unexpected(),
+    })?;
     if outline.is_list(root) {
         // Measurement families come without envelope and without pages.
         return Ok((outline.items(root), None));
@@ -179,5 +184,24 @@ fn refused(url: &str, response: &Response) -> Fault {
             }
         }
         _ => Fault::permanent(format!("Akeneo answers {status}, 200 was expected: {said}")).at(url),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_of_too_many_parts_says_what_to_do() {
+        let page = |items: usize| {
+            let items = "[],".repeat(items);
+            format!(r#"{{"_embedded":{{"items":[{items}1]}}}}"#)
+        };
+        let most = json::tree::MAX_CONTAINERS;
+        let (items, next) = parse("/p", page(most - 3).as_bytes()).unwrap();
+        assert_eq!((items.len(), next), (most - 2, None));
+        let fault = parse("/p", page(most - 2).as_bytes()).unwrap_err();
+        assert!(matches!(fault, Fault::Config(_)), "{fault:?}");
+        assert!(format!("{fault:?}").contains("/page-size"), "{fault:?}");
     }
 }

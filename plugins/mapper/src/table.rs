@@ -37,7 +37,8 @@ pub(crate) struct Tables<'a> {
     declared: &'a [Table],
     bump: &'a Bump,
     store: RefCell<&'a mut dyn Store>,
-    /// Their keys are short and looked up often: the standard hash costs more than what is done with them.
+    /// Their keys are short and looked up often: the standard hash costs more than what is done with them. Somebody who
+    /// makes keys that collide slows down the batch that they are in, which has its limit of time.
     known: RefCell<HashMap<(usize, &'a str), Option<&'a str>, RandomState>>,
     written: Vec<(usize, &'a str)>,
     /// Why the host did not answer: no fault of a record, but of the batch.

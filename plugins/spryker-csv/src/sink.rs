@@ -332,7 +332,7 @@ fn unseen(seen: &mut HashSet<u64>, stream: &str, rows: Vec<Row>) -> Result<Vec<R
     Ok(rows)
 }
 
-/// The spool of a stream, made when the first row comes.
+/// The spool of a stream, made when the first record of it comes that can be written.
 fn opened<'s>(
     place: Entry<'s, &'static str, Spool>,
     config: &Config,
