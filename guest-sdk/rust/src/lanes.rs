@@ -208,12 +208,13 @@ pub(crate) fn words(rest: &[u8]) -> (u64, u64) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::lanes;
     use proptest::prelude::*;
 
-    fn interesting() -> impl Strategy<Value = u8> {
+    /// Any byte, most often one of those that code looks for, or one beside it.
+    pub(crate) fn interesting() -> impl Strategy<Value = u8> {
         prop_oneof![
             prop::sample::select(b"\"\\{}[]\x00\x1f\x20\x7f\x80\xff@`y".to_vec()),
             any::<u8>(),

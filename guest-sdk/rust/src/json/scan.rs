@@ -285,14 +285,8 @@ fn last(bytes: &[u8], at: usize, test: impl Fn(lanes::Block) -> u32) -> Option<u
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lanes::tests::interesting;
     use proptest::prelude::*;
-
-    fn interesting() -> impl Strategy<Value = u8> {
-        prop_oneof![
-            prop::sample::select(b"\"\\{}[]\x00\x1f\x20\x7f\x80\xff@`y".to_vec()),
-            any::<u8>(),
-        ]
-    }
 
     fn mask(bytes: &[u8], test: impl Fn(u8) -> bool) -> u64 {
         bytes
